@@ -1,0 +1,55 @@
+# What people and CI run. `make` alone lists it.
+FUZZTIME ?= 5s
+export FUZZTIME
+
+# staticcheck with all its checks, but for the spelling of names: BROADCAST and MsgId are the specification's.
+STATICCHECK := go run honnef.co/go/tools/cmd/staticcheck@v0.8.2 -checks 'all,-ST1003'
+
+# The modules below the root (they have dependencies that users of the library should not get), and all of them.
+NESTED  := $(patsubst %/go.mod,%,$(shell find . -mindepth 2 -name go.mod -not -path '*/testdata/*'))
+MODULES := . $(NESTED)
+
+# $(call each,MODULES,COMMAND) runs COMMAND in each of the modules and stops at the first failure.
+each = @set -e; for m in $(1); do (set -x; cd $$m; $(2)); done
+
+help: ## list the targets
+	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-14s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
+
+setup: ## install what is missing of pkg-config and libzmq
+	@scripts/setup.sh
+
+demo: setup ## servers in processes of their own send, get killed, come back (5 s)
+	@go build -buildvcs=false -o bin/demo ./examples/demo
+	@bin/demo
+
+test: ## every test of every module
+	@scripts/setup.sh python
+	$(call each,$(MODULES),go test ./...)
+
+race: setup ## every test again, in another order, under the race detector
+	$(call each,$(MODULES),go test -race -shuffle=on -count=1 ./...)
+
+fuzz-short: setup ## each fuzz target for FUZZTIME (5s)
+	$(call each,$(MODULES),$(CURDIR)/scripts/fuzz.sh)
+
+fmt: ## fail if gofmt would change something
+	@bad=$$(gofmt -l .); test -z "$$bad" || { echo "gofmt -w these:"; echo "$$bad"; exit 1; }
+
+vet: setup ## go vet
+	$(call each,$(MODULES),go vet ./...)
+
+lint: setup ## staticcheck
+	$(call each,$(MODULES),$(STATICCHECK) ./...)
+
+tidy: ## fail if go mod tidy would change something
+	$(call each,$(MODULES),go mod tidy -diff)
+
+build: setup ## build every package and command of every module
+	$(call each,$(MODULES),go build -o /dev/null ./...)
+
+shell: ## check the scripts, where shellcheck is installed
+	@! command -v shellcheck >/dev/null || shellcheck scripts/*.sh .ci/run
+
+check: fmt build vet lint tidy shell fuzz-short race demo ## what .ci/run runs after the tests
+
+.PHONY: help setup demo test race fuzz-short fmt vet lint tidy build shell check

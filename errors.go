@@ -1,0 +1,29 @@
+package cluster
+
+import "errors"
+
+// The errors that a caller can act on; others wrap one of these, or that of the
+// system, with the details.
+var (
+	// ErrUnknownPeer: the catalogue has no server, and the node no group, of
+	// that id.
+	ErrUnknownPeer = errors.New("cluster: unknown peer")
+	// ErrUnreachable: the peer has taken nothing for SendTimeout, and messages
+	// for it are dropped until it does again.
+	ErrUnreachable = errors.New("cluster: peer is unreachable")
+	// ErrTimedOut: there was no room in the peer's queue in time.
+	ErrTimedOut = errors.New("cluster: timed out")
+	// ErrTooLarge: the message is larger than MaxMessageBytes.
+	ErrTooLarge = errors.New("cluster: message too large")
+	// ErrNotEncodable: the message has a type that cannot be sent, or that
+	// must be given to Register first.
+	ErrNotEncodable = errors.New("cluster: not encodable")
+	// ErrClosed: the node is closing or has closed.
+	ErrClosed = errors.New("cluster: closed")
+)
+
+func (r Reason) err() error {
+	return [reasons]error{
+		nil, ErrUnknownPeer, ErrUnreachable, ErrTimedOut, ErrTooLarge, ErrNotEncodable, ErrClosed,
+	}[r]
+}

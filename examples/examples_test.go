@@ -1,0 +1,257 @@
+// Package examples_test builds the programs of this folder and watches them run, as their users would.
+package examples_test
+
+import (
+	"bufio"
+	"bytes"
+	"encoding/json"
+	"fmt"
+	"math/rand/v2"
+	"net"
+	"os"
+	"os/exec"
+	"path/filepath"
+	"runtime"
+	"strings"
+	"testing"
+	"time"
+
+	"github.com/abhishekg16/cluster"
+	"github.com/abhishekg16/cluster/peercatalog"
+)
+
+func TestClient2PrintsWhatClient1Broadcasts(t *testing.T) {
+	t.Parallel()
+	// The clients find Config.json two folders above the one they run in.
+	top := t.TempDir()
+	writeConfig(t, filepath.Join(top, "Config.json"))
+	dir := filepath.Join(top, "examples", "client")
+	if err := os.MkdirAll(dir, 0o755); err != nil {
+		t.Fatal(err)
+	}
+	client1, client2 := build(t, "./client1"), build(t, "./client2")
+
+	listener := start(t, dir, client2, "-id", "1", "-wait", "1500ms")
+	sender := start(t, dir, client1, "-id", "0")
+	for i := range 9 {
+		listener.expect(t, fmt.Sprintf("message %d of 9", i+1), "Received msg from 0: 'hello there'")
+	}
+	if code := sender.wait(t); code != 0 {
+		t.Errorf("client1 ended with exit code %d, want 0; it said:\n%s", code, sender.stderr.String())
+	}
+	// It says that it waited, and goes on.
+	for range 2 {
+		listener.expect(t, "the word that it waited", "Waited 1.5 seconds, and no message came")
+	}
+	if err := listener.Process.Signal(os.Interrupt); err != nil {
+		t.Fatal(err)
+	}
+	if code := listener.wait(t); code != 0 {
+		t.Errorf("client2 ended with exit code %d after an interrupt, want 0; it said:\n%s", code, listener.stderr.String())
+	}
+}
+
+func TestClientsRefuseBadArguments(t *testing.T) {
+	t.Parallel()
+	config := filepath.Join(t.TempDir(), "mine.json")
+	writeConfig(t, config)
+	for _, client := range []string{"client1", "client2"} {
+		program := build(t, "./"+client)
+		for _, tt := range []struct {
+			name   string
+			args   []string
+			stdout string
+			stderr string
+		}{
+			{"no id", nil, "Invalid Arguments", "-id"},
+			{"negative id", []string{"-id", "-3"}, "Invalid Arguments", "-id"},
+			{"id not in the file", []string{"-id", "77", "-config", config}, "", "77"},
+			{"no such file", []string{"-id", "0", "-config", config + ".missing"}, "", "mine.json.missing"},
+		} {
+			t.Run(client+"/"+tt.name, func(t *testing.T) {
+				p := start(t, t.TempDir(), program, tt.args...)
+				if tt.stdout != "" {
+					p.expect(t, "the complaint", tt.stdout)
+				}
+				if code := p.wait(t); code <= 0 {
+					t.Errorf("exit code %d, want a positive one", code)
+				}
+				if !strings.Contains(p.stderr.String(), tt.stderr) {
+					t.Errorf("standard error %q does not mention %q", p.stderr.String(), tt.stderr)
+				}
+			})
+		}
+	}
+}
+
+func TestDemo(t *testing.T) {
+	if testing.Short() {
+		t.Skip("takes five seconds")
+	}
+	t.Parallel()
+	config := filepath.Join(t.TempDir(), "Config.json")
+	writeConfig(t, config)
+	program := build(t, "./demo")
+
+	t.Run("runs to its end", func(t *testing.T) {
+		began := time.Now()
+		p := start(t, t.TempDir(), program, "-config", config)
+		p.expect(t, "the end of the story", "All as expected:")
+		if code := p.wait(t); code != 0 || time.Since(began) > 30*time.Second {
+			t.Errorf("exit code %d after %v, want 0 within 30 s; it said:\n%s%s", code, time.Since(began), p.stdout.String(), p.stderr.String())
+		}
+	})
+	t.Run("takes other ports when one is busy", func(t *testing.T) {
+		cfg, err := cluster.LoadConfig(config)
+		if err != nil {
+			t.Fatal(err)
+		}
+		l, err := net.Listen("tcp", cfg.Peers[2].Address)
+		if err != nil {
+			t.Fatal(err)
+		}
+		defer l.Close()
+		p := start(t, t.TempDir(), program, "-config", config)
+		p.expect(t, "the word that the file cannot be used", "server 2 cannot have its port")
+		p.expect(t, "the servers of the other file", "server 0 │ up")
+		// An interrupt ends it, and the servers with it: their ends of the pipe that p.wait reads are closed.
+		if err := p.Process.Signal(os.Interrupt); err != nil {
+			t.Fatal(err)
+		}
+		if code := p.wait(t); code != 1 || !strings.Contains(p.stderr.String(), "canceled") {
+			t.Errorf("exit code %d after an interrupt, want 1; it said:\n%s", code, p.stderr.String())
+		}
+	})
+}
+
+// The programs of the specification, of which only the import line may differ, compile and pass vet.
+func TestSpecifiedProgramsCompile(t *testing.T) {
+	t.Parallel()
+	for _, dir := range []string{"./testdata/spec/client1", "./testdata/spec/client2"} {
+		build(t, dir)
+		vet := exec.Command("go", "vet", "-composites=false", dir)
+		if out, err := vet.CombinedOutput(); err != nil {
+			t.Errorf("go vet %s: %v\n%s", dir, err, out)
+		}
+	}
+}
+
+// build compiles the program in dir. Reading its source makes `go test` forget a cached result when that changes.
+func build(t *testing.T, dir string) string {
+	t.Helper()
+	sources, err := filepath.Glob(filepath.Join(dir, "*.go"))
+	if err != nil || len(sources) == 0 {
+		t.Fatalf("no sources in %s: %v", dir, err)
+	}
+	for _, s := range sources {
+		if _, err := os.ReadFile(s); err != nil {
+			t.Fatal(err)
+		}
+	}
+	program := filepath.Join(t.TempDir(), filepath.Base(dir))
+	if runtime.GOOS == "windows" {
+		program += ".exe"
+	}
+	out, err := exec.Command("go", "build", "-buildvcs=false", "-o", program, dir).CombinedOutput()
+	if err != nil {
+		t.Fatalf("go build %s: %v\n%s", dir, err, out)
+	}
+	return program
+}
+
+// writeConfig writes a configuration of three servers on free ports. They are from below the range that systems give
+// out by themselves, so that no other test takes one before its server does.
+func writeConfig(t *testing.T, path string) {
+	t.Helper()
+	cfg := cluster.Config{Cluster: "examples", SendTimeout: 2 * time.Second}
+	for len(cfg.Peers) < 3 {
+		address := fmt.Sprintf("127.0.0.1:%d", 20000+rand.IntN(10000))
+		l, err := net.Listen("tcp", address)
+		if err != nil {
+			continue // taken
+		}
+		defer l.Close() // only now, so that none is chosen twice
+		cfg.Peers = append(cfg.Peers, peercatalog.Peer{ID: len(cfg.Peers), Address: address})
+	}
+	text, err := json.Marshal(cfg)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if err := os.WriteFile(path, text, 0o644); err != nil {
+		t.Fatal(err)
+	}
+}
+
+// A program that runs.
+type program struct {
+	*exec.Cmd
+	lines  chan string  // of its standard output; closed at its end
+	stdout bytes.Buffer // those that expect and wait have read
+	stderr bytes.Buffer
+}
+
+// start runs a program in dir; the end of the test kills it, by its own process and no other.
+func start(t *testing.T, dir, path string, args ...string) *program {
+	t.Helper()
+	p := &program{Cmd: exec.Command(path, args...), lines: make(chan string, 10000)}
+	p.Dir, p.Stderr, p.WaitDelay = dir, &p.stderr, 5*time.Second
+	out, err := p.StdoutPipe()
+	if err != nil {
+		t.Fatal(err)
+	}
+	if err := p.Start(); err != nil {
+		t.Fatal(err)
+	}
+	go func() { // ends with the program's output; wait and the cleanup wait for it
+		defer close(p.lines)
+		for s := bufio.NewScanner(out); s.Scan(); {
+			p.lines <- s.Text()
+		}
+	}()
+	t.Cleanup(func() {
+		if p.ProcessState == nil {
+			p.Process.Kill()
+			for range p.lines {
+			}
+			p.Wait()
+		}
+	})
+	return p
+}
+
+// expect reads the program's output until a line contains want.
+func (p *program) expect(t *testing.T, what, want string) {
+	t.Helper()
+	for deadline := time.After(30 * time.Second); ; {
+		select {
+		case line, ok := <-p.lines:
+			if !ok {
+				p.Wait()
+				t.Fatalf("%s ended without %s (%q); it said:\n%s%s", p.Path, what, want, p.stdout.String(), p.stderr.String())
+			}
+			fmt.Fprintln(&p.stdout, line)
+			if strings.Contains(line, want) {
+				return
+			}
+		case <-deadline:
+			t.Fatalf("30 s without %s (%q) from %s; it said:\n%s", what, want, p.Path, p.stdout.String())
+		}
+	}
+}
+
+// wait returns the exit code of a program that is about to end.
+func (p *program) wait(t *testing.T) int {
+	t.Helper()
+	for deadline := time.After(30 * time.Second); ; {
+		select {
+		case line, ok := <-p.lines:
+			if !ok {
+				p.Wait()
+				return p.ProcessState.ExitCode()
+			}
+			fmt.Fprintln(&p.stdout, line)
+		case <-deadline:
+			t.Fatalf("%s still runs after 30 s; it said:\n%s", p.Path, p.stdout.String())
+		}
+	}
+}

@@ -1,0 +1,62 @@
+package codec
+
+import (
+	"errors"
+	"testing"
+	"time"
+)
+
+// FuzzDecode feeds arbitrary bytes. Decoding must neither panic nor allocate out of proportion, and must leave the payload
+// alone; what it accepts must survive another round trip.
+func FuzzDecode(f *testing.F) {
+	for _, v := range []any{
+		nil, true, 1, int8(-1), uint64(1), 1.5, "text", []byte("bytes"), []byte(nil), point{1, 2}, []string{"a", ""}, map[string]int{"a": 1},
+		entry{1, 2, time.Unix(1, 2).UTC(), point{3, 4}}, []any{1, "a", nil, uint8(3), []point{{1, 2}}, map[any]any{1: 2, "a": label("l")}},
+		canvas{Main: square{1}, Shapes: []shape{&circle{2}}}, tree{Left: &tree{Val: 1}}, binaryOnly{"b"}, outer{Ptr: &Ptr{1, 2}},
+		tuple{A: 1, B: "x"}, intKeys{1, 2}, [3]int{1}, map[point][]*point{{}: {nil, {1, 2}}}, []textOnly{{"x"}}, []cborOnly{{1}},
+		plainMix{S: "a"}, sparse{}, weights{1}, [][]byte{{1}, nil},
+	} {
+		b, k, err := Append(nil, v)
+		if err != nil {
+			f.Fatal(err)
+		}
+		f.Add(uint8(k), b)
+	}
+	for _, expr := range []string{"any", "[]any", "[4]uint8", "map[any]any", "[]5:sparse", "[]map[int][2]4:tree", "9:time.Time", "7:big.Int"} {
+		f.Add(uint8(Typed), typed(expr, 0x80))
+		f.Add(uint8(Typed), typed(expr, 0xa1, 0x61, 'a', 0xf9, 0x7e, 0))
+	}
+	emptyIsNil = true
+	f.Fuzz(func(t *testing.T, kind uint8, payload []byte) {
+		before := string(payload)
+		var v any
+		var err error
+		got := allocated(func() { v, err = Decode(Kind(kind), payload, false) })
+		if limit := uint64(256*len(payload) + 4<<20); got > limit {
+			t.Errorf("%d bytes of payload made %d, want at most %d", len(payload), got, limit)
+		}
+		if string(payload) != before {
+			t.Errorf("payload is now %x", payload)
+		}
+		if err != nil {
+			if !errors.Is(err, ErrMalformed) && !errors.Is(err, ErrUnregistered) {
+				t.Errorf("got %v, want one of the package's errors", err)
+			}
+			return
+		}
+		b, k, err := Append(nil, v)
+		if errors.Is(err, ErrNotEncodable) {
+			return // The sender's limits are the narrower ones.
+		}
+		if err != nil {
+			t.Fatalf("Append(%T %+v): %v", v, v, err)
+		}
+		w, err := Decode(k, b, true)
+		if err != nil {
+			t.Fatalf("Decode of %T %+v: %v", v, v, err)
+		}
+		if !equal(w, v) {
+			t.Errorf("got  %T %+v\nwant %T %+v", w, w, v, v)
+		}
+	})
+}

@@ -1,0 +1,59 @@
+// Package transport is what a node needs from a network: one listener, and one
+// connection to each peer that it sends to. Frames pass whole or not at all;
+// between two servers they keep their order as long as the connection lasts.
+package transport
+
+import (
+	"errors"
+	"time"
+)
+
+var (
+	// ErrTimeout says that a deadline passed.
+	ErrTimeout = errors.New("transport: timeout")
+	// ErrInterrupted says that Interrupt was called.
+	ErrInterrupted = errors.New("transport: interrupted")
+)
+
+// Network makes listeners and connections for the endpoints of its scheme, in
+// the normal form of peercatalog ("tcp://127.0.0.1:8081").
+type Network interface {
+	// Listen takes the endpoint, so that a second Listen for it fails.
+	Listen(endpoint string) (Listener, error)
+	// Dial returns before the connection stands, and the connection is made
+	// again whenever it breaks, until Close.
+	Dial(endpoint string) (Conn, error)
+}
+
+// Listener receives the frames that all peers send. One goroutine owns it and
+// alone calls Recv and Close; any goroutine may call Interrupt.
+type Listener interface {
+	// Recv waits for a frame until the deadline (the zero time: for ever). The
+	// sender may have split the frame in two: it is head and tail in a row.
+	// The caller owns both. A frame of more than two parts, or one that is
+	// too large, is not returned. ErrTimeout, ErrInterrupted, or an error
+	// after which the listener is of no use.
+	Recv(deadline time.Time) (head, tail []byte, err error)
+	// Interrupt makes one Recv return ErrInterrupted: this one or the next, at
+	// the moment that it would wait.
+	Interrupt()
+	// Close gives the endpoint back before it returns.
+	Close() error
+}
+
+// Conn sends frames to one peer. One goroutine owns it and alone calls
+// TrySend, Wait and Close; any goroutine may call Interrupt.
+type Conn interface {
+	// TrySend hands a frame over, as head and tail in a row (tail may be nil),
+	// or reports false when the peer is not connected or takes no more now. It
+	// does not wait, and keeps neither slice.
+	TrySend(head, tail []byte) (bool, error)
+	// Wait returns when TrySend may succeed (nil), or at the deadline (the zero
+	// time: never) with ErrTimeout, or with ErrInterrupted.
+	Wait(deadline time.Time) error
+	// Interrupt makes one Wait return ErrInterrupted: this one or the next.
+	Interrupt()
+	// Close waits until what was handed over has left this process, but no
+	// longer than linger, and then gives up what has not.
+	Close(linger time.Duration) error
+}

@@ -1,0 +1,93 @@
+package zmq
+
+import (
+	"errors"
+	"net"
+	"strings"
+	"time"
+
+	zmq4 "github.com/pebbe/zmq4"
+
+	"github.com/abhishekg16/cluster/internal/transport"
+)
+
+// Conn is a PUSH socket connected to one peer.
+type Conn struct {
+	soc *zmq4.Socket // owned by the goroutine that calls TrySend
+	*waiter
+}
+
+// Dial implements transport.Network.
+func (Network) Dial(endpoint string) (transport.Conn, error) {
+	soc, err := newSocket(zmq4.PUSH,
+		// Frames queue on completed connections only, so that "not writable"
+		// means not connected, or full.
+		func(s *zmq4.Socket) error { return s.SetImmediate(true) },
+		func(s *zmq4.Socket) error { return s.SetSndhwm(sendFrames) },
+		func(s *zmq4.Socket) error { return s.SetReconnectIvl(reconnectMin) },
+		func(s *zmq4.Socket) error { return s.SetReconnectIvlMax(reconnectMax) },
+		func(s *zmq4.Socket) error { return s.SetConnectTimeout(connectTimeout) },
+		func(s *zmq4.Socket) error { return s.SetHandshakeIvl(handshakeTimeout) },
+		func(s *zmq4.Socket) error { return s.SetHeartbeatIvl(heartbeatInterval) },
+		func(s *zmq4.Socket) error { return s.SetHeartbeatTimeout(heartbeatTimeout) },
+		func(s *zmq4.Socket) error { return s.SetHeartbeatTtl(heartbeatTTL) },
+		// A peer says nothing on this connection but ZeroMQ's own commands.
+		func(s *zmq4.Socket) error { return s.SetMaxmsgsize(4096) },
+		func(s *zmq4.Socket) error { return s.SetIpv6(needsIPv6(endpoint)) },
+		func(s *zmq4.Socket) error { return s.Connect(endpoint) },
+	)
+	if err != nil {
+		return nil, err
+	}
+	w, err := newWaiter(soc)
+	if err != nil {
+		soc.Close()
+		return nil, err
+	}
+	return &Conn{soc, w}, nil
+}
+
+// needsIPv6 reports whether the host of endpoint is an IPv6 address. With
+// ZMQ_IPV6 set a name resolves to its IPv6 address first, where a server that
+// listens on an IPv4 one is not found.
+func needsIPv6(endpoint string) bool {
+	host, _, err := net.SplitHostPort(strings.TrimPrefix(endpoint, "tcp://"))
+	return err == nil && strings.Contains(host, ":")
+}
+
+// TrySend implements transport.Conn.
+func (c *Conn) TrySend(head, tail []byte) (bool, error) {
+	flags := zmq4.DONTWAIT
+	if tail != nil {
+		flags |= zmq4.SNDMORE
+	}
+	if _, err := c.soc.SendBytes(head, flags); err != nil {
+		if again(err) {
+			return false, nil
+		}
+		return false, err
+	}
+	if tail == nil {
+		return true, nil
+	}
+	if _, err := c.soc.SendBytes(tail, zmq4.DONTWAIT); err != nil {
+		// The connection went between the parts, and ZeroMQ drops the rest of
+		// such a message: the receiver sees the gap.
+		if again(err) {
+			return true, nil
+		}
+		return false, err
+	}
+	return true, nil
+}
+
+// Wait implements transport.Conn.
+func (c *Conn) Wait(deadline time.Time) error { return c.wait(zmq4.POLLOUT, deadline) }
+
+// Interrupt implements transport.Conn.
+func (c *Conn) Interrupt() { c.interrupt() }
+
+// Close implements transport.Conn.
+func (c *Conn) Close(linger time.Duration) error {
+	return errors.Join(c.waiter.close(), closeAndWait(c.soc, linger))
+}

@@ -1,0 +1,79 @@
+// Package zmq carries frames over ZeroMQ, for endpoints with the schemes tcp
+// and ipc: one PULL socket receives, and one PUSH socket sends to each peer. It
+// is the only package that imports github.com/pebbe/zmq4.
+//
+// A socket is created, used and closed by one goroutine and only ever used
+// without blocking; how that goroutine waits is in wait_netpoll.go.
+package zmq
+
+import (
+	"sync"
+	"time"
+
+	zmq4 "github.com/pebbe/zmq4"
+)
+
+const (
+	// The queues of ZeroMQ itself are kept to a few frames: what bounds memory
+	// are the link's queue and the receiver's window.
+	sendFrames = 8
+	recvFrames = 32
+
+	// The interval between attempts to connect starts small, since people's
+	// election timeouts are short, and backs off to a quarter of a second.
+	reconnectMin = 10 * time.Millisecond
+	reconnectMax = 250 * time.Millisecond
+	// A connect or a handshake that got no answer is tried afresh: TCP's own
+	// repetition of a lost SYN backs off for seconds.
+	connectTimeout   = time.Second
+	handshakeTimeout = 3 * time.Second
+
+	// The sending side asks for a sign of life each interval, and closes the
+	// connection when none came within the timeout, so that a half-open
+	// connection is noticed within four seconds. It tells the receiving
+	// side to do the same when nothing at all has come for the TTL.
+	heartbeatInterval = 1500 * time.Millisecond
+	heartbeatTimeout  = 2500 * time.Millisecond
+	heartbeatTTL      = 6 * time.Second
+
+	// maxSockets is ZeroMQ's own upper limit; a slot costs eight bytes.
+	maxSockets = 65535
+	backlog    = 1024
+)
+
+// sharedContext is the one ZeroMQ context of the process. It has one I/O
+// thread whatever the number of nodes, and is never terminated: a node knows
+// by itself when its sockets are gone.
+var sharedContext = sync.OnceValues(func() (*zmq4.Context, error) {
+	ctx, err := zmq4.NewContext()
+	if err != nil {
+		return nil, err
+	}
+	if err := ctx.SetMaxSockets(maxSockets); err != nil {
+		return nil, err
+	}
+	return ctx, nil
+})
+
+// Network is transport.Network over ZeroMQ.
+type Network struct{}
+
+// newSocket makes a socket of the shared context and applies the options in
+// turn; on an error the socket is closed again.
+func newSocket(kind zmq4.Type, options ...func(*zmq4.Socket) error) (*zmq4.Socket, error) {
+	ctx, err := sharedContext()
+	if err != nil {
+		return nil, err
+	}
+	s, err := ctx.NewSocket(kind)
+	if err != nil {
+		return nil, err
+	}
+	for _, set := range options {
+		if err := set(s); err != nil {
+			s.Close()
+			return nil, err
+		}
+	}
+	return s, nil
+}

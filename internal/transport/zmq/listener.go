@@ -1,0 +1,183 @@
+package zmq
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"net"
+	"os"
+	"strings"
+	"syscall"
+	"time"
+
+	zmq4 "github.com/pebbe/zmq4"
+
+	"github.com/abhishekg16/cluster/internal/transport"
+	"github.com/abhishekg16/cluster/internal/wire"
+)
+
+// Listener is a PULL socket. It reads its connections in turn, so that no peer
+// can keep the others from being heard.
+type Listener struct {
+	soc *zmq4.Socket // owned by the goroutine that calls Recv
+	*waiter
+	file string // of an ipc endpoint, removed by Close
+}
+
+// Listen binds before it returns. The host of a tcp endpoint may be a name that
+// resolves to an address of this machine, an interface's name, or *.
+func (Network) Listen(endpoint string) (transport.Listener, error) {
+	bind, err := bindable(endpoint)
+	if err != nil {
+		return nil, err
+	}
+	soc, err := newSocket(zmq4.PULL,
+		func(s *zmq4.Socket) error { return s.SetRcvhwm(recvFrames) },
+		func(s *zmq4.Socket) error { return s.SetMaxmsgsize(wire.MaxFrame) },
+		func(s *zmq4.Socket) error { return s.SetBacklog(backlog) },
+		func(s *zmq4.Socket) error { return s.SetHandshakeIvl(handshakeTimeout) },
+		func(s *zmq4.Socket) error { return s.SetLinger(0) },
+		func(s *zmq4.Socket) error { return s.SetIpv6(strings.Contains(bind, "[")) },
+		func(s *zmq4.Socket) error { return s.Bind(bind) },
+	)
+	if err != nil {
+		return nil, listenError(err)
+	}
+	w, err := newWaiter(soc)
+	if err != nil {
+		soc.Close()
+		return nil, err
+	}
+	path, _ := strings.CutPrefix(endpoint, "ipc://")
+	if path == endpoint || strings.HasPrefix(path, "@") {
+		path = ""
+	}
+	return &Listener{soc: soc, waiter: w, file: path}, nil
+}
+
+// listenError keeps the system's error and adds the way out.
+func listenError(err error) error {
+	errno := zmq4.AsErrno(err)
+	cause := error(syscall.Errno(errno))
+	switch syscall.Errno(errno) {
+	case syscall.EADDRINUSE:
+		return fmt.Errorf("%w: another program, or another node of this one, listens there", cause)
+	case syscall.EADDRNOTAVAIL, syscall.ENODEV:
+		return fmt.Errorf(`%w: it is no address of this machine; if the peers reach it through another one, say in "bind" where to listen`, cause)
+	case syscall.EMFILE, syscall.ENFILE:
+		return fmt.Errorf("%w: raise the limit of open files (ulimit -n) or ZeroMQ's of sockets", cause)
+	}
+	return err
+}
+
+// bindable turns an endpoint into one that zmq_bind takes: it wants a number or
+// an interface where zmq_connect takes a name.
+func bindable(endpoint string) (string, error) {
+	if path, ok := strings.CutPrefix(endpoint, "ipc://"); ok {
+		return endpoint, ipcFree(path)
+	}
+	host, port, err := net.SplitHostPort(strings.TrimPrefix(endpoint, "tcp://"))
+	if err != nil {
+		return "", err
+	}
+	if host == "*" || net.ParseIP(host) != nil {
+		return endpoint, nil
+	}
+	if _, err := net.InterfaceByName(host); err == nil {
+		return endpoint, nil
+	}
+	ctx, cancel := context.WithTimeout(context.Background(), 5*time.Second)
+	defer cancel()
+	ips, err := net.DefaultResolver.LookupIPAddr(ctx, host)
+	if err != nil {
+		return "", err
+	}
+	// IPv4 first: that is what a peer that dials the name tries.
+	best := ips[0].String()
+	for _, ip := range ips {
+		if ip.IP.To4() != nil {
+			best = ip.String()
+			break
+		}
+	}
+	return "tcp://" + net.JoinHostPort(best, port), nil
+}
+
+// ipcFree reports a listener behind path. zmq_bind would take the path away
+// from it without a word.
+func ipcFree(path string) error {
+	if strings.HasPrefix(path, "@") {
+		return nil
+	}
+	c, err := net.DialTimeout("unix", path, time.Second)
+	if err == nil {
+		c.Close()
+		return fmt.Errorf("%w: another program, or another node of this one, listens there", syscall.EADDRINUSE)
+	}
+	// A file left behind by a server that was killed is in nobody's way, but
+	// what is no socket is not ours to remove.
+	if info, err := os.Lstat(path); err == nil && info.Mode()&os.ModeSocket == 0 {
+		return fmt.Errorf("%w: %s exists and is not a socket", os.ErrExist, path)
+	}
+	return nil
+}
+
+// Recv implements transport.Listener.
+func (l *Listener) Recv(deadline time.Time) (head, tail []byte, err error) {
+	for {
+		head, err = l.soc.RecvBytes(zmq4.DONTWAIT)
+		if err == nil {
+			tail, ok, err := l.rest()
+			if err != nil {
+				return nil, nil, err
+			}
+			if !ok {
+				continue
+			}
+			return head, tail, nil
+		}
+		if !again(err) {
+			return nil, nil, err
+		}
+		if err := l.wait(zmq4.POLLIN, deadline); err != nil {
+			return nil, nil, err
+		}
+	}
+}
+
+// rest receives the second part of the message whose first part has just come,
+// if there is one. It reports false for a message of more parts, which no
+// sender of this protocol makes, after having taken all of it. ZeroMQ hands
+// messages out whole, so no part is waited for.
+func (l *Listener) rest() (tail []byte, ok bool, err error) {
+	for parts := 1; ; parts++ {
+		more, err := l.soc.GetRcvmore()
+		if err != nil || !more {
+			return tail, parts <= 2, err
+		}
+		if tail, err = l.soc.RecvBytes(zmq4.DONTWAIT); err != nil {
+			return nil, false, err
+		}
+	}
+}
+
+// Interrupt implements transport.Listener.
+func (l *Listener) Interrupt() { l.interrupt() }
+
+// Close implements transport.Listener.
+func (l *Listener) Close() error {
+	err := errors.Join(l.waiter.close(), closeAndWait(l.soc, 0))
+	if l.file != "" {
+		os.Remove(l.file) // ZeroMQ has done so in most versions
+	}
+	return err
+}
+
+// again reports whether a call would have had to wait, or was interrupted.
+func again(err error) bool {
+	switch zmq4.AsErrno(err) {
+	case zmq4.Errno(syscall.EAGAIN), zmq4.Errno(syscall.EINTR):
+		return true
+	}
+	return false
+}

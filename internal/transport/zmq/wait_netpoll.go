@@ -1,0 +1,123 @@
+//go:build !windows && !zmqpoller
+
+package zmq
+
+import (
+	"errors"
+	"os"
+	"sync"
+	"syscall"
+	"time"
+
+	zmq4 "github.com/pebbe/zmq4"
+	"golang.org/x/sys/unix"
+
+	"github.com/abhishekg16/cluster/internal/transport"
+)
+
+// A waiter parks the goroutine that owns a socket in Go's network poller, so
+// that waiting costs no thread.
+//
+// ZMQ_FD becomes readable when the socket's state may have changed, and only
+// at the edge: ZMQ_EVENTS must be asked after every send and receive and before
+// every wait. The poller watches a duplicate of that descriptor, because ZeroMQ
+// closes the original itself.
+type waiter struct {
+	soc  *zmq4.Socket
+	file *os.File
+	raw  syscall.RawConn
+
+	mu          sync.Mutex // guards the deadline against Interrupt
+	interrupted bool
+	armed       bool // a read deadline is set on file
+}
+
+func newWaiter(soc *zmq4.Socket) (*waiter, error) {
+	fd, err := soc.GetFd()
+	if err != nil {
+		return nil, err
+	}
+	dup, err := unix.FcntlInt(uintptr(fd), unix.F_DUPFD_CLOEXEC, 0)
+	if err != nil {
+		return nil, os.NewSyscallError("fcntl", err)
+	}
+	// The flag belongs to what both descriptors share; ZeroMQ has set it too.
+	if err := unix.SetNonblock(dup, true); err != nil {
+		unix.Close(dup)
+		return nil, os.NewSyscallError("fcntl", err)
+	}
+	file := os.NewFile(uintptr(dup), "zmq")
+	raw, err := file.SyscallConn()
+	if err != nil {
+		file.Close()
+		return nil, err
+	}
+	return &waiter{soc: soc, file: file, raw: raw}, nil
+}
+
+// wait returns nil as soon as the socket has one of the events.
+func (w *waiter) wait(events zmq4.State, deadline time.Time) error {
+	if err := w.arm(deadline); err != nil {
+		return err
+	}
+	var failed error
+	err := w.raw.Read(func(uintptr) bool {
+		var now zmq4.State
+		now, failed = w.soc.GetEvents()
+		return failed != nil || now&events != 0
+	})
+	switch {
+	case failed != nil:
+		return failed
+	case err == nil:
+		return nil
+	case errors.Is(err, os.ErrDeadlineExceeded):
+		return w.expired()
+	}
+	return err
+}
+
+func (w *waiter) arm(deadline time.Time) error {
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	if w.interrupted {
+		return w.clear()
+	}
+	if deadline.IsZero() && !w.armed {
+		return nil
+	}
+	w.armed = !deadline.IsZero()
+	return w.file.SetReadDeadline(deadline)
+}
+
+// expired tells the two reasons apart for which a deadline has passed.
+func (w *waiter) expired() error {
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	if w.interrupted {
+		return w.clear()
+	}
+	return transport.ErrTimeout
+}
+
+// clear reports an interrupt once. The caller holds mu.
+func (w *waiter) clear() error {
+	w.interrupted = false
+	w.armed = false
+	if err := w.file.SetReadDeadline(time.Time{}); err != nil {
+		return err
+	}
+	return transport.ErrInterrupted
+}
+
+func (w *waiter) interrupt() {
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	w.interrupted = true
+	w.armed = true
+	// An error means that the file is closed, and then nobody waits.
+	w.file.SetReadDeadline(time.Unix(1, 0))
+}
+
+// close must precede the socket's own close.
+func (w *waiter) close() error { return w.file.Close() }

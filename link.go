@@ -1,0 +1,446 @@
+package cluster
+
+import (
+	"log/slog"
+	"sync"
+	"time"
+
+	"github.com/abhishekg16/cluster/internal/transport"
+	"github.com/abhishekg16/cluster/internal/wire"
+)
+
+const (
+	// probeInterval is how often a sender that waits for the peer's window asks
+	// for an acknowledgment: what it waits for may have been lost.
+	probeInterval = 250 * time.Millisecond
+	// redialInterval is the pause after a connection could not even be set up,
+	// for want of sockets or descriptors.
+	redialInterval = 250 * time.Millisecond
+)
+
+// A link is one peer as seen by a sender: a queue bounded in bytes, one
+// goroutine that writes it, the peer's window, and the policy that decides when
+// messages are dropped.
+//
+// While the peer takes what it is sent, a full queue makes senders wait. When
+// something is to be written and the peer has taken nothing for SendTimeout,
+// the link is down: what is queued is dropped, and so is what comes, until the
+// peer takes again.
+type link struct {
+	node     *Node
+	id       int
+	endpoint string
+	version  uint64        // of the catalogue that endpoint is from; the node's mu guards it
+	before   *link         // the retired link to the peer that this one follows, or nil
+	wake     chan struct{} // holds a token when run should look again
+	finished chan struct{} // closed when run has returned
+
+	mu     sync.Mutex     // guards what follows
+	conn   transport.Conn // nil until dialed; used by run alone, but for Interrupt
+	queue  queue
+	writer writer
+	room   chan struct{} // closed when senders that wait should look again; nil if none waits
+	flight flight
+	ack    ack
+	books  sentBooks
+
+	state    LinkState
+	since    time.Time // of state
+	stuck    bool      // the connection took no frame, and has not taken one since
+	progress time.Time // when the peer last took something, or could have
+	draining bool      // no more is taken; end when all is written
+	cut      bool      // end at once
+}
+
+// ack is the latest acknowledgment for the peer. It travels with each frame,
+// and in one of its own when it is due.
+type ack struct {
+	incarnation uint64
+	upTo        wire.Position
+	due         time.Time     // zero: not due
+	aboard      wire.Position // what the frame at hand says
+}
+
+// carried is called when the frame at hand was handed over.
+func (a *ack) carried() {
+	if a.aboard == a.upTo {
+		a.due = time.Time{}
+	}
+}
+
+func newLink(n *Node, id int, endpoint string) *link {
+	return &link{
+		node: n, id: id, endpoint: endpoint,
+		wake:     make(chan struct{}, 1),
+		finished: make(chan struct{}),
+		writer:   writer{next: 1},
+		flight:   flight{window: wire.InitialWindow},
+		state:    LinkConnecting,
+		since:    time.Now(),
+	}
+}
+
+// put queues one message. If the queue is full it waits for room, until the
+// link goes down or stop is closed, of which the first has its own reason and
+// the second is reported as stopped; a nil stop does not wait. It returns the
+// reason of a drop, which it has counted, or 0.
+func (l *link) put(m *encoded, stop <-chan struct{}, stopped Reason) Reason {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	for {
+		switch {
+		case l.draining || l.cut:
+			return l.books.refuse(ReasonClosed)
+		case l.state == LinkDown:
+			return l.books.refuse(ReasonUnreachable)
+		case l.queue.fits(m.size(), l.node.cfg.QueueBytes):
+			l.queue.push(m)
+			l.books.accepted++
+			l.kick()
+			return 0
+		case stop == nil:
+			return l.books.refuse(ReasonTimedOut)
+		}
+		if l.room == nil {
+			l.room = make(chan struct{})
+		}
+		room := l.room
+		l.mu.Unlock()
+		select {
+		case <-room:
+			l.mu.Lock()
+		case <-stop:
+			l.mu.Lock()
+			return l.books.refuse(stopped)
+		}
+	}
+}
+
+// acked takes in what the peer says of the frames it got.
+func (l *link) acked(incarnation uint64, upTo wire.Position, window uint32) {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	l.flight.window = int(min(window, wire.MaxPayload))
+	if incarnation == l.node.incarnation && l.flight.acked(upTo) {
+		l.progress = time.Now()
+	}
+	l.kick()
+}
+
+// peerRestarted is called when a new incarnation of the peer is heard.
+func (l *link) peerRestarted() {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	l.flight.reset()
+	l.kick()
+}
+
+// offer notes the latest acknowledgment for the peer. Unless due is zero it is
+// written by then.
+func (l *link) offer(incarnation uint64, upTo wire.Position, due time.Time) {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	l.ack.incarnation, l.ack.upTo = incarnation, upTo
+	if !due.IsZero() && (l.ack.due.IsZero() || due.Before(l.ack.due)) {
+		l.ack.due = due
+		l.kick()
+	}
+}
+
+// finish makes the link write what it has, and end. It takes no more.
+func (l *link) finish() {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	l.draining = true
+	l.stir()
+}
+
+// abandon makes the link drop what it has, and end.
+func (l *link) abandon() {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	l.cut = true
+	l.stir()
+}
+
+// kick makes run look again, if it waits for something to do.
+func (l *link) kick() {
+	select {
+	case l.wake <- struct{}{}:
+	default:
+	}
+}
+
+// stir makes run and waiting senders look again, whatever they wait for. The
+// caller holds mu.
+func (l *link) stir() {
+	l.release()
+	l.kick()
+	if l.conn != nil {
+		l.conn.Interrupt()
+	}
+}
+
+// release lets waiting senders look again. The caller holds mu.
+func (l *link) release() {
+	if l.room != nil {
+		close(l.room)
+		l.room = nil
+	}
+}
+
+// run is the link's goroutine. finish or abandon end it.
+func (l *link) run() {
+	defer close(l.finished)
+	l.follow()
+	if !l.dial() {
+		return
+	}
+	timer := time.NewTimer(time.Hour)
+	defer timer.Stop()
+	for {
+		switch step, deadline := l.plan(time.Now()); step {
+		case stepWrite:
+			l.write()
+		case stepAwaitConn:
+			l.awaitConn(deadline)
+		case stepSleep:
+			l.sleep(timer, deadline)
+		case stepEnd:
+			l.end()
+			return
+		}
+	}
+}
+
+// follow waits for the end of the link before this one, and takes its books and
+// its sequence over: the peer may be the same, and expects the next number.
+func (l *link) follow() {
+	if l.before == nil {
+		return
+	}
+	<-l.before.finished
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	b := l.before
+	l.writer.next = b.writer.next
+	l.books.add(&b.books)
+	l.before = nil
+}
+
+// dial sets the connection up. It reports false if the link ended before that
+// succeeded.
+func (l *link) dial() bool {
+	for {
+		conn, err := l.node.dial(l.id, l.endpoint)
+		l.mu.Lock()
+		if err == nil {
+			l.conn = conn
+			if l.state == LinkDown {
+				l.enter(LinkConnecting)
+			}
+			l.mu.Unlock()
+			return true
+		}
+		ended := l.cut || l.draining
+		if ended {
+			l.drop(ReasonClosed)
+		} else {
+			l.down(ReasonUnreachable, err)
+		}
+		l.mu.Unlock()
+		if ended {
+			return false
+		}
+		select {
+		case <-time.After(redialInterval):
+		case <-l.wake:
+		}
+	}
+}
+
+type step int
+
+const (
+	stepWrite     step = iota // hand the writer's frame to the connection
+	stepAwaitConn             // wait until the connection takes frames again
+	stepSleep                 // wait until something is to be written
+	stepEnd
+)
+
+// plan decides what run does next, and until when at most. All policy is here.
+func (l *link) plan(now time.Time) (step, time.Time) {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	for {
+		if l.writer.batch == nil && !l.queue.empty() {
+			l.writer.load(l.queue.pop())
+		}
+		pending := l.writer.batch != nil
+		if l.cut || l.draining && !pending {
+			return stepEnd, time.Time{}
+		}
+		open := l.flight.open(l.writer.frameSize())
+		if !pending || open && !l.stuck {
+			// Nothing is kept from going out.
+			l.progress = now
+		}
+		patienceEnds := l.progress.Add(l.node.patience)
+		if pending && l.state != LinkDown && !now.Before(patienceEnds) {
+			l.down(ReasonTimedOut, nil)
+			continue
+		}
+		if l.state == LinkDown && open && !l.stuck {
+			l.enter(LinkUp)
+		}
+
+		var deadline time.Time
+		if pending && l.state != LinkDown {
+			deadline = patienceEnds
+		}
+		probeAt := l.flight.probed.Add(probeInterval)
+		switch {
+		case l.stuck:
+			return stepAwaitConn, deadline
+		case pending && open:
+			l.writer.message(l)
+			return stepWrite, deadline
+		case !open && !now.Before(probeAt):
+			l.flight.probed = now
+			l.writer.bare(l, wire.FlagAckNow)
+			return stepWrite, deadline
+		case !l.ack.due.IsZero() && !now.Before(l.ack.due):
+			l.writer.bare(l, 0)
+			return stepWrite, deadline
+		}
+		if !open {
+			deadline = earliest(deadline, probeAt)
+		}
+		return stepSleep, earliest(deadline, l.ack.due)
+	}
+}
+
+// write hands the writer's frame to the connection. If that takes none now, the
+// link is stuck until it does.
+func (l *link) write() {
+	ok, err := l.conn.TrySend(l.writer.head, l.writer.tail)
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	switch {
+	case ok:
+		l.stuck = false
+		l.writer.wrote(l)
+		if l.state == LinkConnecting {
+			l.enter(LinkUp)
+		}
+	case err == nil:
+		l.stuck = true
+	default:
+		// A socket that fails for another reason than being full has nothing
+		// to recover from: that ends with the node.
+		l.stuck = true
+		l.down(ReasonUnreachable, err)
+	}
+}
+
+// awaitConn waits until the connection takes frames, or the deadline.
+func (l *link) awaitConn(deadline time.Time) {
+	if err := l.conn.Wait(deadline); err != nil {
+		return // plan looks at what has changed
+	}
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	if l.state == LinkDown {
+		l.stuck = false
+		return
+	}
+	l.mu.Unlock()
+	l.write()
+	l.mu.Lock()
+}
+
+// sleep waits for something to do, or the deadline.
+func (l *link) sleep(timer *time.Timer, deadline time.Time) {
+	if deadline.IsZero() {
+		<-l.wake
+		return
+	}
+	timer.Reset(time.Until(deadline))
+	select {
+	case <-l.wake:
+	case <-timer.C:
+	}
+}
+
+// end drops what was not written, and closes the connection once what was
+// written has left the process or the node's patience with closing is at an end.
+func (l *link) end() {
+	l.mu.Lock()
+	l.drop(ReasonClosed)
+	linger := time.Duration(0)
+	if !l.cut && l.state != LinkDown {
+		linger = l.node.lingerLeft()
+	}
+	l.mu.Unlock()
+	if err := l.conn.Close(linger); err != nil {
+		l.node.log.Warn("cluster: closing a connection", "peer", l.id, "error", err)
+	}
+}
+
+// down drops what is queued and makes the link refuse messages until the peer
+// takes again. The caller holds mu.
+func (l *link) down(r Reason, cause error) {
+	dropped := l.drop(r)
+	if l.state == LinkDown {
+		return
+	}
+	l.enter(LinkDown, slog.Int("dropped", dropped), slog.Any("cause", cause))
+}
+
+// drop empties the queue and the writer, and reports how many messages that
+// cost. The caller holds mu.
+func (l *link) drop(r Reason) int {
+	n := l.writer.abandon(l)
+	for !l.queue.empty() {
+		b := l.queue.pop()
+		l.queue.release(b.size(), b.count)
+		n += b.count
+		b.free()
+	}
+	l.books.dropped[r] += uint64(n)
+	l.release()
+	return n
+}
+
+// enter changes the state, which is an event worth a line in the log. The caller
+// holds mu.
+func (l *link) enter(s LinkState, attrs ...any) {
+	l.state, l.since = s, time.Now()
+	attrs = append([]any{"peer", l.id, "endpoint", l.endpoint}, attrs...)
+	if s == LinkDown {
+		l.node.log.Warn("cluster: link is down", attrs...)
+	} else {
+		l.node.log.Info("cluster: link is "+s.String(), attrs...)
+	}
+}
+
+// addTo adds the link's books to the peer's.
+func (l *link) addTo(p *PeerStats) {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	if l.before != nil {
+		l.before.addTo(p)
+	}
+	s := l.books.stats()
+	s.Queued, s.QueueBytes, s.FlightBytes = uint64(l.queue.messages), l.queue.bytes, l.flight.bytes
+	p.Sent.add(s)
+	p.State, p.Since = l.state, l.since
+}
+
+// earliest returns the earlier of two deadlines, where zero means none.
+func earliest(a, b time.Time) time.Time {
+	if a.IsZero() || !b.IsZero() && b.Before(a) {
+		return b
+	}
+	return a
+}
