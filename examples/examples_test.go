@@ -13,6 +13,7 @@ import (
 	"path/filepath"
 	"runtime"
 	"strings"
+	"sync"
 	"testing"
 	"time"
 
@@ -29,7 +30,7 @@ func TestClient2PrintsWhatClient1Broadcasts(t *testing.T) {
 	if err := os.MkdirAll(dir, 0o755); err != nil {
 		t.Fatal(err)
 	}
-	client1, client2 := build(t, "./client1"), build(t, "./client2")
+	client1, client2 := built(t, "client1"), built(t, "client2")
 
 	listener := start(t, dir, client2, "-id", "1", "-wait", "1500ms")
 	sender := start(t, dir, client1, "-id", "0")
@@ -56,7 +57,7 @@ func TestClientsRefuseBadArguments(t *testing.T) {
 	config := filepath.Join(t.TempDir(), "mine.json")
 	writeConfig(t, config)
 	for _, client := range []string{"client1", "client2"} {
-		program := build(t, "./"+client)
+		program := built(t, client)
 		for _, tt := range []struct {
 			name   string
 			args   []string
@@ -91,7 +92,7 @@ func TestDemo(t *testing.T) {
 	t.Parallel()
 	config := filepath.Join(t.TempDir(), "Config.json")
 	writeConfig(t, config)
-	program := build(t, "./demo")
+	program := built(t, "demo")
 
 	t.Run("runs to its end", func(t *testing.T) {
 		began := time.Now()
@@ -118,7 +119,7 @@ func TestDemo(t *testing.T) {
 		if err := p.Process.Signal(os.Interrupt); err != nil {
 			t.Fatal(err)
 		}
-		if code := p.wait(t); code != 1 || !strings.Contains(p.stderr.String(), "canceled") {
+		if code := p.wait(t); code != 1 || !strings.Contains(p.stderr.String(), "interrupt") {
 			t.Errorf("exit code %d after an interrupt, want 1; it said:\n%s", code, p.stderr.String())
 		}
 	})
@@ -127,43 +128,72 @@ func TestDemo(t *testing.T) {
 // The programs of the specification, of which only the import line may differ, compile and pass vet.
 func TestSpecifiedProgramsCompile(t *testing.T) {
 	t.Parallel()
-	for _, dir := range []string{"./testdata/spec/client1", "./testdata/spec/client2"} {
-		build(t, dir)
-		vet := exec.Command("go", "vet", "-composites=false", dir)
-		if out, err := vet.CombinedOutput(); err != nil {
-			t.Errorf("go vet %s: %v\n%s", dir, err, out)
-		}
+	dirs := []string{"./testdata/spec/client1", "./testdata/spec/client2"}
+	if err := compile(t.TempDir(), dirs...); err != nil {
+		t.Error(err)
+	}
+	vet := exec.Command("go", append([]string{"vet", "-composites=false"}, dirs...)...)
+	if out, err := vet.CombinedOutput(); err != nil {
+		t.Errorf("%v: %v\n%s", vet, err, out)
 	}
 }
 
-// build compiles the program in dir. Reading its source makes `go test` forget a cached result when that changes.
-func build(t *testing.T, dir string) string {
+// programs is where the three programs are, once built has compiled them.
+var (
+	programs string
+	compiled sync.Once
+	failed   error
+)
+
+func TestMain(m *testing.M) {
+	code := m.Run()
+	os.RemoveAll(programs)
+	os.Exit(code)
+}
+
+// built returns the path of a compiled program of this folder.
+func built(t *testing.T, name string) string {
 	t.Helper()
-	sources, err := filepath.Glob(filepath.Join(dir, "*.go"))
-	if err != nil || len(sources) == 0 {
-		t.Fatalf("no sources in %s: %v", dir, err)
+	compiled.Do(func() {
+		if programs, failed = os.MkdirTemp("", "cluster-examples-"); failed == nil {
+			failed = compile(programs, "./client1", "./client2", "./demo")
+		}
+	})
+	if failed != nil {
+		t.Fatal(failed)
 	}
-	for _, s := range sources {
-		if _, err := os.ReadFile(s); err != nil {
-			t.Fatal(err)
+	if runtime.GOOS == "windows" {
+		name += ".exe"
+	}
+	return filepath.Join(programs, name)
+}
+
+// compile puts the programs in dirs, compiled, into out. It reads their sources, so that `go test` forgets a cached
+// result when they change.
+func compile(out string, dirs ...string) error {
+	for _, dir := range dirs {
+		sources, err := filepath.Glob(filepath.Join(dir, "*.go"))
+		if err != nil || len(sources) == 0 {
+			return fmt.Errorf("no sources in %s: %v", dir, err)
+		}
+		for _, s := range sources {
+			if _, err := os.ReadFile(s); err != nil {
+				return err
+			}
 		}
 	}
-	program := filepath.Join(t.TempDir(), filepath.Base(dir))
-	if runtime.GOOS == "windows" {
-		program += ".exe"
+	build := exec.Command("go", append([]string{"build", "-buildvcs=false", "-o", out + string(filepath.Separator)}, dirs...)...)
+	if text, err := build.CombinedOutput(); err != nil {
+		return fmt.Errorf("%v: %w\n%s", build, err, text)
 	}
-	out, err := exec.Command("go", "build", "-buildvcs=false", "-o", program, dir).CombinedOutput()
-	if err != nil {
-		t.Fatalf("go build %s: %v\n%s", dir, err, out)
-	}
-	return program
+	return nil
 }
 
 // writeConfig writes a configuration of three servers on free ports. They are from below the range that systems give
 // out by themselves, so that no other test takes one before its server does.
 func writeConfig(t *testing.T, path string) {
 	t.Helper()
-	cfg := cluster.Config{Cluster: "examples", SendTimeout: 2 * time.Second}
+	cfg := cluster.Config{Cluster: "examples", SendTimeout: 3 * time.Second}
 	for len(cfg.Peers) < 3 {
 		address := fmt.Sprintf("127.0.0.1:%d", 20000+rand.IntN(10000))
 		l, err := net.Listen("tcp", address)

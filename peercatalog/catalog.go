@@ -29,8 +29,8 @@ type Catalog struct {
 
 // snapshot is never changed once it is stored, but for closing changed.
 type snapshot struct {
-	peers   map[int]Peer
-	ids     []int // ascending
+	peers   map[int]*Peer // none is changed either: a copy of the map is cheap
+	ids     []int         // ascending
 	version uint64
 	changed chan struct{} // closed when the next snapshot has been stored
 }
@@ -40,7 +40,7 @@ type snapshot struct {
 // an address.
 func New(peers ...Peer) (*Catalog, error) {
 	s := &snapshot{
-		peers:   make(map[int]Peer, len(peers)),
+		peers:   make(map[int]*Peer, len(peers)),
 		ids:     make([]int, 0, len(peers)),
 		version: 1,
 		changed: make(chan struct{}),
@@ -55,7 +55,8 @@ func New(peers ...Peer) (*Catalog, error) {
 			faults = append(faults, fmt.Errorf("%w: peer %d is given twice", ErrExists, p.ID))
 			continue
 		}
-		s.peers[p.ID] = p.Clone()
+		kept := p.Clone()
+		s.peers[p.ID] = &kept
 		s.ids = append(s.ids, p.ID)
 		if e := p.DialEndpoint(); e != "" {
 			c.dialled[e] = p.ID
@@ -91,7 +92,10 @@ func (c *Catalog) check(p Peer) error {
 // to copy an Extra that is not empty.
 func (c *Catalog) Get(id int) (Peer, bool) {
 	p, ok := c.state.Load().peers[id]
-	return p.Clone(), ok
+	if !ok {
+		return Peer{}, false
+	}
+	return p.Clone(), true
 }
 
 // Has reports whether there is a peer with the id.
@@ -150,7 +154,8 @@ func (c *Catalog) put(p Peer) error {
 		return nil
 	}
 	next := &snapshot{peers: maps.Clone(old.peers), ids: old.ids}
-	next.peers[p.ID] = p.Clone()
+	kept := p.Clone()
+	next.peers[p.ID] = &kept
 	if replace {
 		delete(c.dialled, was.DialEndpoint())
 	} else {
