@@ -10,4 +10,4 @@ require (
 	golang.org/x/sys v0.47.0
 )
 
-require github.com/x448/float16 v0.8.4
+require github.com/x448/float16 v0.8.4 // indirect

@@ -5,6 +5,7 @@ import (
 	"net"
 	"os"
 	"path/filepath"
+	"strings"
 	"testing"
 	"time"
 
@@ -61,14 +62,22 @@ func warm() {
 	}
 }
 
-// openFiles counts the descriptors of this process, or is 0 where that cannot be
-// told.
+// openFiles counts the sockets and event descriptors of this process, or is 0
+// where that cannot be told.
 func openFiles() int {
-	names, err := os.ReadDir("/proc/self/fd")
+	const dir = "/proc/self/fd"
+	entries, err := os.ReadDir(dir)
 	if err != nil {
 		return 0
 	}
-	return len(names)
+	count := 0
+	for _, e := range entries {
+		target, err := os.Readlink(filepath.Join(dir, e.Name()))
+		if err == nil && (strings.HasPrefix(target, "socket:") || strings.HasPrefix(target, "anon_inode:")) {
+			count++
+		}
+	}
+	return count
 }
 
 // settle waits for count to come down to most, and returns where it stands.

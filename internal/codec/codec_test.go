@@ -719,6 +719,9 @@ func TestMalformed(t *testing.T) {
 			if !errors.Is(err, ErrMalformed) || v != nil {
 				t.Errorf("got %v, %v, want ErrMalformed", v, err)
 			}
+			if strings.HasPrefix(name, "nested") && !strings.Contains(fmt.Sprint(err), "nested deeper") {
+				t.Errorf("got %.200v, want it refused for its depth", err)
+			}
 			if got := strings.Contains(fmt.Sprint(err), "panicked"); got != (name == "panic") {
 				t.Errorf("got %v: only a method of the type's own may panic", err)
 			}
