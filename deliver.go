@@ -39,8 +39,6 @@ func (c *chunk) size(i int) int {
 // is a backlog.
 func (in *inbox) deliverBacklog() {
 	defer in.deliver.Done()
-	ticker := time.NewTicker(ackInterval)
-	defer ticker.Stop()
 	for {
 		in.mu.Lock()
 		if len(in.backlog) == 0 {
@@ -54,7 +52,7 @@ func (in *inbox) deliverBacklog() {
 		in.backlog = in.backlog[1:]
 		in.mu.Unlock()
 		done := 0
-		for done < len(c.envelopes) && in.push(&c, done, ticker) {
+		for done < len(c.envelopes) && in.push(&c, done) {
 			done++
 		}
 		in.mu.Lock()
@@ -68,7 +66,7 @@ func (in *inbox) deliverBacklog() {
 }
 
 // push puts one envelope into the inbox. It reports false if stop came first.
-func (in *inbox) push(c *chunk, i int, ticker *time.Ticker) bool {
+func (in *inbox) push(c *chunk, i int) bool {
 	for pause := 50 * time.Microsecond; !in.heavy.fits(len(in.c), c.size(i)); pause = min(2*pause, 2*time.Millisecond) {
 		// Only the program knows when it takes from a channel, so the bound on
 		// bytes, which matters for large messages alone, has to be polled.
@@ -78,38 +76,36 @@ func (in *inbox) push(c *chunk, i int, ticker *time.Ticker) bool {
 			return false
 		}
 	}
-	for {
-		select {
-		case in.c <- c.envelopes[i]:
-			in.heavy.pushed(c.size(i))
-			return true
-		default:
-		}
-		select {
-		case in.c <- c.envelopes[i]:
-			in.heavy.pushed(c.size(i))
-			return true
-		case <-ticker.C:
-			in.report(c, i)
-		case <-in.stop:
-			return false
-		}
+	select {
+	case in.c <- c.envelopes[i]:
+		in.heavy.pushed(c.size(i))
+		return true
+	default:
+	}
+	select {
+	case in.c <- c.envelopes[i]:
+		in.heavy.pushed(c.size(i))
+		in.report(c, i+1)
+		return true
+	case <-in.stop:
+		return false
 	}
 }
 
-// report tells the sender that its messages are being taken, slowly: the first
-// done of the chunk's are.
+// report tells the sender of a chunk, now and then, that its messages are being
+// taken, if slowly: the first done are.
 func (in *inbox) report(c *chunk, done int) {
+	now := time.Now()
+	if now.Sub(in.reported) < ackInterval {
+		return
+	}
+	in.reported = now
 	in.mu.Lock()
 	defer in.mu.Unlock()
 	s := c.source
-	if c.incarnation != s.incarnation {
-		return
-	}
-	taken := wire.Position{Seq: c.end.Seq - uint64(len(c.envelopes)-done)}
-	if s.taken.Before(taken) {
-		s.taken = taken
-		in.acknowledge(s, time.Now())
+	if c.incarnation == s.incarnation {
+		s.taken = wire.Position{Seq: c.end.Seq - uint64(len(c.envelopes)-done)}
+		in.acknowledge(s, now)
 	}
 }
 
@@ -141,7 +137,7 @@ func (in *inbox) taken(c *chunk, now time.Time) {
 	switch {
 	case s.unacked >= int(in.window)/4:
 		in.acknowledge(s, now)
-	case c.ackNow:
+	case s.asked:
 		in.acknowledge(s, now.Add(ackDelay))
 	default:
 		if l := in.node.linkIfAny(s.id); l != nil {
@@ -154,6 +150,8 @@ func (in *inbox) taken(c *chunk, now time.Time) {
 // caller holds mu.
 func (in *inbox) acknowledge(s *source, due time.Time) {
 	s.unacked = 0
+	// What is not taken yet is to be told of as well.
+	s.asked = s.asked && (s.backlog > 0 || len(s.held) > 0)
 	if l, ok := in.node.link(s.id); ok {
 		l.offer(s.incarnation, s.position(), due)
 	}

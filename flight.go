@@ -13,9 +13,10 @@ type flight struct {
 	frames []flown // oldest first
 	bytes  int
 	window int
-	last   wire.Position // the end of the newest frame
+	last   wire.Position // the end of the newest frame, which may still be being written
 	done   wire.Position // the latest acknowledgment
-	probed time.Time     // an acknowledgment was last asked for by a frame of its own
+	asked  bool          // the newest frame asks for an acknowledgment
+	probed time.Time     // one was last asked for by a frame of its own
 }
 
 type flown struct {
@@ -29,14 +30,30 @@ func (f *flight) open(size int) bool {
 	return f.bytes == 0 || f.bytes+size <= f.window
 }
 
+// probe reports whether a frame of its own should ask for an acknowledgment now
+// that the window is closed: because nothing has asked for one yet, or because
+// the answer may have been lost. If not, it says when.
+func (f *flight) probe(now time.Time) (bool, time.Time) {
+	at := f.probed.Add(probeInterval)
+	return !f.asked || !now.Before(at), at
+}
+
 // crowded reports whether another size bytes fill more than half of the
 // window, so that the receiver should tell how far it is.
 func (f *flight) crowded(size int) bool { return f.bytes+size > f.window/2 }
 
-func (f *flight) add(end wire.Position, size int) {
-	f.frames = append(f.frames, flown{end, size})
-	f.bytes += size
-	f.last = end
+// leaving notes that the frame that ends there is being written: it may be
+// acknowledged before add is called.
+func (f *flight) leaving(end wire.Position) { f.last = end }
+
+// add notes that the frame was written, and whether it asks for an
+// acknowledgment.
+func (f *flight) add(end wire.Position, size int, asks bool) {
+	f.asked = asks
+	if f.done.Before(end) {
+		f.frames = append(f.frames, flown{end, size})
+		f.bytes += size
+	}
 }
 
 // acked takes in that the peer is done with everything before upTo, and reports

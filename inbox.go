@@ -41,10 +41,12 @@ type inbox struct {
 	sources    map[int]*source
 	holding    bool // some source may hold frames
 	backlog    []chunk
-	delivering bool // deliver runs, and it alone sends on c; else who holds mu does
+	delivering bool // deliverBacklog runs, and it alone sends on c; else who holds mu does
 	closed     bool
 	refused    [refusals]uint64 // frames of no known peer
-	heavy      heavy            // used by who sends on c
+
+	heavy    heavy     // used by who sends on c
+	reported time.Time // likewise: a slow program was last reported to a sender
 }
 
 // A chunk is what one frame contained.
@@ -55,7 +57,6 @@ type chunk struct {
 	sizes       int           // of all payloads
 	bytes       int           // of the frame
 	end         wire.Position // after it in the stream
-	ackNow      bool
 }
 
 func newInbox(n *Node) *inbox {
@@ -119,7 +120,9 @@ func (in *inbox) overdue() {
 	}
 	now := time.Now()
 	for _, s := range in.sources {
-		s.overdue(now, func(a arrival) { in.take(s, a) })
+		if s.overdue(now, func(a arrival) { in.take(s, a) }) && s.asked {
+			in.acknowledge(s, now)
+		}
 	}
 }
 
@@ -180,11 +183,12 @@ func (in *inbox) fromPeer(s *source, a arrival) {
 	if l := in.node.linkIfAny(s.id); l != nil {
 		l.acked(a.AckIncarnation, a.Ack, a.Window)
 	}
+	s.asked = s.asked || a.Flags&wire.FlagAckNow != 0
 	if reason := s.arrive(a, int(in.window), now, take); reason != 0 {
 		in.refuseLocked(s, reason, nil)
 	}
 	in.holding = in.holding || len(s.held) > 0
-	if a.Bare() && a.Flags&wire.FlagAckNow != 0 {
+	if a.Bare() && s.asked {
 		in.acknowledge(s, now)
 	}
 }
@@ -245,7 +249,6 @@ func (in *inbox) take(s *source, a arrival) {
 	start := s.want
 	c := chunk{
 		source: s, incarnation: s.incarnation, bytes: a.size(),
-		ackNow: a.Flags&wire.FlagAckNow != 0,
 	}
 	if a.Flags&wire.FlagPiece != 0 {
 		in.assemble(s, a, &c)

@@ -47,6 +47,7 @@ type link struct {
 	state    LinkState
 	since    time.Time // of state
 	stuck    bool      // the connection took no frame, and has not taken one since
+	starved  bool      // the link went down with its window closed, and no news since
 	progress time.Time // when the peer last took something, or could have
 	draining bool      // no more is taken; end when all is written
 	cut      bool      // end at once
@@ -122,7 +123,7 @@ func (l *link) acked(incarnation uint64, upTo wire.Position, window uint32) {
 	defer l.mu.Unlock()
 	l.flight.window = int(min(window, wire.MaxPayload))
 	if incarnation == l.node.incarnation && l.flight.acked(upTo) {
-		l.progress = time.Now()
+		l.progress, l.starved = time.Now(), false
 	}
 	l.kick()
 }
@@ -132,6 +133,7 @@ func (l *link) peerRestarted() {
 	l.mu.Lock()
 	defer l.mu.Unlock()
 	l.flight.reset()
+	l.starved = false
 	l.kick()
 }
 
@@ -287,26 +289,28 @@ func (l *link) plan(now time.Time) (step, time.Time) {
 		}
 		patienceEnds := l.progress.Add(l.node.patience)
 		if pending && l.state != LinkDown && !now.Before(patienceEnds) {
+			l.starved = !open
 			l.down(ReasonTimedOut, nil)
 			continue
 		}
-		if l.state == LinkDown && open && !l.stuck {
+		if l.state == LinkDown && !l.stuck && !l.starved {
 			l.enter(LinkUp)
 		}
+		open = open && !l.starved
 
 		var deadline time.Time
 		if pending && l.state != LinkDown {
 			deadline = patienceEnds
 		}
-		probeAt := l.flight.probed.Add(probeInterval)
+		probe, probeAt := l.flight.probe(now)
 		switch {
 		case l.stuck:
 			return stepAwaitConn, deadline
 		case pending && open:
 			l.writer.message(l)
 			return stepWrite, deadline
-		case !open && !now.Before(probeAt):
-			l.flight.probed = now
+		case !open && probe:
+			l.flight.probed, l.flight.asked = now, true
 			l.writer.bare(l, wire.FlagAckNow)
 			return stepWrite, deadline
 		case !l.ack.due.IsZero() && !now.Before(l.ack.due):

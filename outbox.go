@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"sync"
+	"time"
 
 	"github.com/abhishekg16/cluster/internal/codec"
 	"github.com/abhishekg16/cluster/internal/wire"
@@ -43,23 +44,32 @@ func (n *Node) pumpOpen() {
 	}
 }
 
-// letGo takes from Outbox without sending, so that nobody who was blocked on it
+// letGoTime is how long the last of closing may take for senders that never stop.
+const letGoTime = 100 * time.Millisecond
+
+// letGo takes from Outbox without sending, so that nobody who is blocked on it
 // while the node closes stays so.
 func (n *Node) letGo() {
-	outbox := n.outbox
 	for {
 		select {
-		case env, ok := <-outbox:
+		case env, ok := <-n.outbox:
 			if !ok {
 				return
 			}
 			n.unsent(env, ReasonClosed)
+			continue
 		case <-n.drained:
-			for range len(outbox) {
-				if env, ok := <-outbox; ok {
-					n.unsent(env, ReasonClosed)
-				}
+		}
+		break
+	}
+	for end := time.Now().Add(letGoTime); time.Now().Before(end); {
+		select {
+		case env, ok := <-n.outbox:
+			if !ok {
+				return
 			}
+			n.unsent(env, ReasonClosed)
+		default:
 			return
 		}
 	}

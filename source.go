@@ -42,6 +42,7 @@ type source struct {
 	taken   wire.Position // while backlog > 0: before the first that waits
 	waiting int           // bytes of all frames, of any incarnation, whose envelopes wait
 	unacked int           // bytes taken since an acknowledgment was last due
+	asked   bool          // the peer has asked for one, and is to have it
 
 	books receivedBooks
 }
@@ -88,7 +89,7 @@ func (s *source) begin(incarnation uint64) {
 	}
 	s.incarnation = incarnation
 	s.want, s.part = wire.Position{}, assembly{}
-	s.backlog, s.unacked = 0, 0
+	s.backlog, s.unacked, s.asked = 0, 0, false
 }
 
 // arrive takes a frame of the present incarnation, and calls take for each frame
@@ -176,11 +177,15 @@ func (s *source) giveUp(now time.Time, take func(arrival)) {
 	s.release(now, take)
 }
 
-// overdue gives up what has been missing for too long.
-func (s *source) overdue(now time.Time, take func(arrival)) {
+// overdue gives up what has been missing for too long. It reports whether
+// anything was.
+func (s *source) overdue(now time.Time, take func(arrival)) bool {
+	gaveUp := false
 	for len(s.held) > 0 && now.Sub(s.gapSince) >= holdTime {
 		s.giveUp(now, take)
+		gaveUp = true
 	}
+	return gaveUp
 }
 
 // flush gives up everything that is missing, since it cannot come any more.

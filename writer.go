@@ -16,6 +16,7 @@ type writer struct {
 	head, tail []byte
 	end        wire.Position // of the frame in the stream
 	whole      bool          // it ends the batch
+	asks       bool          // it asks for an acknowledgment
 	bareHead   [wire.HeaderSize]byte
 }
 
@@ -36,7 +37,7 @@ func (w *writer) frameSize() int {
 func (w *writer) message(l *link) {
 	b := w.batch
 	var flags uint8
-	if l.flight.crowded(w.frameSize()) {
+	if w.asks = l.flight.crowded(w.frameSize()); w.asks {
 		flags |= wire.FlagAckNow
 	}
 	upTo := min(len(b.blob), w.off+pieceBytes)
@@ -54,6 +55,7 @@ func (w *writer) message(l *link) {
 	}
 	h := l.header(flags, wire.Position{Seq: w.next, Offset: uint32(w.off)}, b.count)
 	h.Put(w.head)
+	l.flight.leaving(w.end)
 }
 
 // bare makes a frame without records, for an acknowledgment or to ask for one.
@@ -74,7 +76,7 @@ func (w *writer) wrote(l *link) {
 	if w.isBare() {
 		return
 	}
-	l.flight.add(w.end, len(w.head)+len(w.tail))
+	l.flight.add(w.end, len(w.head)+len(w.tail), w.asks)
 	if w.whole {
 		w.finish(l)
 		return

@@ -79,6 +79,9 @@ type Piece struct {
 func ParsePiece(body, tail []byte, offset uint32) (Piece, error) {
 	var p Piece
 	if offset == 0 {
+		if len(body) < RecordSize {
+			body, tail = Join(body, tail), nil
+		}
 		var err error
 		if p.MsgID, p.Kind, p.Total, err = parseRecordHeader(body); err != nil {
 			return p, err

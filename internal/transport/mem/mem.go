@@ -22,7 +22,15 @@ const capacity = 32
 type Network struct {
 	mu        sync.Mutex
 	listeners map[string]*listener
-	changed   chan struct{} // closed, and made anew, when a listener comes
+	awaited   map[string]*awaited
+}
+
+// awaited is an endpoint without a listener that connections wait for. It is
+// forgotten with the last of them, so that nothing of one synctest bubble is
+// left to the next.
+type awaited struct {
+	come  chan struct{} // closed when the listener is there
+	conns int
 }
 
 // Default is the network on which every node of this process with a mem
@@ -41,9 +49,9 @@ func (n *Network) Listen(endpoint string) (transport.Listener, error) {
 	}
 	l := &listener{network: n, endpoint: endpoint, arrived: make(chan struct{}, 1), stop: make(chan struct{}, 1)}
 	n.listeners[endpoint] = l
-	if n.changed != nil {
-		close(n.changed)
-		n.changed = nil
+	if a := n.awaited[endpoint]; a != nil {
+		close(a.come)
+		delete(n.awaited, endpoint)
 	}
 	return l, nil
 }
@@ -53,18 +61,37 @@ func (n *Network) Dial(endpoint string) (transport.Conn, error) {
 	return &conn{network: n, endpoint: endpoint, stop: make(chan struct{}, 1)}, nil
 }
 
-// find returns the listener of endpoint, or a channel that is closed when there
-// may be one.
-func (n *Network) find(endpoint string) (*listener, <-chan struct{}) {
+func (n *Network) find(endpoint string) *listener {
 	n.mu.Lock()
 	defer n.mu.Unlock()
-	if l := n.listeners[endpoint]; l != nil {
-		return l, nil
+	return n.listeners[endpoint]
+}
+
+// await returns a channel that is closed when endpoint has a listener, and the
+// function to call when the channel is no longer of interest.
+func (n *Network) await(endpoint string) (come <-chan struct{}, done func()) {
+	n.mu.Lock()
+	defer n.mu.Unlock()
+	a := n.awaited[endpoint]
+	if a == nil {
+		a = &awaited{come: make(chan struct{})}
+		if n.listeners[endpoint] != nil {
+			close(a.come)
+			return a.come, func() {}
+		}
+		if n.awaited == nil {
+			n.awaited = make(map[string]*awaited)
+		}
+		n.awaited[endpoint] = a
 	}
-	if n.changed == nil {
-		n.changed = make(chan struct{})
+	a.conns++
+	return a.come, func() {
+		n.mu.Lock()
+		defer n.mu.Unlock()
+		if a.conns--; a.conns == 0 && n.awaited[endpoint] == a {
+			delete(n.awaited, endpoint)
+		}
 	}
-	return nil, n.changed
 }
 
 type frame struct{ head, tail []byte }
@@ -105,33 +132,35 @@ func (l *listener) take() (frame, bool) {
 	return f, true
 }
 
-// put takes a copy of the frame, or returns a channel that is closed when the
-// caller should look again.
-func (l *listener) put(head, tail []byte) (bool, <-chan struct{}) {
+// put takes a copy of the frame if there is room for it.
+func (l *listener) put(head, tail []byte) bool {
 	l.mu.Lock()
 	defer l.mu.Unlock()
 	if l.closed || len(l.frames) >= capacity {
-		return false, l.wanted()
+		return false
 	}
 	l.frames = append(l.frames, frame{bytes.Clone(head), bytes.Clone(tail)})
 	ring(l.arrived)
-	return true, nil
+	return true
 }
 
-// wanted returns the channel that release closes. The caller holds mu.
-func (l *listener) wanted() <-chan struct{} {
+// hasRoom returns nil if put would succeed, and else a channel that is closed
+// when the caller should look again.
+func (l *listener) hasRoom() <-chan struct{} {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	if l.closed || len(l.frames) < capacity {
+		return nil
+	}
 	if l.room == nil {
 		l.room = make(chan struct{})
-		if l.closed {
-			close(l.room)
-		}
 	}
 	return l.room
 }
 
 // release lets those look again who found no room. The caller holds mu.
 func (l *listener) release() {
-	if l.room != nil && !l.closed {
+	if l.room != nil {
 		close(l.room)
 		l.room = nil
 	}
@@ -158,26 +187,21 @@ type conn struct {
 }
 
 func (c *conn) TrySend(head, tail []byte) (bool, error) {
-	l, _ := c.network.find(c.endpoint)
-	if l == nil {
-		return false, nil
-	}
-	ok, _ := l.put(head, tail)
-	return ok, nil
+	l := c.network.find(c.endpoint)
+	return l != nil && l.put(head, tail), nil
 }
 
 func (c *conn) Wait(deadline time.Time) error {
-	l, changed := c.network.find(c.endpoint)
-	if l != nil {
-		l.mu.Lock()
-		if !l.closed && len(l.frames) < capacity {
-			l.mu.Unlock()
+	if l := c.network.find(c.endpoint); l != nil {
+		room := l.hasRoom()
+		if room == nil {
 			return nil
 		}
-		changed = l.wanted()
-		l.mu.Unlock()
+		return wait(room, c.stop, deadline)
 	}
-	return wait(changed, c.stop, deadline)
+	come, done := c.network.await(c.endpoint)
+	defer done()
+	return wait(come, c.stop, deadline)
 }
 
 func (c *conn) Interrupt() { ring(c.stop) }
