@@ -240,11 +240,11 @@ func (s Stats) String() string {
 	var b strings.Builder
 	fmt.Fprintf(&b, "server %d\n", s.Pid)
 	w := tabwriter.NewWriter(&b, 0, 0, 2, ' ', tabwriter.AlignRight)
-	fmt.Fprintln(w, "peer\tlink\taccepted\tsent\tqueued\tdropped\treceived\tlost\tmissed\trefused\t")
+	fmt.Fprintln(w, "peer\tlink\taccepted\tsent\tqueued\tdropped\treceived\tlost\tmissed\trefused\trestarts\t")
 	row := func(name, state string, sent SentStats, recv ReceivedStats) {
-		fmt.Fprintf(w, "%s\t%s\t%d\t%d\t%d\t%d\t%d\t%d\t%d\t%d\t\n", name, state,
+		fmt.Fprintf(w, "%s\t%s\t%d\t%d\t%d\t%d\t%d\t%d\t%d\t%d\t%d\t\n", name, state,
 			sent.Accepted, sent.Sent, sent.Queued, sent.DroppedTotal(),
-			recv.Received, recv.Lost, recv.Missed, recv.RefusedTotal())
+			recv.Received, recv.Lost, recv.Missed, recv.RefusedTotal(), recv.Restarts)
 	}
 	for _, p := range s.Peers {
 		row(fmt.Sprint(p.ID), p.State.String(), p.Sent, p.Received)

@@ -1,0 +1,376 @@
+package zmq
+
+import (
+	"bytes"
+	"errors"
+	"fmt"
+	"io/fs"
+	"net"
+	"os"
+	"path/filepath"
+	"strings"
+	"syscall"
+	"testing"
+	"time"
+
+	zmq4 "github.com/pebbe/zmq4"
+
+	"github.com/abhishekg16/cluster/internal/transport"
+	"github.com/abhishekg16/cluster/internal/wire"
+)
+
+const limit = 10 * time.Second
+
+func freeEndpoint(t testing.TB) string {
+	t.Helper()
+	l, err := net.Listen("tcp", "127.0.0.1:0")
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer l.Close()
+	return "tcp://" + l.Addr().String()
+}
+
+func ipcEndpoint(t testing.TB) string {
+	t.Helper()
+	dir, err := os.MkdirTemp("", "zmq")
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() { os.RemoveAll(dir) })
+	return "ipc://" + filepath.Join(dir, "s")
+}
+
+func listen(t testing.TB, endpoint string) transport.Listener {
+	t.Helper()
+	l, err := Network{}.Listen(endpoint)
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() {
+		if err := l.Close(); err != nil {
+			t.Errorf("closing the listener: %v", err)
+		}
+	})
+	return l
+}
+
+func dial(t testing.TB, endpoint string) transport.Conn {
+	t.Helper()
+	c, err := Network{}.Dial(endpoint)
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() {
+		if err := c.Close(limit); err != nil {
+			t.Errorf("closing the connection: %v", err)
+		}
+	})
+	return c
+}
+
+// send sends a frame, waiting as long as it takes.
+func send(t testing.TB, c transport.Conn, head, tail []byte) {
+	t.Helper()
+	for {
+		ok, err := c.TrySend(head, tail)
+		if err != nil {
+			t.Fatal(err)
+		}
+		if ok {
+			return
+		}
+		if err := c.Wait(time.Now().Add(limit)); err != nil {
+			t.Fatalf("waiting to send: %v", err)
+		}
+	}
+}
+
+func TestFramesPassWholeAndInOrder(t *testing.T) {
+	for name, endpoint := range map[string]string{"tcp": freeEndpoint(t), "ipc": ipcEndpoint(t)} {
+		t.Run(name, func(t *testing.T) {
+			l, c := listen(t, endpoint), dial(t, endpoint)
+			const count = 5000
+			go func() {
+				for i := range count {
+					head := fmt.Appendf(nil, "head %d", i)
+					if i%2 == 0 {
+						send(t, c, head, nil)
+					} else {
+						send(t, c, head, bytes.Repeat([]byte{byte(i)}, i))
+					}
+				}
+			}()
+			for i := range count {
+				head, tail, err := l.Recv(time.Now().Add(limit))
+				if err != nil {
+					t.Fatal(err)
+				}
+				if want := fmt.Sprintf("head %d", i); string(head) != want {
+					t.Fatalf("got head %q, want %q", head, want)
+				}
+				if i%2 == 0 && tail != nil || i%2 == 1 && !bytes.Equal(tail, bytes.Repeat([]byte{byte(i)}, i)) {
+					t.Fatalf("frame %d has a tail of %d bytes", i, len(tail))
+				}
+			}
+		})
+	}
+}
+
+func TestNotWritableWhileThereIsNoPeer(t *testing.T) {
+	endpoint := freeEndpoint(t)
+	c := dial(t, endpoint)
+	if ok, err := c.TrySend([]byte("x"), nil); ok || err != nil {
+		t.Errorf("TrySend without a peer: %v, %v", ok, err)
+	}
+	if err := c.Wait(time.Now().Add(20 * time.Millisecond)); !errors.Is(err, transport.ErrTimeout) {
+		t.Errorf("Wait without a peer: %v", err)
+	}
+	l := listen(t, endpoint)
+	if err := c.Wait(time.Now().Add(limit)); err != nil {
+		t.Errorf("Wait with a peer: %v", err)
+	}
+	send(t, c, []byte("x"), nil)
+	if head, _, err := l.Recv(time.Now().Add(limit)); err != nil || string(head) != "x" {
+		t.Errorf("got %q, %v", head, err)
+	}
+}
+
+func TestInterruptEndsOneWait(t *testing.T) {
+	endpoint := freeEndpoint(t)
+	l, c := listen(t, endpoint), dial(t, freeEndpoint(t))
+	waits := map[string]struct {
+		wait      func(time.Time) error
+		interrupt func()
+	}{
+		"Recv": {func(d time.Time) error { _, _, err := l.Recv(d); return err }, l.Interrupt},
+		"Wait": {c.Wait, c.Interrupt},
+	}
+	for name, w := range waits {
+		t.Run(name, func(t *testing.T) {
+			for _, deadline := range []time.Time{{}, time.Now().Add(limit)} {
+				ended := make(chan error, 1)
+				go func() { ended <- w.wait(deadline) }()
+				time.Sleep(5 * time.Millisecond) // most times it waits by then; if not, that is a case as well
+				w.interrupt()
+				select {
+				case err := <-ended:
+					if !errors.Is(err, transport.ErrInterrupted) {
+						t.Errorf("the interrupted wait: %v", err)
+					}
+				case <-time.After(limit):
+					t.Fatal("the wait does not end")
+				}
+				w.interrupt() // before the wait
+				if err := w.wait(deadline); !errors.Is(err, transport.ErrInterrupted) {
+					t.Errorf("the wait after an interrupt: %v", err)
+				}
+				if err := w.wait(time.Now().Add(5 * time.Millisecond)); !errors.Is(err, transport.ErrTimeout) {
+					t.Errorf("the wait after that: %v", err)
+				}
+			}
+		})
+	}
+}
+
+func TestAPortThatIsTakenIsAnError(t *testing.T) {
+	for name, endpoint := range map[string]string{"tcp": freeEndpoint(t), "ipc": ipcEndpoint(t)} {
+		t.Run(name, func(t *testing.T) {
+			l := listen(t, endpoint)
+			if _, err := (Network{}).Listen(endpoint); !errors.Is(err, syscall.EADDRINUSE) {
+				t.Errorf("a second Listen: %v", err)
+			}
+			send(t, dial(t, endpoint), []byte("x"), nil)
+			if _, _, err := l.Recv(time.Now().Add(limit)); err != nil {
+				t.Errorf("the first listener: %v", err)
+			}
+		})
+	}
+	t.Run("a foreign address", func(t *testing.T) {
+		_, err := Network{}.Listen("tcp://192.0.2.1:4000") // set aside for documentation
+		if !errors.Is(err, syscall.EADDRNOTAVAIL) && !errors.Is(err, syscall.ENODEV) || !strings.Contains(err.Error(), `"bind"`) {
+			t.Errorf("got %v", err)
+		}
+	})
+	t.Run("a file that is no socket", func(t *testing.T) {
+		path := filepath.Join(t.TempDir(), "data")
+		if err := os.WriteFile(path, []byte("keep me"), 0o600); err != nil {
+			t.Fatal(err)
+		}
+		if _, err := (Network{}).Listen("ipc://" + path); !errors.Is(err, fs.ErrExist) {
+			t.Errorf("got %v", err)
+		}
+		if b, err := os.ReadFile(path); string(b) != "keep me" {
+			t.Errorf("the file holds %q now, %v", b, err)
+		}
+	})
+}
+
+func TestAStaleSocketFileIsInNobodysWay(t *testing.T) {
+	endpoint := ipcEndpoint(t)
+	l, err := net.ListenUnix("unix", &net.UnixAddr{Name: strings.TrimPrefix(endpoint, "ipc://")})
+	if err != nil {
+		t.Fatal(err)
+	}
+	l.SetUnlinkOnClose(false)
+	l.Close()
+	listen(t, endpoint)
+}
+
+func TestAHostNameIsListenedOn(t *testing.T) {
+	_, port, _ := net.SplitHostPort(strings.TrimPrefix(freeEndpoint(t), "tcp://"))
+	l, c := listen(t, "tcp://localhost:"+port), dial(t, "tcp://localhost:"+port)
+	send(t, c, []byte("x"), nil)
+	if _, _, err := l.Recv(time.Now().Add(limit)); err != nil {
+		t.Error(err)
+	}
+}
+
+func TestIPv6(t *testing.T) {
+	probe, err := net.Listen("tcp", "[::1]:0")
+	if err != nil {
+		t.Skip("this machine has no IPv6 loopback:", err)
+	}
+	endpoint := "tcp://" + probe.Addr().String()
+	probe.Close()
+	l, c := listen(t, endpoint), dial(t, endpoint)
+	send(t, c, []byte("x"), nil)
+	if _, _, err := l.Recv(time.Now().Add(limit)); err != nil {
+		t.Error(err)
+	}
+}
+
+func TestWhatNoSenderMakesIsNotReturned(t *testing.T) {
+	endpoint := freeEndpoint(t)
+	l := listen(t, endpoint)
+	s, err := newSocket(zmq4.PUSH, func(s *zmq4.Socket) error { return s.Connect(endpoint) })
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer closeAndWait(s, 0)
+	for _, parts := range [][]string{{"a", "b", "c"}, {"a", "b", "c", "d"}} {
+		for i, p := range parts {
+			flags := zmq4.Flag(0)
+			if i < len(parts)-1 {
+				flags = zmq4.SNDMORE
+			}
+			if _, err := s.SendBytes([]byte(p), flags); err != nil {
+				t.Fatal(err)
+			}
+		}
+	}
+	if _, err := s.SendBytes([]byte("good"), 0); err != nil {
+		t.Fatal(err)
+	}
+	head, tail, err := l.Recv(time.Now().Add(limit))
+	if err != nil || string(head) != "good" || tail != nil {
+		t.Errorf("got %q, %q, %v", head, tail, err)
+	}
+	// A frame that is too large breaks its connection, and no other.
+	if _, err := s.SendBytes(make([]byte, wire.MaxFrame+1), 0); err != nil {
+		t.Fatal(err)
+	}
+	send(t, dial(t, endpoint), []byte("other"), nil)
+	if head, _, err := l.Recv(time.Now().Add(limit)); err != nil || string(head) != "other" {
+		t.Errorf("got %d bytes, %v", len(head), err)
+	}
+}
+
+// fill sends frames until the queues of both ends and of the kernel are full, and
+// returns how many that took.
+func fill(t testing.TB, c transport.Conn) (sent int) {
+	t.Helper()
+	for {
+		ok, err := c.TrySend(make([]byte, 256<<10), nil)
+		if err != nil {
+			t.Fatal(err)
+		}
+		if ok {
+			sent++
+			continue
+		}
+		switch err := c.Wait(time.Now().Add(100 * time.Millisecond)); {
+		case errors.Is(err, transport.ErrTimeout):
+			return sent
+		case err != nil:
+			t.Fatal(err)
+		}
+	}
+}
+
+func TestCloseFlushesWhatWasHandedOver(t *testing.T) {
+	endpoint := freeEndpoint(t)
+	l := listen(t, endpoint)
+	c, err := Network{}.Dial(endpoint)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if err := c.Wait(time.Now().Add(limit)); err != nil {
+		t.Fatal(err)
+	}
+	sent := fill(t, c)
+	closed := make(chan error, 1)
+	go func() { closed <- c.Close(limit) }()
+	for range sent {
+		if _, _, err := l.Recv(time.Now().Add(limit)); err != nil {
+			t.Fatal(err)
+		}
+	}
+	if err := <-closed; err != nil {
+		t.Error(err)
+	}
+	if sent < sendFrames {
+		t.Errorf("%d frames filled the queues", sent)
+	}
+}
+
+func TestCloseGivesUpAfterItsLinger(t *testing.T) {
+	endpoint := freeEndpoint(t)
+	listen(t, endpoint) // never read
+	c, err := Network{}.Dial(endpoint)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if err := c.Wait(time.Now().Add(limit)); err != nil {
+		t.Fatal(err)
+	}
+	fill(t, c)
+	start := time.Now()
+	if err := c.Close(100 * time.Millisecond); err != nil {
+		t.Error(err)
+	}
+	if took := time.Since(start); took < 90*time.Millisecond || took > limit/2 {
+		t.Errorf("Close took %v, and its linger was 100ms", took)
+	}
+}
+
+func TestThePortIsFreeAfterClose(t *testing.T) {
+	endpoint := freeEndpoint(t)
+	for i := range 100 {
+		l, err := Network{}.Listen(endpoint)
+		if err != nil {
+			t.Fatalf("listening for the %d. time: %v", i+1, err)
+		}
+		if err := l.Close(); err != nil {
+			t.Fatal(err)
+		}
+	}
+}
+
+func BenchmarkOneWay(b *testing.B) {
+	endpoint := freeEndpoint(b)
+	l, c := listen(b, endpoint), dial(b, endpoint)
+	frame := make([]byte, 64<<10)
+	b.SetBytes(int64(len(frame)))
+	b.ReportAllocs()
+	go func() {
+		for range b.N {
+			send(b, c, frame, nil)
+		}
+	}()
+	for range b.N {
+		if _, _, err := l.Recv(time.Time{}); err != nil {
+			b.Fatal(err)
+		}
+	}
+}
