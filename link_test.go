@@ -474,3 +474,36 @@ func TestWhatCannotBeDecodedIsCountedAndNeverDeliveredHalf(t *testing.T) {
 		}
 	})
 }
+
+func TestALargeMessageGivenUpHalfwayCountsAsSent(t *testing.T) {
+	bubble(t, 2, func(t *testing.T, cfg Config) {
+		a := join(t, 0, cfg)
+		p := newPuppet(t, 1, cfg)
+		put(t, a, &Envelope{1, 0, make([]byte, 3*pieceBytes)})
+		put(t, a, &Envelope{1, 0, "behind it"})
+		first, _, _ := p.next(limit)
+		if first.Flags&wire.FlagPiece == 0 || first.Start != (wire.Position{Seq: 1}) {
+			t.Fatalf("the first frame is %+v", first)
+		}
+		time.Sleep(2 * defaultSendTimeout)
+		synctest.Wait()
+		if s := a.Stats().Sent; s.Sent != 1 || s.Dropped[ReasonTimedOut] != 1 || s.Queued != 0 || s.QueueBytes != 0 {
+			t.Errorf("the books: %+v", s)
+		}
+		p.send(0, cfg, wire.Header{AckIncarnation: a.incarnation, Ack: wire.Position{Seq: 1, Offset: pieceBytes}}, nil)
+		synctest.Wait()
+		put(t, a, &Envelope{1, 0, "next"})
+		for {
+			h, _, ok := p.next(limit)
+			if !ok {
+				t.Fatal("the next message does not come")
+			}
+			if !h.Bare() {
+				if h.Start != (wire.Position{Seq: 2}) {
+					t.Errorf("the next message begins at %+v, and number 1 was used up", h.Start)
+				}
+				return
+			}
+		}
+	})
+}
