@@ -146,6 +146,9 @@ func (c Config) check(d *doubts) []error {
 	if len(c.Peers) == 0 && !d.peers {
 		fault(`no peers: want at least one, as in {"peers": [{"id": 0, "address": "127.0.0.1:8081"}]}`)
 	}
+	if d.entry == nil && c.plainPeers() {
+		return faults
+	}
 	byID := make(map[int]int, len(c.Peers)) // the index of the first
 	byEndpoint := make(map[string]int, len(c.Peers))
 	for i, p := range c.Peers {
@@ -184,6 +187,17 @@ func (c Config) check(d *doubts) []error {
 		}
 	}
 	return faults
+}
+
+// plainPeers reports whether nothing is wrong with the peers, and nothing in
+// them has to be looked at one by one. A catalogue finds that out once for all
+// nodes that share them.
+func (c Config) plainPeers() bool {
+	if slices.ContainsFunc(c.Peers, func(p peercatalog.Peer) bool { return len(p.Extra) > 0 }) {
+		return false
+	}
+	_, err := peercatalog.New(c.Peers...)
+	return err == nil
 }
 
 // entry names an entry of Peers in errors.

@@ -126,7 +126,7 @@ func (in *inbox) delivered(c *chunk, done int) {
 	in.taken(c, time.Now())
 }
 
-// taken decides whether the sender of a chunk that was taken should be told. The
+// taken decides when the sender of a chunk that was taken is to be told. The
 // caller holds mu.
 func (in *inbox) taken(c *chunk, now time.Time) {
 	s := c.source
@@ -138,7 +138,7 @@ func (in *inbox) taken(c *chunk, now time.Time) {
 	case s.unacked >= int(in.window)/4:
 		in.acknowledge(s, now)
 	case s.asked:
-		in.acknowledge(s, now.Add(ackDelay))
+		in.offer(s, now.Add(ackDelay))
 	default:
 		if l := in.node.linkIfAny(s.id); l != nil {
 			l.offer(s.incarnation, s.position(), time.Time{})
@@ -146,10 +146,14 @@ func (in *inbox) taken(c *chunk, now time.Time) {
 	}
 }
 
-// acknowledge sees to it that the peer is told by due how far it was taken. The
-// caller holds mu.
-func (in *inbox) acknowledge(s *source, due time.Time) {
+// acknowledge tells the peer at once how far it was taken. The caller holds mu.
+func (in *inbox) acknowledge(s *source, now time.Time) {
 	s.unacked = 0
+	in.offer(s, now)
+}
+
+// offer sees to it that the peer is told by due. The caller holds mu.
+func (in *inbox) offer(s *source, due time.Time) {
 	// What is not taken yet is to be told of as well.
 	s.asked = s.asked && (s.backlog > 0 || len(s.held) > 0)
 	if l, ok := in.node.link(s.id); ok {

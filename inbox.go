@@ -195,16 +195,14 @@ func (in *inbox) fromPeer(s *source, a arrival) {
 
 // begin makes incarnation the one that is heard of s. The caller holds mu.
 func (in *inbox) begin(s *source, incarnation uint64, now time.Time, take func(arrival)) {
-	restarted := s.incarnation != 0
+	if s.incarnation != 0 {
+		s.books.restarts++
+		in.node.log.Info("cluster: peer has restarted", "peer", s.id)
+	}
 	s.flush(now, take)
 	s.begin(incarnation)
-	if !restarted {
-		return
-	}
-	s.books.restarts++
-	in.node.log.Info("cluster: peer has restarted", "peer", s.id)
 	if l := in.node.linkIfAny(s.id); l != nil {
-		l.peerRestarted()
+		l.peerBegan()
 	}
 }
 

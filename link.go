@@ -128,13 +128,19 @@ func (l *link) acked(incarnation uint64, upTo wire.Position, window uint32) {
 	l.kick()
 }
 
-// peerRestarted is called when a new incarnation of the peer is heard.
-func (l *link) peerRestarted() {
+// peerBegan is called when a new incarnation of the peer is heard. What is on
+// its way to an earlier one will not be acknowledged; and since this one is
+// there, messages for it wait for the connection as they would at the start.
+func (l *link) peerBegan() {
 	l.mu.Lock()
 	defer l.mu.Unlock()
 	l.flight.reset()
 	l.starved = false
-	l.kick()
+	l.progress = time.Now()
+	if l.state == LinkDown {
+		l.enter(LinkConnecting)
+	}
+	l.stir()
 }
 
 // offer notes the latest acknowledgment for the peer. Unless due is zero it is

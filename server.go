@@ -71,6 +71,7 @@ func start(pid int, cfg Config) (*Node, error) {
 	if err != nil {
 		return nil, err
 	}
+	cfg.Peers = nil // the catalogue has them
 	self, ok := catalog.Get(pid)
 	if !ok {
 		return nil, fmt.Errorf("%w: %s: no entry has the id %d; the ids are %v", ErrUnknownPeer, cfg.source(), pid, catalog.IDs())

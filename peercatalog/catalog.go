@@ -14,6 +14,7 @@ import (
 	"slices"
 	"sync"
 	"sync/atomic"
+	"weak"
 )
 
 // ErrExists says that a peer with the id is in the catalogue.
@@ -23,56 +24,114 @@ var ErrExists = errors.New("peercatalog: the id exists")
 type Catalog struct {
 	state atomic.Pointer[snapshot]
 
-	mu      sync.Mutex     // one writer at a time
-	dialled map[string]int // guarded by mu: whose a dial endpoint is
+	mu sync.Mutex // one writer at a time
 }
 
 // snapshot is never changed once it is stored, but for closing changed.
 type snapshot struct {
-	peers   map[int]*Peer // none is changed either: a copy of the map is cheap
-	ids     []int         // ascending
+	*table
 	version uint64
 	changed chan struct{} // closed when the next snapshot has been stored
 }
+
+// table is never changed once it is made, and may be shared by catalogues.
+type table struct {
+	peers map[int]*entry // none is changed either: a copy of the map is cheap
+	ids   []int          // ascending
+	given []int          // the ids in the order in which New was given them
+}
+
+// entry is a peer with its address in normal form.
+type entry struct {
+	Peer
+	dial string
+}
+
+func newEntry(p Peer) *entry { return &entry{p.Clone(), p.DialEndpoint()} }
 
 // New returns a catalogue of these peers, or an error that joins one error for
 // each fault of each peer: see Peer.Validate; no two peers may share an id or
 // an address.
 func New(peers ...Peer) (*Catalog, error) {
-	s := &snapshot{
-		peers:   make(map[int]*Peer, len(peers)),
-		ids:     make([]int, 0, len(peers)),
-		version: 1,
-		changed: make(chan struct{}),
+	t, err := recent.get(peers, newTable)
+	if err != nil {
+		return nil, err
 	}
-	c := &Catalog{dialled: make(map[string]int, len(peers))}
+	c := new(Catalog)
+	c.state.Store(&snapshot{table: t, version: 1, changed: make(chan struct{})})
+	return c, nil
+}
+
+func newTable(peers []Peer) (*table, error) {
+	t := &table{
+		peers: make(map[int]*entry, len(peers)),
+		ids:   make([]int, 0, len(peers)),
+	}
+	dialled := make(map[string]int, len(peers))
+	owner := func(dial string) (int, bool) { id, ok := dialled[dial]; return id, ok }
 	var faults []error
 	for _, p := range peers {
-		if err := c.check(p); err != nil {
+		if err := check(p, owner); err != nil {
 			faults = append(faults, err)
 		}
-		if _, ok := s.peers[p.ID]; ok {
+		if _, ok := t.peers[p.ID]; ok {
 			faults = append(faults, fmt.Errorf("%w: peer %d is given twice", ErrExists, p.ID))
 			continue
 		}
-		kept := p.Clone()
-		s.peers[p.ID] = &kept
-		s.ids = append(s.ids, p.ID)
-		if e := p.DialEndpoint(); e != "" {
-			c.dialled[e] = p.ID
+		e := newEntry(p)
+		t.peers[p.ID] = e
+		t.ids = append(t.ids, p.ID)
+		if e.dial != "" {
+			dialled[e.dial] = p.ID
 		}
 	}
 	if len(faults) > 0 {
 		return nil, errors.Join(faults...)
 	}
-	slices.Sort(s.ids)
-	c.state.Store(s)
-	return c, nil
+	t.given = slices.Clone(t.ids)
+	slices.Sort(t.ids)
+	return t, nil
 }
 
-// check validates p, also against the addresses of the others. The caller holds
-// c.mu or is alone.
-func (c *Catalog) check(p Peer) error {
+// recent remembers the table that New made last, as long as a catalogue has it:
+// a process that runs a thousand servers of one cluster holds, and checks, their
+// peers once and not a thousand times.
+var recent memo
+
+type memo struct {
+	mu   sync.Mutex
+	last weak.Pointer[table]
+}
+
+func (m *memo) get(peers []Peer, make func([]Peer) (*table, error)) (*table, error) {
+	m.mu.Lock()
+	defer m.mu.Unlock()
+	if t := m.last.Value(); t != nil && t.is(peers) {
+		return t, nil
+	}
+	t, err := make(peers)
+	if err == nil {
+		m.last = weak.Make(t)
+	}
+	return t, err
+}
+
+// is reports whether New would make the same table of these peers.
+func (t *table) is(peers []Peer) bool {
+	if len(peers) != len(t.given) {
+		return false
+	}
+	for i, p := range peers {
+		if p.ID != t.given[i] || !t.peers[p.ID].equal(p) {
+			return false
+		}
+	}
+	return true
+}
+
+// check validates p, also against the addresses of the others: owner tells whose
+// one is, in its normal form.
+func check(p Peer, owner func(dial string) (int, bool)) error {
 	var faults []error
 	if err := p.Validate(); err != nil {
 		// Each fault gets a line that names the peer.
@@ -81,8 +140,8 @@ func (c *Catalog) check(p Peer) error {
 		}
 	}
 	if e := p.DialEndpoint(); e != "" {
-		if owner, ok := c.dialled[e]; ok && owner != p.ID {
-			faults = append(faults, fmt.Errorf("peercatalog: peer %d: address %.120q is also that of peer %d", p.ID, p.Address, owner))
+		if id, ok := owner(e); ok && id != p.ID {
+			faults = append(faults, fmt.Errorf("peercatalog: peer %d: address %.120q is also that of peer %d", p.ID, p.Address, id))
 		}
 	}
 	return errors.Join(faults...)
@@ -145,24 +204,28 @@ func (c *Catalog) Put(p Peer) error {
 }
 
 func (c *Catalog) put(p Peer) error {
-	if err := c.check(p); err != nil {
+	old := c.state.Load()
+	owner := func(dial string) (int, bool) {
+		for id, e := range old.peers {
+			if e.dial == dial && id != p.ID {
+				return id, true
+			}
+		}
+		return 0, false
+	}
+	if err := check(p, owner); err != nil {
 		return err
 	}
-	old := c.state.Load()
 	was, replace := old.peers[p.ID]
 	if replace && was.equal(p) {
 		return nil
 	}
-	next := &snapshot{peers: maps.Clone(old.peers), ids: old.ids}
-	kept := p.Clone()
-	next.peers[p.ID] = &kept
-	if replace {
-		delete(c.dialled, was.DialEndpoint())
-	} else {
+	next := &table{peers: maps.Clone(old.peers), ids: old.ids}
+	next.peers[p.ID] = newEntry(p)
+	if !replace {
 		at, _ := slices.BinarySearch(old.ids, p.ID)
 		next.ids = slices.Insert(slices.Clone(old.ids), at, p.ID)
 	}
-	c.dialled[p.DialEndpoint()] = p.ID
 	c.store(old, next)
 	return nil
 }
@@ -172,24 +235,20 @@ func (c *Catalog) Remove(id int) bool {
 	c.mu.Lock()
 	defer c.mu.Unlock()
 	old := c.state.Load()
-	was, ok := old.peers[id]
-	if !ok {
+	if _, ok := old.peers[id]; !ok {
 		return false
 	}
-	next := &snapshot{peers: maps.Clone(old.peers)}
+	next := &table{peers: maps.Clone(old.peers)}
 	delete(next.peers, id)
 	at, _ := slices.BinarySearch(old.ids, id)
 	next.ids = slices.Concat(old.ids[:at], old.ids[at+1:])
-	delete(c.dialled, was.DialEndpoint())
 	c.store(old, next)
 	return true
 }
 
 // store makes next the state and then wakes who waits for a change of old, so
 // that they find the new state. The caller holds c.mu.
-func (c *Catalog) store(old, next *snapshot) {
-	next.version = old.version + 1
-	next.changed = make(chan struct{})
-	c.state.Store(next)
+func (c *Catalog) store(old *snapshot, next *table) {
+	c.state.Store(&snapshot{table: next, version: old.version + 1, changed: make(chan struct{})})
 	close(old.changed)
 }

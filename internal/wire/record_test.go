@@ -172,6 +172,7 @@ func TestParseSplit(t *testing.T) {
 		{"two records", head, []byte("abc"), 2, false},
 		{"within the header", head[:15], append(head[15:16:16], "abc"...), 1, false},
 		{"within the payload", append(head[:16:16], 'a'), []byte("bc"), 1, false},
+		{"a byte between header and payload", append(head[:16:16], 'x'), []byte("abc"), 1, false},
 		{"not split", append(head[:16:16], "abc"...), nil, 1, false},
 		{"too short a payload", head, []byte("ab"), 1, false},
 		{"too long a payload", head, []byte("abcd"), 1, false},

@@ -57,6 +57,11 @@ func needsIPv6(endpoint string) bool {
 
 // TrySend implements transport.Conn.
 func (c *Conn) TrySend(head, tail []byte) (bool, error) {
+	// Asking makes ZeroMQ look at its mailbox, which zmq_send does only once in
+	// a while: a frame must not go to a connection that is known to be gone.
+	if events, err := c.soc.GetEvents(); err != nil || events&zmq4.POLLOUT == 0 {
+		return false, err
+	}
 	flags := zmq4.DONTWAIT
 	if tail != nil {
 		flags |= zmq4.SNDMORE
