@@ -574,7 +574,7 @@ func testCatalog(t *testing.T, cfg Config) {
 	put(t, a, &Envelope{4, 0, "are you gone?"})
 	put(t, a, &Envelope{BROADCAST, 0, "4 is gone"})
 	take(t, b)
-	if got := a.Stats().Unaddressed.Dropped[ReasonUnknownPeer]; got != 2 {
+	if got := a.Stats().Sent.Dropped[ReasonUnknownPeer]; got != 2 {
 		t.Errorf("dropped for an unknown peer: %d, want 2", got)
 	}
 	// The same peer again: its sequence goes on.

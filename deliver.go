@@ -6,70 +6,44 @@ import (
 	"github.com/abhishekg16/cluster/internal/wire"
 )
 
+// turnMost is how many envelopes of one peer are delivered before it is the turn
+// of the next that has a backlog. Where the program is slow it is one.
+const turnMost = 64
+
 // pushNow puts as many envelopes of the chunk into the inbox as there is room
 // for, and leaves the others in it. The caller holds mu, and nothing is
 // delivering.
-func (in *inbox) pushNow(c *chunk) {
-	for i, e := range c.envelopes {
-		if !in.heavy.fits(len(in.c), c.size(i)) {
-			c.envelopes = c.envelopes[i:]
-			return
-		}
-		select {
-		case in.c <- e:
-			in.heavy.pushed(c.size(i))
-		default:
-			c.envelopes = c.envelopes[i:]
-			return
-		}
+func (in *inbox) pushNow(s *source, c *chunk) {
+	if len(s.chunks) > 0 {
+		return
 	}
-	c.envelopes = nil
+	n := 0
+	for n < len(c.envelopes) && in.tryPush(c.envelopes[n], c.each) {
+		n++
+	}
+	c.envelopes = c.envelopes[n:]
 }
 
-// size is that of the chunk's i-th payload, if that matters: only a large
-// message is alone in its frame.
-func (c *chunk) size(i int) int {
-	if len(c.envelopes) > 1 {
-		return 0
+// tryPush puts one envelope into the inbox if there is room for it.
+func (in *inbox) tryPush(e *Envelope, size int) bool {
+	if !in.heavy.fits(len(in.c), size) {
+		return false
 	}
-	return c.sizes
-}
-
-// deliverBacklog is the goroutine that waits for room in the inbox, while there
-// is a backlog.
-func (in *inbox) deliverBacklog() {
-	defer in.deliver.Done()
-	for {
-		in.mu.Lock()
-		if len(in.backlog) == 0 {
-			in.backlog = nil
-			in.delivering = false
-			in.mu.Unlock()
-			return
-		}
-		c := in.backlog[0]
-		in.backlog[0] = chunk{}
-		in.backlog = in.backlog[1:]
-		in.mu.Unlock()
-		done := 0
-		for done < len(c.envelopes) && in.push(&c, done) {
-			done++
-		}
-		in.mu.Lock()
-		in.delivered(&c, done)
-		stopped := done < len(c.envelopes)
-		in.mu.Unlock()
-		if stopped {
-			return
-		}
+	select {
+	case in.c <- e:
+		in.heavy.pushed(size)
+		return true
+	default:
+		return false
 	}
 }
 
-// push puts one envelope into the inbox. It reports false if stop came first.
-func (in *inbox) push(c *chunk, i int) bool {
-	for pause := 50 * time.Microsecond; !in.heavy.fits(len(in.c), c.size(i)); pause = min(2*pause, 2*time.Millisecond) {
+// push puts one envelope into the inbox, waiting as long as it takes. It reports
+// false if stop came first.
+func (in *inbox) push(e *Envelope, size int) bool {
+	for pause := 50 * time.Microsecond; !in.heavy.fits(len(in.c), size); pause = min(2*pause, 2*time.Millisecond) {
 		// Only the program knows when it takes from a channel, so the bound on
-		// bytes, which matters for large messages alone, has to be polled.
+		// bytes, which matters for larger messages alone, has to be polled.
 		select {
 		case <-time.After(pause):
 		case <-in.stop:
@@ -77,68 +51,101 @@ func (in *inbox) push(c *chunk, i int) bool {
 		}
 	}
 	select {
-	case in.c <- c.envelopes[i]:
-		in.heavy.pushed(c.size(i))
-		return true
-	default:
-	}
-	select {
-	case in.c <- c.envelopes[i]:
-		in.heavy.pushed(c.size(i))
-		in.report(c, i+1)
+	case in.c <- e:
+		in.heavy.pushed(size)
 		return true
 	case <-in.stop:
 		return false
 	}
 }
 
-// report tells the sender of a chunk, now and then, that its messages are being
-// taken, if slowly: the first done are.
-func (in *inbox) report(c *chunk, done int) {
-	now := time.Now()
-	if now.Sub(in.reported) < ackInterval {
-		return
-	}
-	in.reported = now
+// deliverBacklog is the goroutine that waits for room in the inbox while there is
+// a backlog. The peers take turns.
+func (in *inbox) deliverBacklog() {
+	defer in.deliver.Done()
 	in.mu.Lock()
 	defer in.mu.Unlock()
-	s := c.source
-	if c.incarnation == s.incarnation {
-		s.taken = wire.Position{Seq: c.end.Seq - uint64(len(c.envelopes)-done)}
+	for len(in.turns) > 0 {
+		s := in.turns[0]
+		in.turns = append(in.turns[:0], in.turns[1:]...)
+		if !in.turn(s) {
+			return
+		}
+		if len(s.chunks) > 0 {
+			in.turns = append(in.turns, s)
+		} else {
+			s.chunks = nil
+		}
+	}
+	in.turns = nil
+	in.delivering = false
+}
+
+// turn delivers some envelopes of the first chunk of s. It reports false if stop
+// came. The caller holds mu, which is let go of meanwhile; nobody else changes
+// the first chunk.
+func (in *inbox) turn(s *source) bool {
+	c := s.chunks[0]
+	in.mu.Unlock()
+	n, slow, stopped := 0, false, false
+	for most := min(len(c.envelopes), turnMost); n < most && !slow; n++ {
+		if in.tryPush(c.envelopes[n], c.each) {
+			continue
+		}
+		slow = true
+		if stopped = !in.push(c.envelopes[n], c.each); stopped {
+			break
+		}
+	}
+	in.mu.Lock()
+	s.chunks[0].envelopes = c.envelopes[n:]
+	if stopped {
+		return false
+	}
+	present := c.life == s.life
+	if present {
+		s.backlog -= n
+	}
+	if len(c.envelopes) > n {
+		if present {
+			// Refused records are not among the envelopes, so this may be less.
+			s.taken = wire.Position{Seq: c.end.Seq - uint64(len(c.envelopes)-n)}
+			in.report(s)
+		}
+		return true
+	}
+	s.chunks[0] = chunk{}
+	s.chunks = s.chunks[1:]
+	s.waiting -= c.bytes
+	s.taken = c.end
+	in.taken(s, &c)
+	if slow && present {
+		in.report(s)
+	}
+	return true
+}
+
+// report tells a sender, now and then, that its messages are being taken, if
+// slowly. The caller holds mu.
+func (in *inbox) report(s *source) {
+	if now := time.Now(); now.Sub(s.reported) >= ackInterval {
+		s.reported = now
 		in.acknowledge(s, now)
 	}
 }
 
-// delivered takes note that the first done envelopes of the chunk are in the
-// inbox. The caller holds mu.
-func (in *inbox) delivered(c *chunk, done int) {
-	s := c.source
-	s.waiting -= c.bytes
-	if left := len(c.envelopes) - done; left > 0 {
-		s.books.received -= uint64(left)
-		s.books.refused[RefusedClosed] += uint64(left)
-		return
-	}
-	if c.incarnation == s.incarnation {
-		s.backlog -= done
-		s.taken = c.end
-	}
-	in.taken(c, time.Now())
-}
-
 // taken decides when the sender of a chunk that was taken is to be told. The
 // caller holds mu.
-func (in *inbox) taken(c *chunk, now time.Time) {
-	s := c.source
-	if c.incarnation != s.incarnation {
+func (in *inbox) taken(s *source, c *chunk) {
+	if c.life != s.life {
 		return
 	}
 	s.unacked += c.bytes
 	switch {
 	case s.unacked >= int(in.window)/4:
-		in.acknowledge(s, now)
+		in.acknowledge(s, time.Now())
 	case s.asked:
-		in.offer(s, now.Add(ackDelay))
+		in.offer(s, time.Now().Add(ackDelay))
 	default:
 		if l := in.node.linkIfAny(s.id); l != nil {
 			l.offer(s.incarnation, s.position(), time.Time{})
@@ -154,9 +161,9 @@ func (in *inbox) acknowledge(s *source, now time.Time) {
 
 // offer sees to it that the peer is told by due. The caller holds mu.
 func (in *inbox) offer(s *source, due time.Time) {
-	// What is not taken yet is to be told of as well.
-	s.asked = s.asked && (s.backlog > 0 || len(s.held) > 0)
-	if l, ok := in.node.link(s.id); ok {
+	// What still waits is to be told of as well.
+	s.asked = s.asked && s.waits()
+	if l, _ := in.node.link(s.id); l != nil {
 		l.offer(s.incarnation, s.position(), due)
 	}
 }
@@ -169,44 +176,59 @@ func (in *inbox) close() {
 	in.mu.Lock()
 	defer in.mu.Unlock()
 	in.closed = true
-	for i := range in.backlog {
-		in.delivered(&in.backlog[i], 0)
+	for _, s := range in.sources {
+		for _, c := range s.chunks {
+			n := uint64(len(c.envelopes))
+			s.books.received -= n
+			s.books.receivedBytes -= n * uint64(c.each)
+			s.books.refused[RefusedClosed] += n
+		}
+		s.chunks, s.waiting, s.backlog = nil, 0, 0
 	}
-	in.backlog = nil
 	close(in.c)
 }
 
-// heavy bounds the bytes of large messages in a channel, whose capacity bounds
-// only their number.
+// heavy bounds the bytes of the messages in a channel, whose capacity bounds only
+// their number. It is exact to heavyStep.
 type heavy struct {
 	limit int
 	count uint64 // envelopes put into the channel so far
-	bytes int    // of the messages below
-	large []heavyMessage
+	bytes int    // of those that may still be there
+	light int    // of them, those since the last step
+	steps []heavyMark
 }
 
-type heavyMessage struct {
+// A heavyMark says how many bytes were put into the channel up to an envelope.
+type heavyMark struct {
 	index uint64 // the value of count when it was put there
-	bytes int
+	bytes int    // since the mark before
 }
+
+const heavyStep = 32 << 10
 
 // fits reports whether a message of size bytes may join the queued ones.
 func (h *heavy) fits(queued, size int) bool {
-	if size < blobBytes {
+	if h.bytes+size <= h.limit {
 		return true
 	}
 	taken := h.count - uint64(queued)
-	for len(h.large) > 0 && h.large[0].index < taken {
-		h.bytes -= h.large[0].bytes
-		h.large = h.large[1:]
+	n := 0
+	for n < len(h.steps) && h.steps[n].index < taken {
+		h.bytes -= h.steps[n].bytes
+		n++
+	}
+	h.steps = append(h.steps[:0], h.steps[n:]...)
+	if queued == 0 {
+		h.bytes, h.light = 0, 0
 	}
 	return h.bytes == 0 || h.bytes+size <= h.limit
 }
 
 func (h *heavy) pushed(size int) {
-	if size >= blobBytes {
-		h.large = append(h.large, heavyMessage{h.count, size})
-		h.bytes += size
+	h.bytes += size
+	if h.light += size; h.light >= heavyStep {
+		h.steps = append(h.steps, heavyMark{h.count, h.light})
+		h.light = 0
 	}
 	h.count++
 }

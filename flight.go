@@ -15,8 +15,8 @@ type flight struct {
 	window int
 	last   wire.Position // the end of the newest frame, which may still be being written
 	done   wire.Position // the latest acknowledgment
-	asked  bool          // the newest frame asks for an acknowledgment
-	probed time.Time     // one was last asked for by a frame of its own
+	asked  bool          // a frame of its own has asked for an acknowledgment since the last with records
+	probed time.Time     // when it did
 }
 
 type flown struct {
@@ -46,10 +46,9 @@ func (f *flight) crowded(size int) bool { return f.bytes+size > f.window/2 }
 // acknowledged before add is called.
 func (f *flight) leaving(end wire.Position) { f.last = end }
 
-// add notes that the frame was written, and whether it asks for an
-// acknowledgment.
-func (f *flight) add(end wire.Position, size int, asks bool) {
-	f.asked = asks
+// add notes that the frame was written.
+func (f *flight) add(end wire.Position, size int) {
+	f.asked = false
 	if f.done.Before(end) {
 		f.frames = append(f.frames, flown{end, size})
 		f.bytes += size
@@ -57,9 +56,11 @@ func (f *flight) add(end wire.Position, size int, asks bool) {
 }
 
 // acked takes in that the peer is done with everything before upTo, and reports
-// whether that was news. A peer cannot acknowledge what was not written.
+// whether that was news. A peer cannot be done with what was not written, but
+// for the record of which a part was written: it may have given that up.
 func (f *flight) acked(upTo wire.Position) bool {
-	if f.last.Before(upTo) || !f.done.Before(upTo) {
+	givenUp := f.last.Offset > 0 && upTo == wire.Position{Seq: f.last.Seq + 1}
+	if f.last.Before(upTo) && !givenUp || !f.done.Before(upTo) {
 		return false
 	}
 	f.done = upTo

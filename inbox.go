@@ -3,6 +3,7 @@ package cluster
 import (
 	"errors"
 	"fmt"
+	"slices"
 	"sync"
 	"time"
 
@@ -37,26 +38,24 @@ type inbox struct {
 	stop    chan struct{} // closed to end deliver
 	deliver sync.WaitGroup
 
-	mu         sync.Mutex // guards what follows
-	sources    map[int]*source
-	holding    bool // some source may hold frames
-	backlog    []chunk
+	mu      sync.Mutex // guards what follows; take lets go of it while it decodes
+	sources map[int]*source
+	holding bool // some source may hold frames
+	// turns are the sources with a backlog, in the order of their turns.
+	turns      []*source
 	delivering bool // deliverBacklog runs, and it alone sends on c; else who holds mu does
 	closed     bool
 	refused    [refusals]uint64 // frames of no known peer
-
-	heavy    heavy     // used by who sends on c
-	reported time.Time // likewise: a slow program was last reported to a sender
+	heavy      heavy            // used by who sends on c
 }
 
 // A chunk is what one frame contained.
 type chunk struct {
-	source      *source
-	incarnation uint64
-	envelopes   []*Envelope
-	sizes       int           // of all payloads
-	bytes       int           // of the frame
-	end         wire.Position // after it in the stream
+	life      int // of the source
+	envelopes []*Envelope
+	each      int           // bytes of a payload, on average
+	bytes     int           // of the frame
+	end       wire.Position // after it in the stream
 }
 
 func newInbox(n *Node) *inbox {
@@ -78,7 +77,7 @@ func (in *inbox) run(l transport.Listener) {
 		head, tail, err := l.Recv(in.deadline())
 		switch {
 		case err == nil:
-			in.frame(head, tail)
+			in.frame(head, tail, false)
 		case errors.Is(err, transport.ErrTimeout):
 		case errors.Is(err, transport.ErrInterrupted):
 			if err := l.Close(); err != nil {
@@ -104,14 +103,15 @@ func (in *inbox) deadline() time.Time {
 	}
 	in.holding = false
 	for _, s := range in.sources {
-		if len(s.held) > 0 {
-			d = earliest(d, s.gapSince.Add(holdTime))
+		if due := s.deadline(); !due.IsZero() {
+			d = earliest(d, due)
 			in.holding = true
 		}
 	}
 	return d
 }
 
+// overdue gives up waiting for what should have come by now.
 func (in *inbox) overdue() {
 	in.mu.Lock()
 	defer in.mu.Unlock()
@@ -123,11 +123,15 @@ func (in *inbox) overdue() {
 		if s.overdue(now, func(a arrival) { in.take(s, a) }) && s.asked {
 			in.acknowledge(s, now)
 		}
+		if s.nextDue(now) {
+			in.begin(s, s.next[0].Incarnation)
+		}
 	}
 }
 
-// frame takes one frame, which it owns, from the network.
-func (in *inbox) frame(head, tail []byte) {
+// frame takes one frame, which it owns. own tells that it comes from this node
+// and not from the network.
+func (in *inbox) frame(head, tail []byte, own bool) {
 	n := in.node
 	h, err := wire.ParseHeader(head)
 	if err != nil {
@@ -146,63 +150,83 @@ func (in *inbox) frame(head, tail []byte) {
 		in.refuse(nil, RefusedDestination, fmt.Errorf("it is for %d", h.To))
 	case !n.catalog.Has(from):
 		in.refuse(nil, RefusedSender, fmt.Errorf("it names %d as its sender", from))
+	case from == n.pid && !own:
+		in.refuse(nil, RefusedIncarnation, errors.New("another server uses this one's id"))
 	default:
-		a := arrival{h, head[wire.HeaderSize:], tail}
+		a := arrival{h, head[wire.HeaderSize:], tail, time.Now()}
+		err := a.check()
 		in.mu.Lock()
 		defer in.mu.Unlock()
-		in.fromPeer(in.source(from), a)
+		s := in.source(from)
+		if err != nil {
+			in.refuseLocked(s, RefusedMalformed, err)
+			return
+		}
+		in.fromPeer(s, a)
 	}
 }
 
 // fromPeer takes a frame that names s as its sender. The caller holds mu.
 func (in *inbox) fromPeer(s *source, a arrival) {
-	if in.closed {
-		return
-	}
-	if err := a.check(); err != nil {
-		in.refuseLocked(s, RefusedMalformed, err)
-		return
-	}
-	if s.id == in.node.pid && a.Incarnation != in.node.incarnation {
-		in.refuseLocked(s, RefusedIncarnation, errors.New("another server uses this one's id"))
-		return
-	}
-	if s.waiting+a.size() > 2*int(in.window)+wire.MaxFrame {
-		in.refuseLocked(s, RefusedWindow, nil)
-		return
-	}
-	now := time.Now()
-	take := func(a arrival) { in.take(s, a) }
-	if s.isEarlier(a.Incarnation) {
+	limit := int(in.window)
+	switch {
+	case in.closed:
+	case s.isEarlier(a.Incarnation):
 		in.refuseLocked(s, RefusedIncarnation, errors.New("a newer incarnation was heard before: do two servers use the id?"))
-		return
+	case a.Incarnation == s.incarnation:
+		in.present(s, a)
+	case s.incarnation != 0 && a.came.Sub(s.heard) < holdTime:
+		in.holding = true
+		if len(s.next) > 0 && s.next[0].Incarnation != a.Incarnation || !s.holdNext(a, limit) {
+			// Yet another, or too much: the turn of the next has come.
+			in.begin(s, s.next[0].Incarnation)
+			if a.Incarnation != s.incarnation {
+				in.fromPeer(s, a)
+			}
+		}
+	default:
+		s.holdNext(a, limit)
+		in.begin(s, a.Incarnation)
 	}
-	if a.Incarnation != s.incarnation {
-		in.begin(s, a.Incarnation, now, take)
-	}
+}
+
+// present takes a frame of the present incarnation. The caller holds mu.
+func (in *inbox) present(s *source, a arrival) {
 	if l := in.node.linkIfAny(s.id); l != nil {
 		l.acked(a.AckIncarnation, a.Ack, a.Window)
 	}
+	if !a.Bare() && s.waiting+a.size() > 2*int(in.window)+wire.MaxFrame {
+		in.refuseLocked(s, RefusedWindow, nil)
+		return
+	}
 	s.asked = s.asked || a.Flags&wire.FlagAckNow != 0
-	if reason := s.arrive(a, int(in.window), now, take); reason != 0 {
+	if reason := s.arrive(a, int(in.window), func(a arrival) { in.take(s, a) }); reason != 0 {
 		in.refuseLocked(s, reason, nil)
 	}
 	in.holding = in.holding || len(s.held) > 0
 	if a.Bare() && s.asked {
-		in.acknowledge(s, now)
+		in.acknowledge(s, a.came)
 	}
 }
 
-// begin makes incarnation the one that is heard of s. The caller holds mu.
-func (in *inbox) begin(s *source, incarnation uint64, now time.Time, take func(arrival)) {
+// begin makes incarnation, of which frames are held, the one that is heard of s,
+// and takes those frames. The caller holds mu.
+func (in *inbox) begin(s *source, incarnation uint64) {
+	frames := s.takeNext()
 	if s.incarnation != 0 {
 		s.books.restarts++
-		in.node.log.Info("cluster: peer has restarted", "peer", s.id)
+		if now := time.Now(); now.Sub(s.logged) >= time.Second {
+			s.logged = now
+			in.node.log.Info("cluster: peer has restarted", "peer", s.id)
+		}
 	}
-	s.flush(now, take)
+	s.flush(func(a arrival) { in.take(s, a) })
 	s.begin(incarnation)
 	if l := in.node.linkIfAny(s.id); l != nil {
 		l.peerBegan()
+	}
+	for _, a := range frames {
+		in.present(s, a)
 	}
 }
 
@@ -242,34 +266,26 @@ func (in *inbox) refuseLocked(s *source, r Refusal, cause error) {
 }
 
 // take decodes a frame whose turn it is, and delivers what it contained. The
-// caller holds mu.
+// caller holds mu, which is let go of meanwhile: decoding may run code of the
+// program. Only one goroutine takes frames of a source.
 func (in *inbox) take(s *source, a arrival) {
 	start := s.want
-	c := chunk{
-		source: s, incarnation: s.incarnation, bytes: a.size(),
-	}
+	c := chunk{life: s.life, bytes: a.size()}
 	if a.Flags&wire.FlagPiece != 0 {
 		in.assemble(s, a, &c)
 	} else {
 		s.want = wire.Position{Seq: s.want.Seq + uint64(a.Count)}
-		if r, ok := wire.ParseSplit(a.body, a.tail, a.Count); ok {
-			in.decode(&c, r, true)
-		} else {
-			c.envelopes = make([]*Envelope, 0, a.Count)
-			for rest := a.body; len(rest) > 0; {
-				r, rest = wire.NextRecord(rest)
-				in.decode(&c, r, false)
-			}
-		}
+		in.decodeAll(s, a, &c)
 	}
 	c.end = s.want
-	s.books.received += uint64(len(c.envelopes))
-	s.books.receivedBytes += uint64(c.sizes)
-	if !in.delivering {
-		in.pushNow(&c)
+	if in.closed {
+		return
 	}
-	if len(c.envelopes) == 0 && s.backlog == 0 {
-		in.taken(&c, time.Now())
+	if len(c.envelopes) > 0 && !in.delivering {
+		in.pushNow(s, &c)
+	}
+	if len(c.envelopes) == 0 && len(s.chunks) == 0 {
+		in.taken(s, &c)
 		return
 	}
 	if s.backlog == 0 {
@@ -277,7 +293,9 @@ func (in *inbox) take(s *source, a arrival) {
 	}
 	s.backlog += len(c.envelopes)
 	s.waiting += c.bytes
-	in.backlog = append(in.backlog, c)
+	if s.chunks = append(s.chunks, c); len(s.chunks) == 1 {
+		in.turns = append(in.turns, s)
+	}
 	if !in.delivering {
 		in.delivering = true
 		in.deliver.Add(1)
@@ -285,6 +303,21 @@ func (in *inbox) take(s *source, a arrival) {
 		// waits for it.
 		go in.deliverBacklog()
 	}
+}
+
+// decodeAll decodes the records of a frame that is no piece. The caller holds mu,
+// which is let go of meanwhile.
+func (in *inbox) decodeAll(s *source, a arrival, c *chunk) {
+	if r, ok := wire.ParseSplit(a.body, a.tail, a.Count); ok {
+		in.decode(s, c, []wire.Record{r}, true)
+		return
+	}
+	records := make([]wire.Record, a.Count)
+	rest := a.body
+	for i := range records {
+		records[i], rest = wire.NextRecord(rest)
+	}
+	in.decode(s, c, records, false)
 }
 
 // assemble takes a piece of a large message. The caller holds mu.
@@ -298,7 +331,7 @@ func (in *inbox) assemble(s *source, a arrival, c *chunk) {
 		*p = assembly{msgID: piece.MsgID, kind: piece.Kind, total: piece.Total}
 		if p.total > in.node.cfg.MaxMessageBytes {
 			p.discard = true
-			in.refuseLocked(s, RefusedTooLarge, fmt.Errorf("%d bytes", p.total))
+			in.refuseLocked(s, RefusedTooLarge, errTooLargeHere)
 		} else {
 			p.data = make([]byte, 0, min(p.total, assemblyBytes))
 		}
@@ -312,6 +345,9 @@ func (in *inbox) assemble(s *source, a arrival, c *chunk) {
 		return
 	}
 	if !p.discard {
+		if free := cap(p.data) - len(p.data); free < len(piece.Data) {
+			p.data = slices.Grow(p.data, min(max(len(p.data), len(piece.Data)), p.total-len(p.data)))
+		}
 		p.data = append(p.data, piece.Data...)
 	}
 	if end < p.total {
@@ -321,27 +357,54 @@ func (in *inbox) assemble(s *source, a arrival, c *chunk) {
 	whole := *p
 	s.want, *p = wire.Position{Seq: s.want.Seq + 1}, assembly{}
 	if !whole.discard {
-		in.decode(c, wire.Record{MsgID: whole.msgID, Kind: whole.kind, Payload: whole.data}, true)
+		in.decode(s, c, []wire.Record{{MsgID: whole.msgID, Kind: whole.kind, Payload: whole.data}}, true)
 	}
 }
 
-// decode adds the message of r to the chunk, if it is one. The caller holds mu.
-func (in *inbox) decode(c *chunk, r wire.Record, owned bool) {
-	if len(r.Payload) > in.node.cfg.MaxMessageBytes {
-		in.refuseLocked(c.source, RefusedTooLarge, fmt.Errorf("%d bytes", len(r.Payload)))
-		return
+// decode adds the messages of the records to the chunk, those that are any. The
+// caller holds mu, which is let go of meanwhile.
+func (in *inbox) decode(s *source, c *chunk, records []wire.Record, owned bool) {
+	in.mu.Unlock()
+	var faults [refusals]uint64
+	var causes [refusals]error // the first of each kind
+	fault := func(r Refusal, err error) {
+		if faults[r]++; faults[r] == 1 {
+			causes[r] = err
+		}
 	}
-	msg, err := codec.Decode(codec.Kind(r.Kind), r.Payload, owned)
-	switch {
-	case err == nil:
-		c.envelopes = append(c.envelopes, &Envelope{Pid: c.source.id, MsgId: r.MsgID, Msg: msg})
-		c.sizes += len(r.Payload)
-	case errors.Is(err, codec.ErrUnregistered):
-		in.refuseLocked(c.source, RefusedUnregistered, err)
-	default:
-		in.refuseLocked(c.source, RefusedUndecodable, err)
+	c.envelopes = make([]*Envelope, 0, len(records))
+	size := 0
+	for _, r := range records {
+		if len(r.Payload) > in.node.cfg.MaxMessageBytes {
+			fault(RefusedTooLarge, errTooLargeHere)
+			continue
+		}
+		msg, err := codec.Decode(codec.Kind(r.Kind), r.Payload, owned)
+		switch {
+		case err == nil:
+			c.envelopes = append(c.envelopes, &Envelope{Pid: s.id, MsgId: r.MsgID, Msg: msg})
+			size += len(r.Payload)
+		case errors.Is(err, codec.ErrUnregistered):
+			fault(RefusedUnregistered, err)
+		default:
+			fault(RefusedUndecodable, err)
+		}
+	}
+	in.mu.Lock()
+	for r, n := range faults {
+		if n > 0 {
+			in.refuseLocked(s, Refusal(r), causes[r])
+			s.books.refused[r] += n - 1
+		}
+	}
+	if n := len(c.envelopes); n > 0 {
+		c.each = size / n
+		s.books.received += uint64(n)
+		s.books.receivedBytes += uint64(size)
 	}
 }
+
+var errTooLargeHere = errors.New("larger than maxMessageBytes")
 
 // check reports whether the frame's content is well formed, so that it is taken
 // whole or not at all.
@@ -364,7 +427,7 @@ func (in *inbox) addTo(peer func(id int) *PeerStats) map[Refusal]uint64 {
 	defer in.mu.Unlock()
 	for id, s := range in.sources {
 		r := s.books.stats()
-		r.BacklogBytes, r.HeldBytes = s.waiting, s.heldBytes
+		r.BacklogBytes, r.HeldBytes = s.waiting+len(s.part.data), s.heldBytes
 		peer(id).Received.add(r)
 	}
 	var m map[Refusal]uint64

@@ -1,7 +1,6 @@
 package cluster
 
 import (
-	"log/slog"
 	"sync"
 	"time"
 
@@ -16,11 +15,17 @@ const (
 	// redialInterval is the pause after a connection could not even be set up,
 	// for want of sockets or descriptors.
 	redialInterval = 250 * time.Millisecond
+	// quietTime is after how long without a word a sender asks what became of the
+	// last that it sent: until then nobody could know that it was lost.
+	quietTime = 3 * time.Second
+	// maxPeerWindow is the most that a peer is granted to grant.
+	maxPeerWindow = 64 << 20
 )
 
 // A link is one peer as seen by a sender: a queue bounded in bytes, one
 // goroutine that writes it, the peer's window, and the policy that decides when
-// messages are dropped.
+// messages are dropped. There is one for each id that was ever sent to; its
+// sequence and its books go on if the peer is removed, comes back, or moves.
 //
 // While the peer takes what it is sent, a full queue makes senders wait. When
 // something is to be written and the peer has taken nothing for SendTimeout,
@@ -29,26 +34,30 @@ const (
 type link struct {
 	node     *Node
 	id       int
-	endpoint string
-	version  uint64        // of the catalogue that endpoint is from; the node's mu guards it
-	before   *link         // the retired link to the peer that this one follows, or nil
 	wake     chan struct{} // holds a token when run should look again
 	finished chan struct{} // closed when run has returned
+	version  uint64        // of the catalogue that endpoint is from; the node's mu guards it
 
-	mu     sync.Mutex     // guards what follows
-	conn   transport.Conn // nil until dialed; used by run alone, but for Interrupt
-	queue  queue
-	writer writer
-	room   chan struct{} // closed when senders that wait should look again; nil if none waits
-	flight flight
-	ack    ack
-	books  sentBooks
+	mu       sync.Mutex     // guards what follows
+	endpoint string         // of the peer; empty while the catalogue does not have it
+	dialed   string         // of conn; run alone sets it
+	conn     transport.Conn // nil while there is none; used by run alone, but for Interrupt
+	redialAt time.Time      // not before then, after dialing has failed
+	queue    queue
+	writer   writer
+	room     chan struct{} // closed when senders that wait should look again; nil if none waits
+	flight   flight
+	ack      ack
+	books    sentBooks
 
 	state    LinkState
 	since    time.Time // of state
 	stuck    bool      // the connection took no frame, and has not taken one since
+	ready    bool      // it may take one now
 	starved  bool      // the link went down with its window closed, and no news since
 	progress time.Time // when the peer last took something, or could have
+	wrote    time.Time // a frame with records was last written
+	begun    time.Time // a new incarnation of the peer was last heard
 	draining bool      // no more is taken; end when all is written
 	cut      bool      // end at once
 }
@@ -69,9 +78,9 @@ func (a *ack) carried() {
 	}
 }
 
-func newLink(n *Node, id int, endpoint string) *link {
+func newLink(n *Node, id int) *link {
 	return &link{
-		node: n, id: id, endpoint: endpoint,
+		node: n, id: id,
 		wake:     make(chan struct{}, 1),
 		finished: make(chan struct{}),
 		writer:   writer{next: 1},
@@ -81,17 +90,25 @@ func newLink(n *Node, id int, endpoint string) *link {
 	}
 }
 
-// put queues one message. If the queue is full it waits for room, until the
-// link goes down or stop is closed, of which the first has its own reason and
-// the second is reported as stopped; a nil stop does not wait. It returns the
-// reason of a drop, which it has counted, or 0.
-func (l *link) put(m *encoded, stop <-chan struct{}, stopped Reason) Reason {
+// patient tells how put is to wait for room in a full queue.
+type patient struct {
+	wait bool            // false: not at all
+	stop <-chan struct{} // if not nil, until it is closed
+	then Reason          // and then this is the reason of the drop
+}
+
+// put queues one message. If the queue is full it waits for room, or for the link
+// to go down, as p says. It returns the reason of a drop, which it has counted,
+// or 0.
+func (l *link) put(m *encoded, p patient) Reason {
 	l.mu.Lock()
 	defer l.mu.Unlock()
 	for {
 		switch {
 		case l.draining || l.cut:
 			return l.books.refuse(ReasonClosed)
+		case l.endpoint == "":
+			return l.books.refuse(ReasonUnknownPeer)
 		case l.state == LinkDown:
 			return l.books.refuse(ReasonUnreachable)
 		case l.queue.fits(m.size(), l.node.cfg.QueueBytes):
@@ -99,7 +116,7 @@ func (l *link) put(m *encoded, stop <-chan struct{}, stopped Reason) Reason {
 			l.books.accepted++
 			l.kick()
 			return 0
-		case stop == nil:
+		case !p.wait:
 			return l.books.refuse(ReasonTimedOut)
 		}
 		if l.room == nil {
@@ -110,19 +127,38 @@ func (l *link) put(m *encoded, stop <-chan struct{}, stopped Reason) Reason {
 		select {
 		case <-room:
 			l.mu.Lock()
-		case <-stop:
+		case <-p.stop:
 			l.mu.Lock()
-			return l.books.refuse(stopped)
+			return l.books.refuse(p.then)
 		}
 	}
+}
+
+// redirect tells where the peer is now, or that it is nowhere if endpoint is
+// empty. What is queued goes there, or is dropped.
+func (l *link) redirect(endpoint string) {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	if l.endpoint == endpoint {
+		return
+	}
+	l.endpoint = endpoint
+	l.redialAt = time.Time{}
+	if endpoint == "" {
+		l.drop(ReasonUnknownPeer)
+	}
+	l.stir()
 }
 
 // acked takes in what the peer says of the frames it got.
 func (l *link) acked(incarnation uint64, upTo wire.Position, window uint32) {
 	l.mu.Lock()
 	defer l.mu.Unlock()
-	l.flight.window = int(min(window, wire.MaxPayload))
-	if incarnation == l.node.incarnation && l.flight.acked(upTo) {
+	if incarnation != l.node.incarnation {
+		return
+	}
+	l.flight.window = int(min(window, maxPeerWindow))
+	if l.flight.acked(upTo) {
 		l.progress, l.starved = time.Now(), false
 	}
 	l.kick()
@@ -130,15 +166,17 @@ func (l *link) acked(incarnation uint64, upTo wire.Position, window uint32) {
 
 // peerBegan is called when a new incarnation of the peer is heard. What is on
 // its way to an earlier one will not be acknowledged; and since this one is
-// there, messages for it wait for the connection as they would at the start.
+// there, messages for it wait for the connection as they would at the start. A
+// peer that begins again and again gets that once in a while only.
 func (l *link) peerBegan() {
 	l.mu.Lock()
 	defer l.mu.Unlock()
 	l.flight.reset()
-	l.starved = false
-	l.progress = time.Now()
-	if l.state == LinkDown {
-		l.enter(LinkConnecting)
+	if now := time.Now(); now.Sub(l.begun) >= 2*l.node.patience {
+		l.begun, l.progress, l.starved = now, now, false
+		if l.state == LinkDown {
+			l.enter(LinkConnecting)
+		}
 	}
 	l.stir()
 }
@@ -200,14 +238,12 @@ func (l *link) release() {
 // run is the link's goroutine. finish or abandon end it.
 func (l *link) run() {
 	defer close(l.finished)
-	l.follow()
-	if !l.dial() {
-		return
-	}
 	timer := time.NewTimer(time.Hour)
 	defer timer.Stop()
 	for {
 		switch step, deadline := l.plan(time.Now()); step {
+		case stepDial:
+			l.dial()
 		case stepWrite:
 			l.write()
 		case stepAwaitConn:
@@ -221,56 +257,11 @@ func (l *link) run() {
 	}
 }
 
-// follow waits for the end of the link before this one, and takes its books and
-// its sequence over: the peer may be the same, and expects the next number.
-func (l *link) follow() {
-	if l.before == nil {
-		return
-	}
-	<-l.before.finished
-	l.mu.Lock()
-	defer l.mu.Unlock()
-	b := l.before
-	l.writer.next = b.writer.next
-	l.books.add(&b.books)
-	l.before = nil
-}
-
-// dial sets the connection up. It reports false if the link ended before that
-// succeeded.
-func (l *link) dial() bool {
-	for {
-		conn, err := l.node.dial(l.id, l.endpoint)
-		l.mu.Lock()
-		if err == nil {
-			l.conn = conn
-			if l.state == LinkDown {
-				l.enter(LinkConnecting)
-			}
-			l.mu.Unlock()
-			return true
-		}
-		ended := l.cut || l.draining
-		if ended {
-			l.drop(ReasonClosed)
-		} else {
-			l.down(ReasonUnreachable, err)
-		}
-		l.mu.Unlock()
-		if ended {
-			return false
-		}
-		select {
-		case <-time.After(redialInterval):
-		case <-l.wake:
-		}
-	}
-}
-
 type step int
 
 const (
-	stepWrite     step = iota // hand the writer's frame to the connection
+	stepDial      step = iota // connect to where the peer is now
+	stepWrite                 // hand the writer's frame to the connection
 	stepAwaitConn             // wait until the connection takes frames again
 	stepSleep                 // wait until something is to be written
 	stepEnd
@@ -280,53 +271,109 @@ const (
 func (l *link) plan(now time.Time) (step, time.Time) {
 	l.mu.Lock()
 	defer l.mu.Unlock()
-	for {
-		if l.writer.batch == nil && !l.queue.empty() {
-			l.writer.load(l.queue.pop())
-		}
-		pending := l.writer.batch != nil
-		if l.cut || l.draining && !pending {
-			return stepEnd, time.Time{}
-		}
-		open := l.flight.open(l.writer.frameSize())
-		if !pending || open && !l.stuck {
-			// Nothing is kept from going out.
-			l.progress = now
-		}
-		patienceEnds := l.progress.Add(l.node.patience)
-		if pending && l.state != LinkDown && !now.Before(patienceEnds) {
-			l.starved = !open
-			l.down(ReasonTimedOut, nil)
-			continue
-		}
-		if l.state == LinkDown && !l.stuck && !l.starved {
-			l.enter(LinkUp)
-		}
-		open = open && !l.starved
+	return l.planLocked(now)
+}
 
-		var deadline time.Time
-		if pending && l.state != LinkDown {
-			deadline = patienceEnds
+func (l *link) planLocked(now time.Time) (step, time.Time) {
+	l.writer.givenUp(l)
+	if l.writer.batch == nil && !l.queue.empty() {
+		l.writer.load(l.queue.pop())
+	}
+	pending := l.writer.batch != nil
+	if l.cut || l.draining && !pending {
+		return stepEnd, time.Time{}
+	}
+	if l.dialed != l.endpoint {
+		if now.Before(l.redialAt) {
+			return stepSleep, l.redialAt
 		}
-		probe, probeAt := l.flight.probe(now)
-		switch {
-		case l.stuck:
-			return stepAwaitConn, deadline
-		case pending && open:
-			l.writer.message(l)
-			return stepWrite, deadline
-		case !open && probe:
-			l.flight.probed, l.flight.asked = now, true
-			l.writer.bare(l, wire.FlagAckNow)
-			return stepWrite, deadline
-		case !l.ack.due.IsZero() && !now.Before(l.ack.due):
-			l.writer.bare(l, 0)
-			return stepWrite, deadline
-		}
-		if !open {
-			deadline = earliest(deadline, probeAt)
-		}
-		return stepSleep, earliest(deadline, l.ack.due)
+		return stepDial, time.Time{}
+	}
+	if l.conn == nil {
+		return stepSleep, time.Time{}
+	}
+
+	open := l.flight.open(l.writer.frameSize())
+	if !pending || open && !l.stuck {
+		// Nothing is kept from going out.
+		l.progress = now
+	}
+	patienceEnds := l.progress.Add(l.node.patience)
+	if pending && l.state != LinkDown && !now.Before(patienceEnds) {
+		l.starved = !open
+		l.down(ReasonTimedOut, nil)
+		return l.planLocked(now)
+	}
+	if l.state == LinkDown && l.stuck && l.ready {
+		l.stuck = false // it has a connection, and would have nothing to try it with
+	}
+	if l.state == LinkDown && !l.stuck && !l.starved {
+		l.enter(LinkUp)
+	}
+	open = open && !l.starved
+
+	var deadline time.Time
+	if pending {
+		deadline = patienceEnds
+	}
+	probe, probeAt := l.flight.probe(now)
+	unheard := l.wrote.Add(quietTime) // when to ask after frames that were not acknowledged
+	switch {
+	case l.stuck && !l.ready:
+		return stepAwaitConn, deadline
+	case pending && open:
+		l.writer.message(l)
+		return stepWrite, deadline
+	case !open && probe, l.flight.bytes > 0 && !l.flight.asked && !now.Before(unheard):
+		l.flight.probed, l.flight.asked = now, true
+		l.writer.bare(l, wire.FlagAckNow)
+		return stepWrite, deadline
+	case !l.ack.due.IsZero() && !now.Before(l.ack.due):
+		l.writer.bare(l, 0)
+		return stepWrite, deadline
+	}
+	if !open {
+		deadline = earliest(deadline, probeAt)
+	}
+	if l.flight.bytes > 0 && !l.flight.asked {
+		deadline = earliest(deadline, unheard)
+	}
+	return stepSleep, earliest(deadline, l.ack.due)
+}
+
+// dial leaves the connection that the link had, if any, and makes one to where
+// the peer is now.
+func (l *link) dial() {
+	l.mu.Lock()
+	old, endpoint := l.conn, l.endpoint
+	l.conn, l.dialed = nil, ""
+	l.mu.Unlock()
+	if old != nil {
+		l.hangUp(old, 0)
+		l.mu.Lock()
+		l.flight.reset()
+		l.starved = false
+		l.mu.Unlock()
+	}
+	var conn transport.Conn
+	var err error
+	if endpoint != "" {
+		conn, err = l.node.dial(l.id, endpoint)
+	}
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	if err != nil {
+		l.redialAt = time.Now().Add(redialInterval)
+		l.down(ReasonUnreachable, err)
+		return
+	}
+	l.conn, l.dialed = conn, endpoint
+	l.stuck, l.ready, l.progress = false, false, time.Now()
+	switch {
+	case endpoint == "":
+		l.enter(LinkIdle)
+	case l.state != LinkConnecting:
+		l.enter(LinkConnecting)
 	}
 }
 
@@ -336,37 +383,28 @@ func (l *link) write() {
 	ok, err := l.conn.TrySend(l.writer.head, l.writer.tail)
 	l.mu.Lock()
 	defer l.mu.Unlock()
+	l.stuck, l.ready = !ok, false
 	switch {
 	case ok:
-		l.stuck = false
 		l.writer.wrote(l)
 		if l.state == LinkConnecting {
 			l.enter(LinkUp)
 		}
-	case err == nil:
-		l.stuck = true
-	default:
-		// A socket that fails for another reason than being full has nothing
-		// to recover from: that ends with the node.
-		l.stuck = true
+	case err != nil:
+		// A socket that fails for another reason than being full does not
+		// recover; another one may.
 		l.down(ReasonUnreachable, err)
+		l.dialed, l.redialAt = "", time.Now().Add(redialInterval)
 	}
 }
 
-// awaitConn waits until the connection takes frames, or the deadline.
+// awaitConn waits until the connection takes frames, or the deadline, or
+// something else has changed.
 func (l *link) awaitConn(deadline time.Time) {
-	if err := l.conn.Wait(deadline); err != nil {
-		return // plan looks at what has changed
-	}
+	err := l.conn.Wait(deadline)
 	l.mu.Lock()
 	defer l.mu.Unlock()
-	if l.state == LinkDown {
-		l.stuck = false
-		return
-	}
-	l.mu.Unlock()
-	l.write()
-	l.mu.Lock()
+	l.ready = err == nil
 }
 
 // sleep waits for something to do, or the deadline.
@@ -383,16 +421,26 @@ func (l *link) sleep(timer *time.Timer, deadline time.Time) {
 }
 
 // end drops what was not written, and closes the connection once what was
-// written has left the process or the node's patience with closing is at an end.
+// written has left the process, or cannot.
 func (l *link) end() {
+	linger := l.node.lingerLeft()
 	l.mu.Lock()
 	l.drop(ReasonClosed)
-	linger := time.Duration(0)
-	if !l.cut && l.state != LinkDown {
-		linger = l.node.lingerLeft()
+	if l.cut || l.state == LinkDown {
+		linger = 0
 	}
+	conn := l.conn
 	l.mu.Unlock()
-	if err := l.conn.Close(linger); err != nil {
+	if conn != nil {
+		l.hangUp(conn, linger)
+	}
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	l.conn = nil
+}
+
+func (l *link) hangUp(conn transport.Conn, linger time.Duration) {
+	if err := conn.Close(linger); err != nil {
 		l.node.log.Warn("cluster: closing a connection", "peer", l.id, "error", err)
 	}
 }
@@ -404,7 +452,13 @@ func (l *link) down(r Reason, cause error) {
 	if l.state == LinkDown {
 		return
 	}
-	l.enter(LinkDown, slog.Int("dropped", dropped), slog.Any("cause", cause))
+	attrs := []any{"dropped", dropped}
+	if cause != nil {
+		attrs = append(attrs, "error", cause)
+	} else {
+		attrs = append(attrs, "took nothing for", l.node.patience)
+	}
+	l.enter(LinkDown, attrs...)
 }
 
 // drop empties the queue and the writer, and reports how many messages that
@@ -438,9 +492,6 @@ func (l *link) enter(s LinkState, attrs ...any) {
 func (l *link) addTo(p *PeerStats) {
 	l.mu.Lock()
 	defer l.mu.Unlock()
-	if l.before != nil {
-		l.before.addTo(p)
-	}
 	s := l.books.stats()
 	s.Queued, s.QueueBytes, s.FlightBytes = uint64(l.queue.messages), l.queue.bytes, l.flight.bytes
 	p.Sent.add(s)

@@ -295,7 +295,7 @@ func TestAWindowThatIsNeverAcknowledgedStopsTheSender(t *testing.T) {
 		}
 		p.send(0, cfg, wire.Header{AckIncarnation: a.incarnation, Ack: last.Start}, nil)
 		synctest.Wait()
-		if s := stateOf(a, 1); s != LinkUp {
+		if s := stateOf(a, 1); s == LinkDown {
 			t.Errorf("the link is %v after the acknowledgment", s)
 		}
 	})
@@ -369,7 +369,7 @@ func TestWhatWasMissingAndComesInTimeIsNotLost(t *testing.T) {
 	})
 }
 
-func TestAnEarlierIncarnationIsRefused(t *testing.T) {
+func TestAnEarlierIncarnationIsHeardOutAndThenRefused(t *testing.T) {
 	bubble(t, 2, func(t *testing.T, cfg Config) {
 		a := join(t, 0, cfg)
 		p := newPuppet(t, 1, cfg)
@@ -379,9 +379,12 @@ func TestAnEarlierIncarnationIsRefused(t *testing.T) {
 		}
 		send(100, 1, "old")
 		send(50, 1, "new") // the numbers say nothing of the order
-		send(100, 2, "stale")
+		send(100, 2, "on its way meanwhile")
+		time.Sleep(holdTime)
+		synctest.Wait()
+		send(100, 3, "stale")
 		send(50, 2, "more")
-		for _, want := range []string{"old", "new", "more"} {
+		for _, want := range []string{"old", "on its way meanwhile", "new", "more"} {
 			if e := take(t, a); e.Msg != want {
 				t.Errorf("got %v, want %q", e.Msg, want)
 			}

@@ -31,15 +31,19 @@ func (n *Node) pumpOpen() {
 				<-n.closing
 				return
 			}
-			n.send(&enc, env, n.cut, ReasonClosed)
+			n.send(&enc, env, patient{true, n.cut, ReasonClosed})
 			continue
 		case <-n.closing:
 		}
 		break
 	}
 	for range len(n.outbox) {
-		if env, ok := <-n.outbox; ok {
-			n.send(&enc, env, n.cut, ReasonClosed)
+		select {
+		case env, ok := <-n.outbox:
+			if ok {
+				n.send(&enc, env, patient{true, n.cut, ReasonClosed})
+			}
+		default: // the program has taken one back
 		}
 	}
 }
@@ -97,7 +101,7 @@ func (n *Node) Send(ctx context.Context, env *Envelope) error {
 	}
 	enc := encoders.Get().(*encoder)
 	defer encoders.Put(enc)
-	err := n.send(enc, env, ctx.Done(), ReasonTimedOut)
+	err := n.send(enc, env, patient{true, ctx.Done(), ReasonTimedOut})
 	if errors.Is(err, ErrTimedOut) && ctx.Err() != nil {
 		return fmt.Errorf("%w: %w", ctx.Err(), err)
 	}
@@ -106,9 +110,9 @@ func (n *Node) Send(ctx context.Context, env *Envelope) error {
 
 var encoders = sync.Pool{New: func() any { return new(encoder) }}
 
-// send gives one envelope to the links of all its destinations. While one has
-// no room it waits, until stop is closed. It returns what went wrong.
-func (n *Node) send(enc *encoder, env *Envelope, stop <-chan struct{}, stopped Reason) error {
+// send gives one envelope to the links of all its destinations, which may wait
+// for room as p says. It returns what went wrong.
+func (n *Node) send(enc *encoder, env *Envelope, p patient) error {
 	if env == nil {
 		return n.unsent(nil, ReasonNotEncodable)
 	}
@@ -129,14 +133,12 @@ func (n *Node) send(enc *encoder, env *Envelope, stop <-chan struct{}, stopped R
 		n.unsent(env, reason)
 		return err
 	}
-	if n.cfg.SendTimeout < 0 {
-		stop = nil
-	}
+	p.wait = p.wait && n.cfg.SendTimeout >= 0
 	var errs []error
 	for _, pid := range to {
-		reason := ReasonUnknownPeer
-		if l, ok := n.link(pid); ok {
-			reason = l.put(m, stop, stopped)
+		l, reason := n.link(pid)
+		if l != nil {
+			reason = l.put(m, p)
 		} else {
 			n.unsent(env, reason)
 		}

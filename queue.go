@@ -16,7 +16,7 @@ const (
 	// pieceBytes is the most payload in one frame; a larger one is sent in
 	// pieces, so that the peer can be seen to take it, and so that neither
 	// ZeroMQ nor the window holds whole large messages.
-	pieceBytes = 256 << 10
+	pieceBytes = 128 << 10
 )
 
 // encoded is a message on its way into the queues: a record whose payload is

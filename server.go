@@ -35,8 +35,9 @@ type Node struct {
 	pid         int
 	cfg         Config
 	catalog     *peercatalog.Catalog
-	log         *slog.Logger
-	cluster     uint64 // as frames name it
+	journal     journal
+	log         *slog.Logger // writes to journal
+	cluster     uint64       // as frames name it
 	incarnation uint64
 	patience    time.Duration // how long a peer may take nothing before its link is down
 	ids         messageIDs
@@ -52,15 +53,15 @@ type Node struct {
 	pumped    chan struct{} // closed when all that Outbox had accepted is queued
 	deserted  chan struct{} // closed when Outbox is read no more
 	drained   chan struct{} // closed when the links have ended
+	watched   chan struct{} // closed when the catalogue is watched no more
 	heard     chan struct{} // closed when inbox.run has ended
 	closeOnce sync.Once
 	cutOnce   sync.Once
 
 	mu          sync.Mutex // guards what follows; taken before a link's and after the inbox's
 	links       map[int]*link
-	retired     map[int]*link // of peers that were removed or have moved, until a new link takes over
-	ended       bool          // no more links
-	deadline    time.Time     // the earliest of all Shutdowns'; zero: none
+	ended       bool      // no more links
+	deadline    time.Time // the earliest of all Shutdowns'; zero: none
 	unaddressed sentBooks
 }
 
@@ -76,11 +77,13 @@ func start(pid int, cfg Config) (*Node, error) {
 	if !ok {
 		return nil, fmt.Errorf("%w: %s: no entry has the id %d; the ids are %v", ErrUnknownPeer, cfg.source(), pid, catalog.IDs())
 	}
+	journal := newJournal(cfg.Logger.Handler())
 	n := &Node{
 		pid:      pid,
 		cfg:      cfg,
 		catalog:  catalog,
-		log:      cfg.Logger.With("pid", pid),
+		journal:  journal,
+		log:      slog.New(journal).With("pid", pid),
 		cluster:  wire.ClusterHash(cfg.Cluster),
 		patience: cfg.SendTimeout,
 		ids:      messageIDs{server: int64(pid)},
@@ -91,9 +94,9 @@ func start(pid int, cfg Config) (*Node, error) {
 		pumped:   make(chan struct{}),
 		deserted: make(chan struct{}),
 		drained:  make(chan struct{}),
+		watched:  make(chan struct{}),
 		heard:    make(chan struct{}),
 		links:    make(map[int]*link),
-		retired:  make(map[int]*link),
 	}
 	if n.patience < 0 {
 		n.patience = defaultSendTimeout
@@ -112,7 +115,8 @@ func start(pid int, cfg Config) (*Node, error) {
 		defer close(n.heard)
 		n.inbox.run(n.listener)
 	}()
-	go n.pump() // Shutdown closes closing and drained, and waits for deserted.
+	go n.pump()  // Shutdown closes closing and drained, and waits for deserted.
+	go n.watch() // Shutdown closes drained, and waits for watched.
 	return n, nil
 }
 
@@ -177,6 +181,11 @@ func (n *Node) Shutdown(ctx context.Context) error {
 	select {
 	case <-n.done:
 		return nil
+	default:
+	}
+	select {
+	case <-n.done:
+		return nil
 	case <-ctx.Done():
 	}
 	n.cutOnce.Do(func() { close(n.cut) })
@@ -187,24 +196,25 @@ func (n *Node) Shutdown(ctx context.Context) error {
 // close ends all parts of the node, in the order of the flow of data.
 func (n *Node) close() {
 	defer close(n.done)
-	over := make(chan struct{})
+	<-n.pumped
+	n.mu.Lock()
+	n.ended = true
+	n.mu.Unlock()
+	n.eachLink((*link).finish)
+	cutting := make(chan struct{})
 	go func() { // It ends when the links have.
-		defer close(over)
+		defer close(cutting)
 		select {
 		case <-n.cut:
 			n.eachLink((*link).abandon)
 		case <-n.drained:
 		}
 	}()
-	<-n.pumped
-	n.mu.Lock()
-	n.ended = true
-	n.mu.Unlock()
-	n.eachLink((*link).finish)
 	n.eachLink(func(l *link) { <-l.finished })
 	close(n.drained)
-	<-over
+	<-cutting
 	<-n.deserted
+	<-n.watched
 	n.listener.Interrupt()
 	<-n.heard
 	n.inbox.close()
@@ -212,12 +222,13 @@ func (n *Node) close() {
 		n.unlist()
 	}
 	n.log.Info("cluster: closed")
+	n.journal.flush()
 }
 
 // eachLink calls f for all links, one after the other.
 func (n *Node) eachLink(f func(*link)) {
 	n.mu.Lock()
-	all := slices.AppendSeq(slices.Collect(maps.Values(n.links)), maps.Values(n.retired))
+	all := slices.Collect(maps.Values(n.links))
 	n.mu.Unlock()
 	for _, l := range all {
 		f(l)
@@ -225,51 +236,72 @@ func (n *Node) eachLink(f func(*link)) {
 }
 
 // lingerLeft is how long a link that ends may wait for its connection to be
-// flushed.
+// flushed: as long as all Shutdowns have, and no longer than lingerMost.
 func (n *Node) lingerLeft() time.Duration {
 	n.mu.Lock()
 	defer n.mu.Unlock()
 	if n.deadline.IsZero() {
-		return time.Hour
+		return lingerMost
 	}
-	return time.Until(n.deadline)
+	return min(time.Until(n.deadline), lingerMost)
 }
 
-// link returns the link to the peer id, and makes it at first use. It reports
-// false if the catalogue has no such peer, or no link is to be made any more.
-func (n *Node) link(id int) (*link, bool) {
+// lingerMost is enough for the few frames that a connection holds to reach a
+// peer that takes them.
+const lingerMost = 5 * time.Second
+
+// link returns the link to the peer id, and makes it at first use. If there is
+// none it says why.
+func (n *Node) link(id int) (*link, Reason) {
 	n.mu.Lock()
 	defer n.mu.Unlock()
 	l := n.links[id]
-	version := n.catalog.Version()
-	if l != nil && l.version == version {
-		return l, true
-	}
-	peer, known := n.catalog.Get(id)
-	if l != nil {
-		if known && l.endpoint == peer.DialEndpoint() || n.ended {
-			l.version = version
-			return l, true
+	if l == nil {
+		switch {
+		case !n.catalog.Has(id):
+			return nil, ReasonUnknownPeer
+		case n.ended:
+			return nil, ReasonClosed
 		}
-		n.retire(l)
+		l = newLink(n, id)
+		n.links[id] = l
+		n.follow(l)
+		go l.run() // close finishes or abandons it, and waits for l.finished.
+	} else {
+		n.follow(l)
 	}
-	if !known || n.ended {
-		return nil, false
-	}
-	l = newLink(n, id, peer.DialEndpoint())
-	l.version = version
-	l.before = n.retired[id]
-	delete(n.retired, id)
-	n.links[id] = l
-	go l.run() // close finishes or abandons it, and waits for l.finished.
-	return l, true
+	return l, 0
 }
 
-// retire ends a link whose peer was removed or has moved. The caller holds mu.
-func (n *Node) retire(l *link) {
-	delete(n.links, l.id)
-	l.abandon()
-	n.retired[l.id] = l
+// follow tells the link where the catalogue has its peer now. The caller holds
+// mu.
+func (n *Node) follow(l *link) {
+	version := n.catalog.Version()
+	if l.version == version {
+		return
+	}
+	l.version = version
+	peer, _ := n.catalog.Get(l.id)
+	l.redirect(peer.DialEndpoint())
+}
+
+// watch is the goroutine that makes the links follow each change of the
+// catalogue.
+func (n *Node) watch() {
+	defer close(n.watched)
+	for {
+		changed := n.catalog.Changed()
+		n.mu.Lock()
+		for _, l := range n.links {
+			n.follow(l)
+		}
+		n.mu.Unlock()
+		select {
+		case <-changed:
+		case <-n.drained:
+			return
+		}
+	}
 }
 
 // dial sets up the connection of a link.

@@ -27,31 +27,44 @@ const (
 // mutex guards it.
 type source struct {
 	id          int
-	incarnation uint64   // 0: nothing heard yet
-	earlier     []uint64 // incarnations, the oldest first
+	incarnation uint64    // 0: nothing heard yet
+	heard       time.Time // when a frame of it last came
+	earlier     []uint64  // incarnations, the oldest first
+	life        int       // counts incarnations, for chunks to tell them apart
 
 	want wire.Position // where the next frame must begin
 	part assembly      // of record want.Seq, while want.Offset > 0
 
-	held      []arrival // frames beyond want, in order of the stream
-	heldBytes int
-	gapSince  time.Time // since when held[0] waits
+	// held are frames that wait, for no longer than holdTime each: those of
+	// this incarnation beyond want, in the order of the stream; and, in the
+	// order in which they came, those of the next one, since what this one sent
+	// last may still be on its way through another connection.
+	held, next []arrival
+	heldBytes  int // of both
 
-	// For acknowledgments.
-	backlog int           // envelopes of this incarnation that wait for room in the inbox
+	// What waits for room in the inbox, and what the peer is told of it.
+	chunks  []chunk
+	waiting int           // bytes of the frames that they came in
+	backlog int           // envelopes in chunks of this incarnation
 	taken   wire.Position // while backlog > 0: before the first that waits
-	waiting int           // bytes of all frames, of any incarnation, whose envelopes wait
 	unacked int           // bytes taken since an acknowledgment was last due
 	asked   bool          // the peer has asked for one, and is to have it
 
+	reported time.Time // the peer was last told that the program is slow
+	logged   time.Time // a restart was last logged
+
 	books receivedBooks
 }
+
+// heldCost is what holding a frame costs beside its bytes.
+const heldCost = 512
 
 // An arrival is a frame of a known peer, with its header read and its content
 // checked.
 type arrival struct {
 	wire.Header
 	body, tail []byte // after the header; see transport.Listener
+	came       time.Time
 }
 
 func (a *arrival) size() int { return wire.HeaderSize + len(a.body) + len(a.tail) }
@@ -74,6 +87,9 @@ func (s *source) position() wire.Position {
 	return s.want
 }
 
+// waits reports whether something is there that was neither taken nor given up.
+func (s *source) waits() bool { return s.backlog > 0 || len(s.held) > 0 }
+
 // isEarlier reports whether incarnation is one from before the present one.
 func (s *source) isEarlier(incarnation uint64) bool {
 	return slices.Contains(s.earlier, incarnation)
@@ -88,14 +104,53 @@ func (s *source) begin(incarnation uint64) {
 		}
 	}
 	s.incarnation = incarnation
+	s.life++
 	s.want, s.part = wire.Position{}, assembly{}
 	s.backlog, s.unacked, s.asked = 0, 0, false
+}
+
+// holdNext keeps a frame of the next incarnation until its turn comes. It reports
+// false if no more can be kept.
+func (s *source) holdNext(a arrival, limit int) bool {
+	s.next = append(s.next, a)
+	s.heldBytes += a.size() + heldCost
+	return s.heldBytes <= limit
+}
+
+// nextDue reports whether the next incarnation's turn has come: the present one
+// has been silent for holdTime, or the next one has waited for so long.
+func (s *source) nextDue(now time.Time) bool {
+	return len(s.next) > 0 && now.Sub(s.next[0].came) >= holdTime
+}
+
+// takeNext returns what was held of the next incarnation.
+func (s *source) takeNext() []arrival {
+	frames := s.next
+	s.next = nil
+	for i := range frames {
+		s.heldBytes -= frames[i].size() + heldCost
+	}
+	return frames
+}
+
+// deadline is when the first of the held frames has waited long enough; zero if
+// there is none.
+func (s *source) deadline() time.Time {
+	var d time.Time
+	if len(s.held) > 0 {
+		d = s.held[0].came.Add(holdTime)
+	}
+	if len(s.next) > 0 {
+		d = earliest(d, s.next[0].came.Add(holdTime))
+	}
+	return d
 }
 
 // arrive takes a frame of the present incarnation, and calls take for each frame
 // that is now in order, this one or held ones. It returns why the frame is
 // refused, or 0.
-func (s *source) arrive(a arrival, limit int, now time.Time, take func(arrival)) Refusal {
+func (s *source) arrive(a arrival, limit int, take func(arrival)) Refusal {
+	s.heard = a.came
 	if s.want.Seq == 0 {
 		// What the peer wrote before was for an earlier life of this node, or was
 		// lost: from here that cannot be told.
@@ -108,9 +163,9 @@ func (s *source) arrive(a arrival, limit int, now time.Time, take func(arrival))
 	switch {
 	case a.Start == s.want:
 		s.accept(a, take)
-		s.release(now, take)
+		s.release(take)
 	case s.want.Before(a.Start):
-		return s.hold(a, limit, now, take)
+		return s.hold(a, limit, take)
 	case !a.Bare():
 		return RefusedSequence
 	}
@@ -125,37 +180,42 @@ func (s *source) accept(a arrival, take func(arrival)) {
 
 // hold keeps a frame that came too early, in its place. When more would be held
 // than the limit, what is missing is given up.
-func (s *source) hold(a arrival, limit int, now time.Time, take func(arrival)) Refusal {
+func (s *source) hold(a arrival, limit int, take func(arrival)) Refusal {
 	i := len(s.held)
+	if a.Bare() && i > 0 {
+		// It says only that something before it is missing, which is known, unless
+		// it is beyond all others.
+		last := s.held[i-1]
+		if !last.Start.Before(a.Start) {
+			return 0
+		}
+		if last.Bare() {
+			s.held[i-1].Start = a.Start
+			return 0
+		}
+	}
 	for i > 0 && a.Start.Before(s.held[i-1].Start) {
 		i--
 	}
-	if i > 0 && s.held[i-1].Start == a.Start && s.held[i-1].Bare() == a.Bare() {
-		if a.Bare() {
-			return 0
-		}
+	if i > 0 && s.held[i-1].Start == a.Start && !s.held[i-1].Bare() {
 		return RefusedSequence
 	}
-	if len(s.held) == 0 {
-		s.gapSince = now
-	}
 	s.held = slices.Insert(s.held, i, a)
-	s.heldBytes += a.size()
-	for s.heldBytes > limit {
-		s.giveUp(now, take)
+	s.heldBytes += a.size() + heldCost
+	for s.heldBytes > limit && len(s.held) > 0 {
+		s.giveUp(take)
 	}
 	return 0
 }
 
 // release takes the held frames that are in order now, and drops those that have
 // become useless.
-func (s *source) release(now time.Time, take func(arrival)) {
+func (s *source) release(take func(arrival)) {
 	for len(s.held) > 0 && !s.want.Before(s.held[0].Start) {
 		a := s.held[0]
 		s.held[0] = arrival{}
 		s.held = s.held[1:]
-		s.heldBytes -= a.size()
-		s.gapSince = now
+		s.heldBytes -= a.size() + heldCost
 		if a.Start == s.want {
 			s.accept(a, take)
 		}
@@ -167,31 +227,31 @@ func (s *source) release(now time.Time, take func(arrival)) {
 
 // giveUp counts what is missing before the first held frame as lost, and goes
 // on from there.
-func (s *source) giveUp(now time.Time, take func(arrival)) {
+func (s *source) giveUp(take func(arrival)) {
 	to := s.held[0].Start
 	if to.Offset > 0 {
 		to = wire.Position{Seq: to.Seq + 1} // its beginning is missing
 	}
 	s.books.lost += to.Seq - s.want.Seq
 	s.want, s.part = to, assembly{}
-	s.release(now, take)
+	s.release(take)
 }
 
 // overdue gives up what has been missing for too long. It reports whether
 // anything was.
 func (s *source) overdue(now time.Time, take func(arrival)) bool {
 	gaveUp := false
-	for len(s.held) > 0 && now.Sub(s.gapSince) >= holdTime {
-		s.giveUp(now, take)
+	for len(s.held) > 0 && now.Sub(s.held[0].came) >= holdTime {
+		s.giveUp(take)
 		gaveUp = true
 	}
 	return gaveUp
 }
 
 // flush gives up everything that is missing, since it cannot come any more.
-func (s *source) flush(now time.Time, take func(arrival)) {
+func (s *source) flush(take func(arrival)) {
 	for len(s.held) > 0 {
-		s.giveUp(now, take)
+		s.giveUp(take)
 	}
 	if s.want.Offset > 0 {
 		s.books.lost++

@@ -153,15 +153,6 @@ func (b *sentBooks) refuse(r Reason) Reason {
 	return r
 }
 
-func (b *sentBooks) add(o *sentBooks) {
-	b.accepted += o.accepted
-	b.sent += o.sent
-	b.sentBytes += o.sentBytes
-	for r, n := range o.dropped {
-		b.dropped[r] += n
-	}
-}
-
 func (b *sentBooks) stats() SentStats {
 	s := SentStats{Accepted: b.accepted, Sent: b.sent, Bytes: b.sentBytes}
 	for r, n := range b.dropped {

@@ -1,6 +1,8 @@
 package cluster
 
 import (
+	"time"
+
 	"github.com/abhishekg16/cluster/internal/wire"
 )
 
@@ -16,7 +18,6 @@ type writer struct {
 	head, tail []byte
 	end        wire.Position // of the frame in the stream
 	whole      bool          // it ends the batch
-	asks       bool          // it asks for an acknowledgment
 	bareHead   [wire.HeaderSize]byte
 }
 
@@ -37,7 +38,7 @@ func (w *writer) frameSize() int {
 func (w *writer) message(l *link) {
 	b := w.batch
 	var flags uint8
-	if w.asks = l.flight.crowded(w.frameSize()); w.asks {
+	if l.flight.crowded(w.frameSize()) {
 		flags |= wire.FlagAckNow
 	}
 	upTo := min(len(b.blob), w.off+pieceBytes)
@@ -76,7 +77,8 @@ func (w *writer) wrote(l *link) {
 	if w.isBare() {
 		return
 	}
-	l.flight.add(w.end, len(w.head)+len(w.tail), w.asks)
+	l.wrote = time.Now()
+	l.flight.add(w.end, len(w.head)+len(w.tail))
 	if w.whole {
 		w.finish(l)
 		return
@@ -107,6 +109,7 @@ func (w *writer) abandon(l *link) int {
 	}
 	if w.off > 0 {
 		w.finish(l)
+		l.flight.leaving(wire.Position{Seq: w.next})
 		return 0
 	}
 	l.queue.release(b.size(), b.count)
@@ -114,6 +117,16 @@ func (w *writer) abandon(l *link) int {
 	n := b.count
 	b.free()
 	return n
+}
+
+// givenUp lets go of a batch that the peer has given up halfway: what is left of
+// it would only be refused. The caller holds the link's mu; the frame at hand may
+// be on its way all the same.
+func (w *writer) givenUp(l *link) {
+	if w.batch != nil && w.off > 0 && w.next < l.flight.done.Seq {
+		w.finish(l)
+		l.flight.leaving(wire.Position{Seq: w.next})
+	}
 }
 
 // header is the header of the next frame. The caller holds mu.

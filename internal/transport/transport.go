@@ -34,8 +34,8 @@ type Listener interface {
 	// too large, is not returned. ErrTimeout, ErrInterrupted, or an error
 	// after which the listener is of no use.
 	Recv(deadline time.Time) (head, tail []byte, err error)
-	// Interrupt makes one Recv return ErrInterrupted: this one or the next, at
-	// the moment that it would wait.
+	// Interrupt makes one Recv return ErrInterrupted: this one or the next, even
+	// if there are frames to be had.
 	Interrupt()
 	// Close gives the endpoint back before it returns.
 	Close() error
@@ -54,6 +54,7 @@ type Conn interface {
 	// Interrupt makes one Wait return ErrInterrupted: this one or the next.
 	Interrupt()
 	// Close waits until what was handed over has left this process, but no
-	// longer than linger, and then gives up what has not.
+	// longer than linger, and then gives up what has not. Interrupt makes it
+	// return before.
 	Close(linger time.Duration) error
 }

@@ -21,9 +21,9 @@ const (
 	RecordSize = 16 // bytes before the payload of a record
 
 	// MaxFrame is the largest frame, header included, that a receiver accepts.
-	// It is far above what this implementation sends, so that the sizes a
-	// sender prefers can change without a change of the protocol.
-	MaxFrame = 1 << 20
+	// It is above what this implementation sends, so that the sizes a sender
+	// prefers can change without a change of the protocol.
+	MaxFrame = 256 << 10
 
 	// MaxPayload is the largest payload that a record can announce.
 	MaxPayload = 1 << 30

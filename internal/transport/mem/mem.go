@@ -110,6 +110,11 @@ type listener struct {
 
 func (l *listener) Recv(deadline time.Time) (head, tail []byte, err error) {
 	for {
+		select {
+		case <-l.stop:
+			return nil, nil, transport.ErrInterrupted
+		default:
+		}
 		if f, ok := l.take(); ok {
 			return f.head, f.tail, nil
 		}

@@ -1,11 +1,14 @@
 package zmq
 
 import (
+	"errors"
 	"fmt"
 	"sync/atomic"
 	"time"
 
 	zmq4 "github.com/pebbe/zmq4"
+
+	"github.com/abhishekg16/cluster/internal/transport"
 )
 
 // reapTimeout is how long ZeroMQ's own threads may take to put an end to a
@@ -17,7 +20,10 @@ var monitors atomic.Uint64
 // closeAndWait closes soc and returns when ZeroMQ has flushed it, or given up
 // after linger, and has let go of its port and connections. zmq_close itself
 // only begins that; the monitor's last event tells that it is done.
-func closeAndWait(soc *zmq4.Socket, linger time.Duration) error {
+//
+// If waiting is not nil it is told what to interrupt so that this returns at
+// once; ZeroMQ then goes on by itself, for no longer than linger.
+func closeAndWait(soc *zmq4.Socket, linger time.Duration, waiting func(*waiter)) error {
 	if err := soc.SetLinger(max(0, linger)); err != nil {
 		return err
 	}
@@ -33,6 +39,10 @@ func closeAndWait(soc *zmq4.Socket, linger time.Duration) error {
 		return err
 	}
 	defer w.close()
+	if waiting != nil {
+		waiting(w)
+		defer waiting(nil)
+	}
 	if err := soc.Close(); err != nil {
 		return err
 	}
@@ -46,7 +56,11 @@ func closeAndWait(soc *zmq4.Socket, linger time.Duration) error {
 		case !again(err):
 			return err
 		default:
-			if err := w.wait(zmq4.POLLIN, deadline); err != nil {
+			err := w.wait(zmq4.POLLIN, deadline)
+			if errors.Is(err, transport.ErrInterrupted) {
+				return nil
+			}
+			if err != nil {
 				return fmt.Errorf("zmq: waiting for a socket to end: %w", err)
 			}
 		}

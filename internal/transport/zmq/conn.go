@@ -4,6 +4,7 @@ import (
 	"errors"
 	"net"
 	"strings"
+	"sync"
 	"time"
 
 	zmq4 "github.com/pebbe/zmq4"
@@ -14,7 +15,9 @@ import (
 // Conn is a PUSH socket connected to one peer.
 type Conn struct {
 	soc *zmq4.Socket // owned by the goroutine that calls TrySend
-	*waiter
+
+	mu     sync.Mutex
+	waiter *waiter // guarded by mu for Interrupt; the owner alone sets it
 }
 
 // Dial implements transport.Network.
@@ -31,6 +34,7 @@ func (Network) Dial(endpoint string) (transport.Conn, error) {
 		func(s *zmq4.Socket) error { return s.SetHeartbeatIvl(heartbeatInterval) },
 		func(s *zmq4.Socket) error { return s.SetHeartbeatTimeout(heartbeatTimeout) },
 		func(s *zmq4.Socket) error { return s.SetHeartbeatTtl(heartbeatTTL) },
+		func(s *zmq4.Socket) error { return s.SetRcvhwm(recvFrames) },
 		// A peer says nothing on this connection but ZeroMQ's own commands.
 		func(s *zmq4.Socket) error { return s.SetMaxmsgsize(4096) },
 		func(s *zmq4.Socket) error { return s.SetIpv6(needsIPv6(endpoint)) },
@@ -44,7 +48,7 @@ func (Network) Dial(endpoint string) (transport.Conn, error) {
 		soc.Close()
 		return nil, err
 	}
-	return &Conn{soc, w}, nil
+	return &Conn{soc: soc, waiter: w}, nil
 }
 
 // needsIPv6 reports whether the host of endpoint is an IPv6 address. With
@@ -87,12 +91,27 @@ func (c *Conn) TrySend(head, tail []byte) (bool, error) {
 }
 
 // Wait implements transport.Conn.
-func (c *Conn) Wait(deadline time.Time) error { return c.wait(zmq4.POLLOUT, deadline) }
+func (c *Conn) Wait(deadline time.Time) error { return c.waiter.wait(zmq4.POLLOUT, deadline) }
 
 // Interrupt implements transport.Conn.
-func (c *Conn) Interrupt() { c.interrupt() }
+func (c *Conn) Interrupt() {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	if c.waiter != nil {
+		c.waiter.interrupt()
+	}
+}
 
 // Close implements transport.Conn.
 func (c *Conn) Close(linger time.Duration) error {
-	return errors.Join(c.waiter.close(), closeAndWait(c.soc, linger))
+	w := c.waiter
+	c.waitOn(nil)
+	return errors.Join(w.close(), closeAndWait(c.soc, linger, c.waitOn))
+}
+
+// waitOn makes w what Interrupt interrupts.
+func (c *Conn) waitOn(w *waiter) {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	c.waiter = w
 }

@@ -14,10 +14,14 @@ import (
 )
 
 const (
-	// The queues of ZeroMQ itself are kept to a few frames: what bounds memory
-	// are the link's queue and the receiver's window.
+	// The queue of ZeroMQ itself is kept to a few frames when sending: what
+	// bounds memory is the link's queue.
 	sendFrames = 8
-	recvFrames = 32
+	// When receiving it has no bound, since the window that each sender is
+	// granted is one. A bound would make ZeroMQ stop reading a connection, and
+	// then a heartbeat or a reset on it ends the process with a failed assertion:
+	// libzmq issues 3937 and 4767, in all versions so far.
+	recvFrames = 0
 
 	// The interval between attempts to connect starts small, since people's
 	// election timeouts are short, and backs off to a quarter of a second.

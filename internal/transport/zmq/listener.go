@@ -125,6 +125,9 @@ func ipcFree(path string) error {
 // Recv implements transport.Listener.
 func (l *Listener) Recv(deadline time.Time) (head, tail []byte, err error) {
 	for {
+		if l.interrupts() {
+			return nil, nil, transport.ErrInterrupted
+		}
 		head, err = l.soc.RecvBytes(zmq4.DONTWAIT)
 		if err == nil {
 			tail, ok, err := l.rest()
@@ -166,7 +169,7 @@ func (l *Listener) Interrupt() { l.interrupt() }
 
 // Close implements transport.Listener.
 func (l *Listener) Close() error {
-	err := errors.Join(l.waiter.close(), closeAndWait(l.soc, 0))
+	err := errors.Join(l.waiter.close(), closeAndWait(l.soc, 0, nil))
 	if l.file != "" {
 		os.Remove(l.file) // ZeroMQ has done so in most versions
 	}

@@ -6,6 +6,7 @@ import (
 	"errors"
 	"os"
 	"sync"
+	"sync/atomic"
 	"syscall"
 	"time"
 
@@ -27,9 +28,9 @@ type waiter struct {
 	file *os.File
 	raw  syscall.RawConn
 
-	mu          sync.Mutex // guards the deadline against Interrupt
-	interrupted bool
-	armed       bool // a read deadline is set on file
+	mu          sync.Mutex  // guards the deadline against interrupt
+	interrupted atomic.Bool // set with mu held
+	armed       bool        // a read deadline is set on file
 }
 
 func newWaiter(soc *zmq4.Socket) (*waiter, error) {
@@ -80,7 +81,7 @@ func (w *waiter) wait(events zmq4.State, deadline time.Time) error {
 func (w *waiter) arm(deadline time.Time) error {
 	w.mu.Lock()
 	defer w.mu.Unlock()
-	if w.interrupted {
+	if w.interrupted.Load() {
 		return w.clear()
 	}
 	if deadline.IsZero() && !w.armed {
@@ -94,7 +95,7 @@ func (w *waiter) arm(deadline time.Time) error {
 func (w *waiter) expired() error {
 	w.mu.Lock()
 	defer w.mu.Unlock()
-	if w.interrupted {
+	if w.interrupted.Load() {
 		return w.clear()
 	}
 	return transport.ErrTimeout
@@ -102,7 +103,7 @@ func (w *waiter) expired() error {
 
 // clear reports an interrupt once. The caller holds mu.
 func (w *waiter) clear() error {
-	w.interrupted = false
+	w.interrupted.Store(false)
 	w.armed = false
 	if err := w.file.SetReadDeadline(time.Time{}); err != nil {
 		return err
@@ -110,10 +111,21 @@ func (w *waiter) clear() error {
 	return transport.ErrInterrupted
 }
 
+// interrupts reports whether interrupt was called since the last wait that ended
+// for it, and counts as such a wait.
+func (w *waiter) interrupts() bool {
+	if !w.interrupted.Load() {
+		return false
+	}
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	return w.clear() != nil
+}
+
 func (w *waiter) interrupt() {
 	w.mu.Lock()
 	defer w.mu.Unlock()
-	w.interrupted = true
+	w.interrupted.Store(true)
 	w.armed = true
 	// An error means that the file is closed, and then nobody waits.
 	w.file.SetReadDeadline(time.Unix(1, 0))

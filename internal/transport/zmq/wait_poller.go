@@ -20,6 +20,7 @@ type waiter struct {
 	soc  *zmq4.Socket
 	bell *zmq4.Socket // read by the owner of soc
 
+	rung   atomic.Bool  // a message is in, or about to enter, the pipe
 	mu     sync.Mutex   // guards ringer, which any goroutine may use
 	ringer *zmq4.Socket // nil after close
 }
@@ -57,10 +58,12 @@ func (w *waiter) wait(events zmq4.State, deadline time.Time) error {
 	}
 	for _, p := range ready {
 		if p.Socket == w.bell {
-			if _, err := w.bell.RecvBytes(zmq4.DONTWAIT); err != nil {
-				return err
+			if w.interrupts() {
+				return transport.ErrInterrupted
 			}
-			return transport.ErrInterrupted
+			// It was counted before its message had come; the caller looks again.
+			w.bell.RecvBytes(zmq4.DONTWAIT)
+			return nil
 		}
 	}
 	if len(ready) == 0 {
@@ -69,11 +72,20 @@ func (w *waiter) wait(events zmq4.State, deadline time.Time) error {
 	return nil
 }
 
+// interrupts reports whether interrupt was called since the last wait that ended
+// for it, and counts as such a wait.
+func (w *waiter) interrupts() bool {
+	if !w.rung.CompareAndSwap(true, false) {
+		return false
+	}
+	w.bell.RecvBytes(zmq4.DONTWAIT)
+	return true
+}
+
 func (w *waiter) interrupt() {
 	w.mu.Lock()
 	defer w.mu.Unlock()
-	if w.ringer != nil {
-		// A full pipe has rung often enough.
+	if w.ringer != nil && w.rung.CompareAndSwap(false, true) {
 		w.ringer.SendBytes(nil, zmq4.DONTWAIT)
 	}
 }

@@ -247,7 +247,7 @@ func TestWhatNoSenderMakesIsNotReturned(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	defer closeAndWait(s, 0)
+	defer closeAndWait(s, 0, nil)
 	for _, parts := range [][]string{{"a", "b", "c"}, {"a", "b", "c", "d"}} {
 		for i, p := range parts {
 			flags := zmq4.Flag(0)
