@@ -5,6 +5,7 @@ import (
 	"fmt"
 	"slices"
 	"sync"
+	"sync/atomic"
 	"time"
 
 	"github.com/abhishekg16/cluster/internal/codec"
@@ -35,6 +36,7 @@ type inbox struct {
 	node    *Node
 	c       chan *Envelope
 	window  uint32        // granted to each peer
+	halted  atomic.Bool   // run is to end
 	stop    chan struct{} // closed to end deliver
 	deliver sync.WaitGroup
 
@@ -70,8 +72,13 @@ func newInbox(n *Node) *inbox {
 	}
 }
 
-// run reads the listener until it is interrupted. It is the listener's owner,
-// and closes it.
+// halt makes run end.
+func (in *inbox) halt() {
+	in.halted.Store(true)
+	in.node.listener.Interrupt()
+}
+
+// run reads the listener until halt. It is the listener's owner, and closes it.
 func (in *inbox) run(l transport.Listener) {
 	for {
 		head, tail, err := l.Recv(in.deadline())
@@ -79,6 +86,8 @@ func (in *inbox) run(l transport.Listener) {
 		case err == nil:
 			in.frame(head, tail, false)
 		case errors.Is(err, transport.ErrTimeout):
+		case errors.Is(err, transport.ErrInterrupted) && !in.halted.Load():
+			// The loopback holds a frame: there is a deadline now.
 		case errors.Is(err, transport.ErrInterrupted):
 			if err := l.Close(); err != nil {
 				in.node.log.Warn("cluster: closing the listener", "error", err)
@@ -203,7 +212,12 @@ func (in *inbox) present(s *source, a arrival) {
 	if reason := s.arrive(a, int(in.window), func(a arrival) { in.take(s, a) }); reason != 0 {
 		in.refuseLocked(s, reason, nil)
 	}
-	in.holding = in.holding || len(s.held) > 0
+	if len(s.held) > 0 && !in.holding {
+		in.holding = true
+		if s.id == in.node.pid {
+			in.node.listener.Interrupt() // run has to look at its deadline
+		}
+	}
 	if a.Bare() && s.asked {
 		in.acknowledge(s, a.came)
 	}

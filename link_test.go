@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"log/slog"
 	"testing"
 	"testing/synctest"
 	"time"
@@ -305,6 +306,8 @@ func TestAnAcknowledgmentOfWhatWasNotSentIsIgnored(t *testing.T) {
 	bubble(t, 2, func(t *testing.T, cfg Config) {
 		a := join(t, 0, cfg)
 		p := newPuppet(t, 1, cfg)
+		p.send(0, cfg, wire.Header{}, nil)
+		synctest.Wait()
 		for i := range 10 {
 			p.send(0, cfg, wire.Header{AckIncarnation: a.incarnation, Ack: wire.Position{Seq: 1 << 40}}, nil)
 			put(t, a, &Envelope{1, 0, i})
@@ -510,3 +513,195 @@ func TestALargeMessageGivenUpHalfwayCountsAsSent(t *testing.T) {
 		}
 	})
 }
+
+func TestAMessageToOneselfThatIsGivenUpHalfwayDoesNotWedge(t *testing.T) {
+	bubble(t, 1, func(t *testing.T, cfg Config) {
+		cfg.InboxSize, cfg.OutboxSize, cfg.QueueBytes = 1, 1, minQueueBytes
+		a := join(t, 0, cfg)
+		for range 3 {
+			put(t, a, &Envelope{0, 0, make([]byte, 4<<20)})
+		}
+		time.Sleep(5 * defaultSendTimeout) // nobody takes
+		for len(a.Inbox()) > 0 {
+			take(t, a)
+			time.Sleep(time.Second)
+		}
+		if err := a.Send(context.Background(), &Envelope{0, 0, "hello"}); err != nil {
+			t.Fatal(err)
+		}
+		for take(t, a).Msg != "hello" {
+		}
+	})
+}
+
+func TestALargeMessageWhoseBeginningWasLostDoesNotWedge(t *testing.T) {
+	bubble(t, 2, func(t *testing.T, cfg Config) {
+		a := join(t, 0, cfg)
+		p := newPuppet(t, 1, cfg)
+		p.send(0, cfg, wire.Header{}, nil)
+		put(t, a, &Envelope{1, 0, make([]byte, 3<<20)})
+		p.next(limit) // the first piece goes with its connection
+		p.listener.Close()
+		b := join(t, 1, cfg)
+		time.Sleep(limit)
+		if err := a.Send(context.Background(), &Envelope{1, 0, "hello"}); err != nil {
+			t.Fatal(err)
+		}
+		if e := take(t, b); e.Msg != "hello" {
+			t.Errorf("got %v", e.Msg)
+		}
+	})
+}
+
+func TestSendWaitsForRoomAsLongAsItsContextAllows(t *testing.T) {
+	bubble(t, 2, func(t *testing.T, cfg Config) {
+		cfg.InboxSize, cfg.QueueBytes = 1, minQueueBytes
+		a, b := join(t, 0, cfg), join(t, 1, cfg)
+		done := make(chan struct{})
+		go func() {
+			defer close(done)
+			for range 1000 {
+				take(t, b)
+				time.Sleep(time.Millisecond)
+			}
+		}()
+		for i := range 1000 {
+			if err := a.Send(context.Background(), &Envelope{1, 0, make([]byte, 4000)}); err != nil {
+				t.Fatalf("message %d: %v", i, err)
+			}
+		}
+		<-done
+		ctx, cancel := context.WithTimeout(context.Background(), defaultSendTimeout/2)
+		defer cancel()
+		var err error
+		for err == nil {
+			err = a.Send(ctx, &Envelope{1, 0, make([]byte, 4000)})
+		}
+		if !errors.Is(err, context.DeadlineExceeded) {
+			t.Errorf("with a deadline: %v", err)
+		}
+	})
+}
+
+func TestManyGapsAreGivenUpTogether(t *testing.T) {
+	bubble(t, 2, func(t *testing.T, cfg Config) {
+		a := join(t, 0, cfg)
+		p := newPuppet(t, 1, cfg)
+		p.send(0, cfg, wire.Header{Count: 1}, records(t, "first"))
+		take(t, a)
+		for i := range 20 {
+			p.send(0, cfg, wire.Header{Start: wire.Position{Seq: uint64(3 + 2*i)}, Count: 1}, records(t, i))
+		}
+		start := time.Now()
+		for range 20 {
+			take(t, a)
+		}
+		if took := time.Since(start); took > holdTime {
+			t.Errorf("20 gaps that came together took %v", took)
+		}
+		if r := a.Stats().Received; r.Lost != 20 {
+			t.Errorf("the books: %+v", r)
+		}
+	})
+}
+
+func TestTheLossOfTheLastMessageIsNoticed(t *testing.T) {
+	bubble(t, 2, func(t *testing.T, cfg Config) {
+		a := join(t, 0, cfg)
+		p := newPuppet(t, 1, cfg)
+		p.send(0, cfg, wire.Header{}, nil)
+		put(t, a, &Envelope{1, 0, "lost with its connection"})
+		p.next(limit)
+		p.listener.Close()
+		b := join(t, 1, cfg)
+		_ = b
+		time.Sleep(limit)
+		synctest.Wait()
+		if s := a.Stats().Sent; s.FlightBytes != 0 {
+			t.Errorf("the sender still waits: %+v", s)
+		}
+	})
+}
+
+func TestPeersWithABacklogTakeTurns(t *testing.T) {
+	bubble(t, 4, func(t *testing.T, cfg Config) {
+		cfg.InboxSize, cfg.OutboxSize, cfg.QueueBytes = 1, 1, minQueueBytes
+		nodes := startAll(t, cfg)
+		stop := make(chan struct{})
+		for _, n := range nodes[1:] {
+			go func() {
+				for {
+					select {
+					case n.Outbox() <- &Envelope{0, 0, "x"}:
+					case <-stop:
+						return
+					}
+				}
+			}()
+		}
+		got := make(map[int]int)
+		for range 3000 {
+			got[take(t, nodes[0]).Pid]++
+			time.Sleep(5 * time.Millisecond)
+		}
+		close(stop)
+		for id := 1; id <= 3; id++ {
+			if got[id] < 900 {
+				t.Errorf("of 3000 messages %d are from %d: %v", got[id], id, got)
+			}
+			if s := nodes[id].Stats().Sent; s.DroppedTotal() != 0 {
+				t.Errorf("server %d dropped %v", id, s.Dropped)
+			}
+		}
+	})
+}
+
+func TestShutdownIsBoundedAlsoForLinksThatAreNew(t *testing.T) {
+	bubble(t, 3, func(t *testing.T, cfg Config) {
+		cfg.QueueBytes, cfg.SendTimeout, cfg.Linger = minQueueBytes, time.Hour, 50*time.Millisecond
+		a, err := NewFromConfig(0, cfg)
+		if err != nil {
+			t.Fatal(err)
+		}
+		for range 20 {
+			put(t, a, &Envelope{1, 0, make([]byte, 30000)})
+		}
+		put(t, a, &Envelope{2, 0, "the first to 2"})
+		synctest.Wait()
+		start := time.Now()
+		a.Close()
+		if took := time.Since(start); took > cfg.Linger+letGoTime {
+			t.Errorf("Close took %v", took)
+		}
+		checkBooks(t, a)
+	})
+}
+
+// A confidant asks the node for its Stats while it is decoded.
+type confidant struct{ X int }
+
+var confide func()
+
+func (confidant) MarshalBinary() ([]byte, error) { return []byte{1}, nil }
+func (*confidant) UnmarshalBinary([]byte) error  { confide(); return nil }
+
+func TestTheProgramsCodeRunsOutsideTheLocks(t *testing.T) {
+	bubble(t, 2, func(t *testing.T, cfg Config) {
+		var n *Node
+		Register("test.confidant", confidant{})
+		confide = func() { n.Stats() }
+		cfg.Logger = slog.New(slog.NewTextHandler(writerFunc(func(b []byte) (int, error) {
+			n.Stats()
+			return len(b), nil
+		}), nil))
+		n = join(t, 0, cfg)
+		put(t, n, &Envelope{0, 0, confidant{}})
+		take(t, n)
+		put(t, n, &Envelope{1, 0, "x"})
+		time.Sleep(2 * defaultSendTimeout)
+	})
+}
+
+type writerFunc func([]byte) (int, error)
+
+func (f writerFunc) Write(b []byte) (int, error) { return f(b) }

@@ -111,7 +111,7 @@ func start(pid int, cfg Config) (*Node, error) {
 		return nil, fmt.Errorf("cluster: %s: server %d cannot listen on %s: %w", cfg.source(), pid, endpoint, err)
 	}
 	n.inbox = newInbox(n)
-	go func() { // Shutdown interrupts the listener, and waits for heard.
+	go func() { // Shutdown halts the inbox, and waits for heard.
 		defer close(n.heard)
 		n.inbox.run(n.listener)
 	}()
@@ -163,7 +163,8 @@ func (n *Node) Close() error {
 
 // Shutdown closes the node. It takes no more envelopes, sends what is in Outbox
 // and in its queues until ctx ends, closes Inbox, and returns when every
-// goroutine and socket of the node is gone. Who is blocked on Outbox is let go.
+// goroutine and socket of the node is gone; only where ctx ended before may ZeroMQ
+// keep a connection for two seconds more. Who is blocked on Outbox is let go.
 //
 // What was sent by then arrives even if the process exits next, provided that
 // its peer lives. Messages that could not be sent when ctx ended are dropped,
@@ -215,7 +216,7 @@ func (n *Node) close() {
 	<-cutting
 	<-n.deserted
 	<-n.watched
-	n.listener.Interrupt()
+	n.inbox.halt()
 	<-n.heard
 	n.inbox.close()
 	if n.unlist != nil {
@@ -248,7 +249,7 @@ func (n *Node) lingerLeft() time.Duration {
 
 // lingerMost is enough for the few frames that a connection holds to reach a
 // peer that takes them.
-const lingerMost = 5 * time.Second
+const lingerMost = 2 * time.Second
 
 // link returns the link to the peer id, and makes it at first use. If there is
 // none it says why.
