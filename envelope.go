@@ -19,7 +19,8 @@ type Envelope struct {
 	Pid int
 	// MsgId identifies the message among all messages of all servers. Leave it
 	// 0 to have one assigned as the envelope is sent; another value is kept. Ids
-	// that were assigned are positive and, for one sender, grow.
+	// that were assigned are positive; those of one sender grow, but for the turn
+	// of their clock every 4.4 years.
 	MsgId int64
 	// Msg is the message: nil, a bool, an integer, a float, a string, a []byte,
 	// a value of a type given to Register, time.Time, or pointers, slices,
@@ -43,7 +44,8 @@ func Register(name string, value any) { codec.Register(name, value) }
 
 // messageIDs hands out ids of 16 bits of server id and 47 bits of a microsecond
 // clock that only moves forward. They are unique among the servers of a cluster,
-// and across restarts unless the clock was set back in between.
+// and across restarts unless the clock was set back in between, or the server had
+// sent more than a million a second for so long that its ids ran ahead of it.
 type messageIDs struct {
 	server int64
 	last   atomic.Int64

@@ -284,12 +284,17 @@ func (in *inbox) refuseLocked(s *source, r Refusal, cause error) {
 // program. Only one goroutine takes frames of a source.
 func (in *inbox) take(s *source, a arrival) {
 	start := s.want
-	c := chunk{life: s.life, bytes: a.size()}
+	c := chunk{life: s.life, bytes: a.size(), envelopes: make([]*Envelope, 0, a.Count)}
 	if a.Flags&wire.FlagPiece != 0 {
 		in.assemble(s, a, &c)
 	} else {
 		s.want = wire.Position{Seq: s.want.Seq + uint64(a.Count)}
-		in.decodeAll(s, a, &c)
+		if r, ok := wire.ParseSplit(a.body, a.tail, a.Count); ok {
+			in.decode(s, &c, r, nil)
+		} else if a.Count > 0 {
+			first, rest := wire.NextRecord(a.body)
+			in.decode(s, &c, first, rest)
+		}
 	}
 	c.end = s.want
 	if in.closed {
@@ -317,21 +322,6 @@ func (in *inbox) take(s *source, a arrival) {
 		// waits for it.
 		go in.deliverBacklog()
 	}
-}
-
-// decodeAll decodes the records of a frame that is no piece. The caller holds mu,
-// which is let go of meanwhile.
-func (in *inbox) decodeAll(s *source, a arrival, c *chunk) {
-	if r, ok := wire.ParseSplit(a.body, a.tail, a.Count); ok {
-		in.decode(s, c, []wire.Record{r}, true)
-		return
-	}
-	records := make([]wire.Record, a.Count)
-	rest := a.body
-	for i := range records {
-		records[i], rest = wire.NextRecord(rest)
-	}
-	in.decode(s, c, records, false)
 }
 
 // assemble takes a piece of a large message. The caller holds mu.
@@ -371,13 +361,21 @@ func (in *inbox) assemble(s *source, a arrival, c *chunk) {
 	whole := *p
 	s.want, *p = wire.Position{Seq: s.want.Seq + 1}, assembly{}
 	if !whole.discard {
-		in.decode(s, c, []wire.Record{{MsgID: whole.msgID, Kind: whole.kind, Payload: whole.data}}, true)
+		in.decode(s, c, wire.Record{MsgID: whole.msgID, Kind: whole.kind, Payload: whole.data}, nil)
 	}
 }
 
-// decode adds the messages of the records to the chunk, those that are any. The
-// caller holds mu, which is let go of meanwhile.
-func (in *inbox) decode(s *source, c *chunk, records []wire.Record, owned bool) {
+// slabMost and slabBytes say how many envelopes are allocated together, and up to
+// which payload: whoever keeps one of them keeps them all.
+const (
+	slabMost  = 16
+	slabBytes = 64
+)
+
+// decode adds the messages of a frame to the chunk: of the record r, and of those
+// in rest. If there is only r its payload belongs to nobody else. The caller holds
+// mu, which is let go of meanwhile.
+func (in *inbox) decode(s *source, c *chunk, r wire.Record, rest []byte) {
 	in.mu.Unlock()
 	var faults [refusals]uint64
 	var causes [refusals]error // the first of each kind
@@ -386,23 +384,29 @@ func (in *inbox) decode(s *source, c *chunk, records []wire.Record, owned bool) 
 			causes[r] = err
 		}
 	}
-	c.envelopes = make([]*Envelope, 0, len(records))
+	alone := len(rest) == 0
 	size := 0
-	for _, r := range records {
+	var slab []Envelope
+	for {
 		if len(r.Payload) > in.node.cfg.MaxMessageBytes {
 			fault(RefusedTooLarge, errTooLargeHere)
-			continue
-		}
-		msg, err := codec.Decode(codec.Kind(r.Kind), r.Payload, owned)
-		switch {
-		case err == nil:
-			c.envelopes = append(c.envelopes, &Envelope{Pid: s.id, MsgId: r.MsgID, Msg: msg})
+		} else if msg, err := codec.Decode(codec.Kind(r.Kind), r.Payload, alone); err == nil {
+			if len(slab) == 0 {
+				slab = make([]Envelope, slabSize(len(r.Payload), len(rest)))
+			}
+			slab[0] = Envelope{Pid: s.id, MsgId: r.MsgID, Msg: msg}
+			c.envelopes = append(c.envelopes, &slab[0])
+			slab = slab[1:]
 			size += len(r.Payload)
-		case errors.Is(err, codec.ErrUnregistered):
+		} else if errors.Is(err, codec.ErrUnregistered) {
 			fault(RefusedUnregistered, err)
-		default:
+		} else {
 			fault(RefusedUndecodable, err)
 		}
+		if len(rest) == 0 {
+			break
+		}
+		r, rest = wire.NextRecord(rest)
 	}
 	in.mu.Lock()
 	for r, n := range faults {
@@ -416,6 +420,15 @@ func (in *inbox) decode(s *source, c *chunk, records []wire.Record, owned bool) 
 		s.books.received += uint64(n)
 		s.books.receivedBytes += uint64(size)
 	}
+}
+
+// slabSize is how many envelopes to allocate for a message of that payload, with
+// rest still to come.
+func slabSize(payload, rest int) int {
+	if payload > slabBytes {
+		return 1
+	}
+	return min(1+rest/(wire.RecordSize+slabBytes), slabMost)
 }
 
 var errTooLargeHere = errors.New("larger than maxMessageBytes")

@@ -58,6 +58,7 @@ type link struct {
 	progress time.Time // when the peer last took something, or could have
 	wrote    time.Time // a frame with records was last written
 	begun    time.Time // a new incarnation of the peer was last heard
+	asleep   bool      // run waits for something to do, and was not woken since
 	draining bool      // no more is taken; end when all is written
 	cut      bool      // end at once
 }
@@ -114,7 +115,10 @@ func (l *link) put(m *encoded, p patient) Reason {
 		case l.queue.fits(m.size(), l.node.cfg.QueueBytes):
 			l.queue.push(m)
 			l.books.accepted++
-			l.kick()
+			if l.asleep {
+				l.asleep = false
+				l.kick()
+			}
 			return 0
 		case !p.wait:
 			return l.books.refuse(ReasonTimedOut)
@@ -271,7 +275,9 @@ const (
 func (l *link) plan(now time.Time) (step, time.Time) {
 	l.mu.Lock()
 	defer l.mu.Unlock()
-	return l.planLocked(now)
+	step, deadline := l.planLocked(now)
+	l.asleep = step == stepSleep
+	return step, deadline
 }
 
 func (l *link) planLocked(now time.Time) (step, time.Time) {

@@ -24,25 +24,38 @@ func (n *Node) pump() {
 // channel held at that moment: that had been accepted.
 func (n *Node) pumpOpen() {
 	var enc encoder
-	for {
+	send := func(env *Envelope, ok bool) (open bool) {
+		if ok {
+			n.send(&enc, env, patient{true, n.cut, ReasonClosed})
+		}
+		return ok
+	}
+	for closing := false; !closing; {
+		// While traffic is dense, receiving from one channel costs a fraction of
+		// choosing between two.
 		select {
 		case env, ok := <-n.outbox:
-			if !ok {
+			if !send(env, ok) {
 				<-n.closing
 				return
 			}
-			n.send(&enc, env, patient{true, n.cut, ReasonClosed})
 			continue
-		case <-n.closing:
+		default:
 		}
-		break
+		select {
+		case env, ok := <-n.outbox:
+			if !send(env, ok) {
+				<-n.closing
+				return
+			}
+		case <-n.closing:
+			closing = true
+		}
 	}
 	for range len(n.outbox) {
 		select {
 		case env, ok := <-n.outbox:
-			if ok {
-				n.send(&enc, env, patient{true, n.cut, ReasonClosed})
-			}
+			send(env, ok)
 		default: // the program has taken one back
 		}
 	}
@@ -100,7 +113,10 @@ func (n *Node) Send(ctx context.Context, env *Envelope) error {
 		return err
 	}
 	enc := encoders.Get().(*encoder)
-	defer encoders.Put(enc)
+	defer func() {
+		enc.last = nil // a pool must not keep a closed node
+		encoders.Put(enc)
+	}()
 	err := n.send(enc, env, patient{true, ctx.Done(), ReasonTimedOut})
 	if errors.Is(err, ErrTimedOut) && ctx.Err() != nil {
 		return fmt.Errorf("%w: %w", ctx.Err(), err)
@@ -136,7 +152,7 @@ func (n *Node) send(enc *encoder, env *Envelope, p patient) error {
 	p.wait = p.wait && n.cfg.SendTimeout >= 0
 	var errs []error
 	for _, pid := range to {
-		l, reason := n.link(pid)
+		l, reason := enc.link(n, pid)
 		if l != nil {
 			reason = l.put(m, p)
 		} else {
@@ -174,6 +190,20 @@ type encoder struct {
 	one     [1]int
 	peers   []int // all other servers, as of version
 	version uint64
+
+	last        *link // the link used last, as of lastVersion
+	lastVersion uint64
+}
+
+// link is n.link, but remembers its last result.
+func (e *encoder) link(n *Node, pid int) (*link, Reason) {
+	version := n.catalog.Version()
+	if e.last != nil && e.last.id == pid && e.last.node == n && e.lastVersion == version {
+		return e.last, 0
+	}
+	l, reason := n.link(pid)
+	e.last, e.lastVersion = l, version
+	return l, reason
 }
 
 // destinations resolves the Pid of an envelope to send. The result is valid
@@ -229,4 +259,5 @@ func (e *encoder) encode(id int64, msg any, limit int) (*encoded, Reason, error)
 	return m, 0, nil
 }
 
+// release lets go of what the next message has no use for.
 func (e *encoder) release() { e.message.blob = nil }

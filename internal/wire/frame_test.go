@@ -76,7 +76,7 @@ func TestConstants(t *testing.T) {
 		{"Version", wire.Version, 1},
 		{"HeaderSize", wire.HeaderSize, 64},
 		{"RecordSize", wire.RecordSize, 16},
-		{"MaxFrame", wire.MaxFrame, 1048576},
+		{"MaxFrame", wire.MaxFrame, 262144},
 		{"MaxPayload", wire.MaxPayload, 1073741824},
 		{"InitialWindow", wire.InitialWindow, 262144},
 		{"FlagPiece", wire.FlagPiece, 1},
