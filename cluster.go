@@ -27,11 +27,16 @@
 // SendTimeout (one second unless Config says otherwise) is dropped: the peer is
 // not up yet, gone, or stalled, or its program has stopped reading its Inbox.
 // The link to it is then down, and messages for it are dropped at once, until it
-// takes again. So servers may start in any order within SendTimeout and lose
+// takes again or has started anew. So servers may start in any order within SendTimeout and lose
 // nothing; a dead peer is not sent stale messages when it comes back; and a peer
 // that stalls delays the others by at most one SendTimeout each time.
 //
 // What was already written when a peer died, or a connection broke, may be lost.
+// Each of two servers must be able to connect to the other: what one sends, the
+// other acknowledges on a connection of its own.
+//
+// A program should not send much from the goroutine that reads its Inbox: two
+// servers that both wait for room, and do not read, are stalled for each other.
 //
 // # Accounts
 //
@@ -43,9 +48,10 @@
 //
 // # Bounds
 //
-// Each link queues at most QueueBytes, or one message that is larger. The inbox
-// holds InboxSize envelopes, and about QueueBytes of payload in it and as much
-// again on its way to it. A message larger than MaxMessageBytes is refused by its
+// Each link queues at most QueueBytes, or one message that is larger. Inbox holds
+// InboxSize envelopes and about QueueBytes of payload, or one message; as much
+// again may be on its way there, and of each peer at least 256 KiB and one message
+// in parts. A message larger than MaxMessageBytes is refused by its
 // sender, and by its receiver.
 //
 // # Closing

@@ -117,7 +117,10 @@ func (in *inbox) turn(s *source) bool {
 	s.chunks[0] = chunk{}
 	s.chunks = s.chunks[1:]
 	s.waiting -= c.bytes
-	s.taken = c.end
+	if present {
+		s.present -= c.bytes
+		s.taken = c.end
+	}
 	in.taken(s, &c)
 	if slow && present {
 		in.report(s)
@@ -183,7 +186,7 @@ func (in *inbox) close() {
 			s.books.receivedBytes -= n * uint64(c.each)
 			s.books.refused[RefusedClosed] += n
 		}
-		s.chunks, s.waiting, s.backlog = nil, 0, 0
+		s.chunks, s.waiting, s.present, s.backlog = nil, 0, 0, 0
 	}
 	close(in.c)
 }

@@ -40,7 +40,11 @@ type inbox struct {
 	stop    chan struct{} // closed to end deliver
 	deliver sync.WaitGroup
 
-	mu      sync.Mutex // guards what follows; take lets go of it while it decodes
+	// rx is held while frames are taken, by run or by the loopback, one at a time.
+	// It comes before mu, which is let go of for decoding.
+	rx sync.Mutex
+
+	mu      sync.Mutex // guards what follows
 	sources map[int]*source
 	holding bool // some source may hold frames
 	// turns are the sources with a backlog, in the order of their turns.
@@ -85,6 +89,8 @@ func (in *inbox) run(l transport.Listener) {
 		switch {
 		case err == nil:
 			in.frame(head, tail, false)
+		case errors.Is(err, transport.ErrMalformed):
+			in.refuse(nil, RefusedMalformed, err)
 		case errors.Is(err, transport.ErrTimeout):
 		case errors.Is(err, transport.ErrInterrupted) && !in.halted.Load():
 			// The loopback holds a frame: there is a deadline now.
@@ -122,6 +128,8 @@ func (in *inbox) deadline() time.Time {
 
 // overdue gives up waiting for what should have come by now.
 func (in *inbox) overdue() {
+	in.rx.Lock()
+	defer in.rx.Unlock()
 	in.mu.Lock()
 	defer in.mu.Unlock()
 	if !in.holding {
@@ -143,6 +151,9 @@ func (in *inbox) overdue() {
 func (in *inbox) frame(head, tail []byte, own bool) {
 	n := in.node
 	h, err := wire.ParseHeader(head)
+	if size := len(head) + len(tail); err == nil && size > wire.MaxFrame {
+		err = fmt.Errorf("%w: %d bytes", wire.ErrMalformed, size)
+	}
 	if err != nil {
 		reason := RefusedMalformed
 		if errors.Is(err, wire.ErrVersion) {
@@ -164,6 +175,8 @@ func (in *inbox) frame(head, tail []byte, own bool) {
 	default:
 		a := arrival{h, head[wire.HeaderSize:], tail, time.Now()}
 		err := a.check()
+		in.rx.Lock()
+		defer in.rx.Unlock()
 		in.mu.Lock()
 		defer in.mu.Unlock()
 		s := in.source(from)
@@ -204,7 +217,7 @@ func (in *inbox) present(s *source, a arrival) {
 	if l := in.node.linkIfAny(s.id); l != nil {
 		l.acked(a.AckIncarnation, a.Ack, a.Window)
 	}
-	if !a.Bare() && s.waiting+a.size() > 2*int(in.window)+wire.MaxFrame {
+	if !a.Bare() && !s.fits(a.size(), int(in.window)) {
 		in.refuseLocked(s, RefusedWindow, nil)
 		return
 	}
@@ -280,8 +293,8 @@ func (in *inbox) refuseLocked(s *source, r Refusal, cause error) {
 }
 
 // take decodes a frame whose turn it is, and delivers what it contained. The
-// caller holds mu, which is let go of meanwhile: decoding may run code of the
-// program. Only one goroutine takes frames of a source.
+// caller holds rx and mu, of which mu is let go of meanwhile: decoding may run
+// code of the program.
 func (in *inbox) take(s *source, a arrival) {
 	start := s.want
 	c := chunk{life: s.life, bytes: a.size(), envelopes: make([]*Envelope, 0, a.Count)}
@@ -312,6 +325,7 @@ func (in *inbox) take(s *source, a arrival) {
 	}
 	s.backlog += len(c.envelopes)
 	s.waiting += c.bytes
+	s.present += c.bytes
 	if s.chunks = append(s.chunks, c); len(s.chunks) == 1 {
 		in.turns = append(in.turns, s)
 	}

@@ -45,6 +45,7 @@ type source struct {
 	// What waits for room in the inbox, and what the peer is told of it.
 	chunks  []chunk
 	waiting int           // bytes of the frames that they came in
+	present int           // of them, those of this incarnation
 	backlog int           // envelopes in chunks of this incarnation
 	taken   wire.Position // while backlog > 0: before the first that waits
 	unacked int           // bytes taken since an acknowledgment was last due
@@ -90,6 +91,14 @@ func (s *source) position() wire.Position {
 // waits reports whether something is there that was neither taken nor given up.
 func (s *source) waits() bool { return s.backlog > 0 || len(s.held) > 0 }
 
+// fits reports whether another size bytes are within what the peer was granted,
+// with room for what a window may have been when it was used, and for some
+// incarnations.
+func (s *source) fits(size, window int) bool {
+	most := 2*window + wire.MaxFrame
+	return s.present+size <= most && s.waiting+size <= (rememberedIncarnations+1)*most
+}
+
 // isEarlier reports whether incarnation is one from before the present one.
 func (s *source) isEarlier(incarnation uint64) bool {
 	return slices.Contains(s.earlier, incarnation)
@@ -106,7 +115,7 @@ func (s *source) begin(incarnation uint64) {
 	s.incarnation = incarnation
 	s.life++
 	s.want, s.part = wire.Position{}, assembly{}
-	s.backlog, s.unacked, s.asked = 0, 0, false
+	s.backlog, s.present, s.unacked, s.asked = 0, 0, 0, false
 }
 
 // holdNext keeps a frame of the next incarnation until its turn comes. It reports

@@ -13,6 +13,8 @@ var (
 	ErrTimeout = errors.New("transport: timeout")
 	// ErrInterrupted says that Interrupt was called.
 	ErrInterrupted = errors.New("transport: interrupted")
+	// ErrMalformed says that something came which is no frame, and is gone.
+	ErrMalformed = errors.New("transport: malformed")
 )
 
 // Network makes listeners and connections for the endpoints of its scheme, in
@@ -30,9 +32,9 @@ type Network interface {
 type Listener interface {
 	// Recv waits for a frame until the deadline (the zero time: for ever). The
 	// sender may have split the frame in two: it is head and tail in a row.
-	// The caller owns both. A frame of more than two parts, or one that is
-	// too large, is not returned. ErrTimeout, ErrInterrupted, or an error
-	// after which the listener is of no use.
+	// The caller owns both. The error is ErrTimeout, ErrInterrupted, for a
+	// message of more than two parts one that wraps ErrMalformed, or one after
+	// which the listener is of no use.
 	Recv(deadline time.Time) (head, tail []byte, err error)
 	// Interrupt makes one Recv return ErrInterrupted: this one or the next, even
 	// if there are frames to be had.

@@ -130,12 +130,8 @@ func (l *Listener) Recv(deadline time.Time) (head, tail []byte, err error) {
 		}
 		head, err = l.soc.RecvBytes(zmq4.DONTWAIT)
 		if err == nil {
-			tail, ok, err := l.rest()
-			if err != nil {
+			if tail, err = l.rest(); err != nil {
 				return nil, nil, err
-			}
-			if !ok {
-				continue
 			}
 			return head, tail, nil
 		}
@@ -149,17 +145,22 @@ func (l *Listener) Recv(deadline time.Time) (head, tail []byte, err error) {
 }
 
 // rest receives the second part of the message whose first part has just come,
-// if there is one. It reports false for a message of more parts, which no
-// sender of this protocol makes, after having taken all of it. ZeroMQ hands
-// messages out whole, so no part is waited for.
-func (l *Listener) rest() (tail []byte, ok bool, err error) {
+// if there is one. A message of more parts, which no sender of this protocol
+// makes, is an error, and all of it is taken. ZeroMQ hands messages out whole, so
+// no part is waited for.
+func (l *Listener) rest() (tail []byte, err error) {
 	for parts := 1; ; parts++ {
 		more, err := l.soc.GetRcvmore()
-		if err != nil || !more {
-			return tail, parts <= 2, err
+		switch {
+		case err != nil:
+			return nil, err
+		case !more && parts > 2:
+			return nil, fmt.Errorf("%w: a message of %d parts", transport.ErrMalformed, parts)
+		case !more:
+			return tail, nil
 		}
 		if tail, err = l.soc.RecvBytes(zmq4.DONTWAIT); err != nil {
-			return nil, false, err
+			return nil, err
 		}
 	}
 }

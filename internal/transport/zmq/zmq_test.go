@@ -240,7 +240,7 @@ func TestIPv6(t *testing.T) {
 	}
 }
 
-func TestWhatNoSenderMakesIsNotReturned(t *testing.T) {
+func TestWhatNoSenderMakesIsRefused(t *testing.T) {
 	endpoint := freeEndpoint(t)
 	l := listen(t, endpoint)
 	s, err := newSocket(zmq4.PUSH, func(s *zmq4.Socket) error { return s.Connect(endpoint) })
@@ -262,6 +262,11 @@ func TestWhatNoSenderMakesIsNotReturned(t *testing.T) {
 	if _, err := s.SendBytes([]byte("good"), 0); err != nil {
 		t.Fatal(err)
 	}
+	for range 2 {
+		if _, _, err := l.Recv(time.Now().Add(limit)); !errors.Is(err, transport.ErrMalformed) {
+			t.Errorf("a message of several parts: %v", err)
+		}
+	}
 	head, tail, err := l.Recv(time.Now().Add(limit))
 	if err != nil || string(head) != "good" || tail != nil {
 		t.Errorf("got %q, %q, %v", head, tail, err)
@@ -281,7 +286,7 @@ func TestWhatNoSenderMakesIsNotReturned(t *testing.T) {
 func fill(t testing.TB, c transport.Conn) (sent int) {
 	t.Helper()
 	for {
-		ok, err := c.TrySend(make([]byte, 256<<10), nil)
+		ok, err := c.TrySend(make([]byte, 64<<10), nil)
 		if err != nil {
 			t.Fatal(err)
 		}
@@ -298,9 +303,29 @@ func fill(t testing.TB, c transport.Conn) (sent int) {
 	}
 }
 
+// narrow is a listener that takes few frames unless it is read.
+func narrow(t testing.TB, endpoint string) *Listener {
+	t.Helper()
+	soc, err := newSocket(zmq4.PULL,
+		func(s *zmq4.Socket) error { return s.SetRcvhwm(1) },
+		func(s *zmq4.Socket) error { return s.SetLinger(0) },
+		func(s *zmq4.Socket) error { return s.Bind(endpoint) },
+	)
+	if err != nil {
+		t.Fatal(err)
+	}
+	w, err := newWaiter(soc)
+	if err != nil {
+		t.Fatal(err)
+	}
+	l := &Listener{soc: soc, waiter: w}
+	t.Cleanup(func() { l.Close() })
+	return l
+}
+
 func TestCloseFlushesWhatWasHandedOver(t *testing.T) {
 	endpoint := freeEndpoint(t)
-	l := listen(t, endpoint)
+	l := narrow(t, endpoint)
 	c, err := Network{}.Dial(endpoint)
 	if err != nil {
 		t.Fatal(err)
@@ -326,7 +351,7 @@ func TestCloseFlushesWhatWasHandedOver(t *testing.T) {
 
 func TestCloseGivesUpAfterItsLinger(t *testing.T) {
 	endpoint := freeEndpoint(t)
-	listen(t, endpoint) // never read
+	narrow(t, endpoint) // never read
 	c, err := Network{}.Dial(endpoint)
 	if err != nil {
 		t.Fatal(err)
