@@ -53,6 +53,7 @@ type inbox struct {
 	closed     bool
 	refused    [refusals]uint64 // frames of no known peer
 	heavy      heavy            // used by who sends on c
+	spare      []*Envelope      // empty, for the next chunk; guarded by rx
 }
 
 // A chunk is what one frame contained.
@@ -297,7 +298,10 @@ func (in *inbox) refuseLocked(s *source, r Refusal, cause error) {
 // code of the program.
 func (in *inbox) take(s *source, a arrival) {
 	start := s.want
-	c := chunk{life: s.life, bytes: a.size(), envelopes: make([]*Envelope, 0, a.Count)}
+	c := chunk{life: s.life, bytes: a.size(), envelopes: in.spare}
+	if in.spare = nil; cap(c.envelopes) < int(a.Count) {
+		c.envelopes = make([]*Envelope, 0, a.Count)
+	}
 	if a.Flags&wire.FlagPiece != 0 {
 		in.assemble(s, a, &c)
 	} else {
@@ -313,10 +317,13 @@ func (in *inbox) take(s *source, a arrival) {
 	if in.closed {
 		return
 	}
+	decoded := c.envelopes
 	if len(c.envelopes) > 0 && !in.delivering {
 		in.pushNow(s, &c)
 	}
 	if len(c.envelopes) == 0 && len(s.chunks) == 0 {
+		clear(decoded)
+		in.spare = decoded[:0]
 		in.taken(s, &c)
 		return
 	}
@@ -379,8 +386,8 @@ func (in *inbox) assemble(s *source, a arrival, c *chunk) {
 	}
 }
 
-// slabMost and slabBytes say how many envelopes are allocated together, and up to
-// which payload: whoever keeps one of them keeps them all.
+// slabMost and slabBytes say how many envelopes, and contents of []byte, are
+// allocated together, and up to which payload: who keeps one of them keeps all.
 const (
 	slabMost  = 16
 	slabBytes = 64
@@ -398,13 +405,23 @@ func (in *inbox) decode(s *source, c *chunk, r wire.Record, rest []byte) {
 			causes[r] = err
 		}
 	}
-	alone := len(rest) == 0
+	owned := len(rest) == 0
 	size := 0
 	var slab []Envelope
+	var bytes []byte // for small []byte, which codec would allocate one by one
 	for {
+		payload, own := r.Payload, owned
+		if codec.Kind(r.Kind) == codec.Bytes && !owned && len(payload) <= slabBytes {
+			if n := len(payload); cap(bytes)-len(bytes) < n {
+				bytes = make([]byte, 0, n*slabSize(n, len(rest)))
+			}
+			at := len(bytes)
+			bytes = append(bytes, payload...)
+			payload, own = bytes[at:len(bytes):len(bytes)], true
+		}
 		if len(r.Payload) > in.node.cfg.MaxMessageBytes {
 			fault(RefusedTooLarge, errTooLargeHere)
-		} else if msg, err := codec.Decode(codec.Kind(r.Kind), r.Payload, alone); err == nil {
+		} else if msg, err := codec.Decode(codec.Kind(r.Kind), payload, own); err == nil {
 			if len(slab) == 0 {
 				slab = make([]Envelope, slabSize(len(r.Payload), len(rest)))
 			}

@@ -38,10 +38,14 @@ type link struct {
 	finished chan struct{} // closed when run has returned
 	version  uint64        // of the catalogue that endpoint is from; the node's mu guards it
 
+	// io is held by who uses conn and the writer: run, or a sender that drives the
+	// link while run sleeps. It comes before mu.
+	io sync.Mutex
+
 	mu       sync.Mutex     // guards what follows
 	endpoint string         // of the peer; empty while the catalogue does not have it
 	dialed   string         // of conn; run alone sets it
-	conn     transport.Conn // nil while there is none; used by run alone, but for Interrupt
+	conn     transport.Conn // nil while there is none; used with io held, but for Interrupt
 	redialAt time.Time      // not before then, after dialing has failed
 	queue    queue
 	writer   writer
@@ -58,7 +62,8 @@ type link struct {
 	progress time.Time // when the peer last took something, or could have
 	wrote    time.Time // a frame with records was last written
 	begun    time.Time // a new incarnation of the peer was last heard
-	asleep   bool      // run waits for something to do, and was not woken since
+	asleep   bool      // nobody is about to write the queue
+	until    time.Time // when run last went to sleep: its deadline
 	draining bool      // no more is taken; end when all is written
 	cut      bool      // end at once
 }
@@ -91,37 +96,52 @@ func newLink(n *Node, id int) *link {
 	}
 }
 
-// patient tells how put is to wait for room in a full queue.
+// patient tells how put is to wait for room in a full queue, and whether more
+// follows at once.
 type patient struct {
-	wait bool            // false: not at all
-	stop <-chan struct{} // if not nil, until it is closed
-	then Reason          // and then this is the reason of the drop
+	wait  bool            // false: not at all
+	stop  <-chan struct{} // if not nil, until it is closed
+	then  Reason          // and then this is the reason of the drop
+	burst bool
 }
 
 // put queues one message. If the queue is full it waits for room, or for the link
 // to go down, as p says. It returns the reason of a drop, which it has counted,
 // or 0.
 func (l *link) put(m *encoded, p patient) Reason {
+	reason, wake := l.enqueue(m, p)
+	switch {
+	case !wake:
+	case p.burst || !l.io.TryLock():
+		l.kick()
+	default:
+		// A lone message leaves from here, without waking run.
+		l.drive()
+		l.io.Unlock()
+	}
+	return reason
+}
+
+// enqueue is the part of put that needs mu. It reports whether nobody is about to
+// write the queue.
+func (l *link) enqueue(m *encoded, p patient) (r Reason, wake bool) {
 	l.mu.Lock()
 	defer l.mu.Unlock()
 	for {
 		switch {
 		case l.draining || l.cut:
-			return l.books.refuse(ReasonClosed)
+			return l.books.refuse(ReasonClosed), false
 		case l.endpoint == "":
-			return l.books.refuse(ReasonUnknownPeer)
+			return l.books.refuse(ReasonUnknownPeer), false
 		case l.state == LinkDown:
-			return l.books.refuse(ReasonUnreachable)
+			return l.books.refuse(ReasonUnreachable), false
 		case l.queue.fits(m.size(), l.node.cfg.QueueBytes):
 			l.queue.push(m)
 			l.books.accepted++
-			if l.asleep {
-				l.asleep = false
-				l.kick()
-			}
-			return 0
+			wake, l.asleep = l.asleep, false
+			return 0, wake
 		case !p.wait:
-			return l.books.refuse(ReasonTimedOut)
+			return l.books.refuse(ReasonTimedOut), false
 		}
 		if l.room == nil {
 			l.room = make(chan struct{})
@@ -133,7 +153,7 @@ func (l *link) put(m *encoded, p patient) Reason {
 			l.mu.Lock()
 		case <-p.stop:
 			l.mu.Lock()
-			return l.books.refuse(p.then)
+			return l.books.refuse(p.then), false
 		}
 	}
 }
@@ -244,6 +264,8 @@ func (l *link) run() {
 	defer close(l.finished)
 	timer := time.NewTimer(time.Hour)
 	defer timer.Stop()
+	l.io.Lock()
+	defer l.io.Unlock()
 	for {
 		switch step, deadline := l.plan(time.Now()); step {
 		case stepDial:
@@ -253,12 +275,38 @@ func (l *link) run() {
 		case stepAwaitConn:
 			l.awaitConn(deadline)
 		case stepSleep:
+			l.io.Unlock()
 			l.sleep(timer, deadline)
+			l.io.Lock()
 		case stepEnd:
 			l.end()
 			return
 		}
 	}
+}
+
+// drive does run's work while run sleeps, as far as that needs no waiting. The
+// caller holds io.
+func (l *link) drive() {
+	for {
+		step, deadline := l.plan(time.Now())
+		switch {
+		case step == stepWrite:
+			l.write()
+		case step == stepSleep && !l.oversleeps(deadline):
+			return
+		default:
+			l.kick()
+			return
+		}
+	}
+}
+
+// oversleeps reports whether run sleeps beyond the deadline.
+func (l *link) oversleeps(deadline time.Time) bool {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	return !deadline.IsZero() && (l.until.IsZero() || deadline.Before(l.until))
 }
 
 type step int
@@ -415,6 +463,9 @@ func (l *link) awaitConn(deadline time.Time) {
 
 // sleep waits for something to do, or the deadline.
 func (l *link) sleep(timer *time.Timer, deadline time.Time) {
+	l.mu.Lock()
+	l.until = deadline
+	l.mu.Unlock()
 	if deadline.IsZero() {
 		<-l.wake
 		return

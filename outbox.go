@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"runtime"
 	"sync"
 	"time"
 
@@ -24,30 +25,39 @@ func (n *Node) pump() {
 // channel held at that moment: that had been accepted.
 func (n *Node) pumpOpen() {
 	var enc encoder
-	send := func(env *Envelope, ok bool) (open bool) {
+	send := func(env *Envelope, ok, burst bool) (open bool) {
 		if ok {
-			n.send(&enc, env, patient{true, n.cut, ReasonClosed})
+			n.send(&enc, env, patient{wait: true, stop: n.cut, then: ReasonClosed, burst: burst})
 		}
 		return ok
 	}
+	idle := gatherTurns // turns given to others since a message was found
 	for closing := false; !closing; {
 		// While traffic is dense, receiving from one channel costs a fraction of
 		// choosing between two.
 		select {
 		case env, ok := <-n.outbox:
-			if !send(env, ok) {
+			if !send(env, ok, len(n.outbox) > 0) {
 				<-n.closing
 				return
 			}
+			idle = 0
 			continue
 		default:
 		}
+		if idle < gatherTurns {
+			// Others may be about to send; a goroutine that parks has to be woken.
+			idle++
+			runtime.Gosched()
+			continue
+		}
 		select {
 		case env, ok := <-n.outbox:
-			if !send(env, ok) {
+			if !send(env, ok, len(n.outbox) > 0) {
 				<-n.closing
 				return
 			}
+			idle = gatherTurns - 1
 		case <-n.closing:
 			closing = true
 		}
@@ -55,11 +65,15 @@ func (n *Node) pumpOpen() {
 	for range len(n.outbox) {
 		select {
 		case env, ok := <-n.outbox:
-			send(env, ok)
+			send(env, ok, true)
 		default: // the program has taken one back
 		}
 	}
 }
+
+// gatherTurns is how often pump lets others run, after a message, before it waits
+// for the next.
+const gatherTurns = 2
 
 // letGoTime is how long the last of closing may take for senders that never stop.
 const letGoTime = 100 * time.Millisecond
@@ -117,7 +131,7 @@ func (n *Node) Send(ctx context.Context, env *Envelope) error {
 		enc.last = nil // a pool must not keep a closed node
 		encoders.Put(enc)
 	}()
-	err := n.send(enc, env, patient{true, ctx.Done(), ReasonTimedOut})
+	err := n.send(enc, env, patient{wait: true, stop: ctx.Done(), then: ReasonTimedOut})
 	if errors.Is(err, ErrTimedOut) && ctx.Err() != nil {
 		return fmt.Errorf("%w: %w", ctx.Err(), err)
 	}
@@ -142,7 +156,7 @@ func (n *Node) send(enc *encoder, env *Envelope, p patient) error {
 	}
 	id := env.MsgId
 	if id == 0 {
-		id = n.ids.next()
+		id = n.ids.next(p.burst)
 	}
 	m, reason, err := enc.encode(id, env.Msg, n.cfg.MaxMessageBytes)
 	if err != nil {
