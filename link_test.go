@@ -25,7 +25,6 @@ type puppet struct {
 	cluster     string
 	incarnation uint64
 	listener    transport.Listener
-	conn        transport.Conn
 }
 
 // newPuppet listens as the server id of cfg.

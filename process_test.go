@@ -138,19 +138,6 @@ func (c *child) forward(t testing.TB, stderr io.Reader) {
 	}
 }
 
-// logged counts the lines that the child wrote to stderr and that contain text.
-func (c *child) logged(text string) int {
-	c.mu.Lock()
-	defer c.mu.Unlock()
-	n := 0
-	for _, line := range c.logs {
-		if strings.Contains(line, text) {
-			n++
-		}
-	}
-	return n
-}
-
 // do gives the child a command and waits for its reply, which reply is decoded
 // from unless it is nil.
 func (c *child) do(command string, reply any) {

@@ -50,6 +50,7 @@ type pyThing struct {
 	Anys    []any
 	When    time.Time
 	Color   pyColor
+	//lint:ignore U1000 that it is left out is what is tested
 	renamed int
 }
 

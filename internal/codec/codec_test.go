@@ -112,7 +112,8 @@ type (
 		M   map[int]int `cbor:",omitempty"`
 	}
 	hoarder struct {
-		ID    int
+		ID int
+		//lint:ignore U1000 its size is what is tested
 		cache [1 << 12]byte
 	}
 	withChan struct{ C chan int }
@@ -372,7 +373,8 @@ type (
 	embeds struct {
 		level1
 		*Level3
-		B       int
+		B int
+		//lint:ignore U1000 that it is left out is what is tested
 		private int
 		Skip    int `json:"-"`
 	}
@@ -496,7 +498,10 @@ func typed(expr string, body ...byte) []byte {
 
 func TestRegisterPanics(t *testing.T) {
 	type fn func()
-	type hidden struct{ a int }
+	type hidden struct {
+		//lint:ignore U1000 that it cannot be seen is what is tested
+		a int
+	}
 	type ok struct{ A int }
 	type other struct{ A int }
 	Register("ok", ok{})

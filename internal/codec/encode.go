@@ -31,7 +31,7 @@ const (
 	itemFloat32 = 0xfa
 	itemFloat64 = 0xfb
 
-	itemTime  = majorTag | 0  // tag 0, a date and time
+	itemTime  = majorTag      // tag 0, a date and time
 	itemEpoch = majorTag | 1  // tag 1, seconds since 1970; taken, never sent
 	tagBox    = majorTag | 24 // with boxNumber: tag 27, a serialised object: [type expression, value]
 	boxNumber = 27
