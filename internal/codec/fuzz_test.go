@@ -32,7 +32,14 @@ func FuzzDecode(f *testing.F) {
 		var v any
 		var err error
 		got := allocated(func() { v, err = Decode(Kind(kind), payload, false) })
-		if limit := uint64(256*len(payload) + 4<<20); got > limit {
+		limit := uint64(256*len(payload) + 4<<20)
+		for range 10 { // the count is that of the whole process
+			if got <= limit {
+				break
+			}
+			got = min(got, allocated(func() { v, err = Decode(Kind(kind), payload, false) }))
+		}
+		if got > limit {
 			t.Errorf("%d bytes of payload made %d, want at most %d", len(payload), got, limit)
 		}
 		if string(payload) != before {

@@ -5,6 +5,7 @@ import (
 	"encoding/hex"
 	"errors"
 	"fmt"
+	"math"
 	"os"
 	"regexp"
 	"runtime/metrics"
@@ -182,8 +183,8 @@ func FuzzFrame(f *testing.F) {
 		before := bytes.Clone(frame)
 		var again []byte
 		var err error
-		got := allocated(func() { again, err = reencode(t, frame) })
-		if limit := uint64(8*len(frame) + 64<<10); got > limit {
+		limit := uint64(8*len(frame) + 64<<10)
+		if got := allocated(limit, func() { again, err = reencode(t, frame) }); got > limit {
 			t.Errorf("%d bytes made %d, want at most %d", len(frame), got, limit)
 		}
 		if !bytes.Equal(frame, before) {
@@ -229,16 +230,24 @@ func reencode(t *testing.T, frame []byte) ([]byte, error) {
 }
 
 // allocated is roughly how many bytes f allocates: what is small may be counted
-// late. Unlike runtime.ReadMemStats it does not stop the world.
-func allocated(f func()) uint64 {
+// late. Unlike runtime.ReadMemStats it does not stop the world. The count is that
+// of the whole process, whose other goroutines allocate as well, so a result over
+// the limit is measured again before it is believed.
+func allocated(limit uint64, f func()) uint64 {
 	total := func() uint64 {
 		s := []metrics.Sample{{Name: "/gc/heap/allocs:bytes"}}
 		metrics.Read(s)
 		return s[0].Value.Uint64()
 	}
-	before := total()
-	f()
-	return total() - before
+	least := uint64(math.MaxUint64)
+	for range 10 {
+		before := total()
+		f()
+		if least = min(least, total()-before); least <= limit {
+			break
+		}
+	}
+	return least
 }
 
 // point is the registered struct of the example in docs/wire.md.

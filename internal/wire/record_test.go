@@ -232,8 +232,8 @@ func FuzzPiece(f *testing.F) {
 		before := bytes.Clone(content)
 		var got wire.Piece
 		var err error
-		bytesMade := allocated(func() { got, err = wire.ParsePiece(body, tail, offset) })
-		if limit := uint64(4*len(content) + 64<<10); bytesMade > limit {
+		limit := uint64(4*len(content) + 64<<10)
+		if bytesMade := allocated(limit, func() { got, err = wire.ParsePiece(body, tail, offset) }); bytesMade > limit {
 			t.Errorf("%d bytes made %d, want at most %d", len(content), bytesMade, limit)
 		}
 		if err != nil && !errors.Is(err, wire.ErrMalformed) {
