@@ -30,6 +30,10 @@ test: ## every test of every module
 race: setup ## every test again, in another order, under the race detector
 	$(call each,$(MODULES),go test -race -shuffle=on -count=1 ./...)
 
+poller: setup ## the tests of the data path with ZeroMQ's own poller, which serves where Go's cannot
+	go test -tags zmqpoller ./internal/transport/zmq
+	go test -tags zmqpoller -run 'TestContract/(tcp|ipc)' .
+
 fuzz-short: setup ## each fuzz target for FUZZTIME (5s)
 	$(call each,$(MODULES),$(CURDIR)/scripts/fuzz.sh)
 
@@ -51,6 +55,9 @@ build: setup ## build every package and command of every module
 shell: ## check the scripts, where shellcheck is installed
 	@! command -v shellcheck >/dev/null || shellcheck scripts/*.sh .ci/run
 
-check: fmt build vet lint tidy shell fuzz-short race demo ## what .ci/run runs after the tests
+bench: setup ## the library beside a bare ZeroMQ loop (1 min)
+	@cd bench && go run . -rounds 5
 
-.PHONY: help setup demo test race fuzz-short fmt vet lint tidy build shell check
+check: fmt build vet lint tidy shell poller fuzz-short race demo ## what .ci/run runs after the tests
+
+.PHONY: help setup demo test race poller bench fuzz-short fmt vet lint tidy build shell check
