@@ -112,7 +112,9 @@ func (l *link) put(m *encoded, p patient) Reason {
 	reason, wake := l.enqueue(m, p)
 	switch {
 	case !wake:
-	case p.burst || !l.io.TryLock():
+	case p.burst || l.id == l.node.pid || !l.io.TryLock():
+		// To itself, a node decodes where it writes. That is run's, since the
+		// sender may be the program's code that is called to decode.
 		l.kick()
 	default:
 		// A lone message leaves from here, without waking run.
@@ -168,9 +170,6 @@ func (l *link) redirect(endpoint string) {
 	}
 	l.endpoint = endpoint
 	l.redialAt = time.Time{}
-	if endpoint == "" {
-		l.drop(ReasonUnknownPeer)
-	}
 	l.stir()
 }
 
@@ -320,6 +319,7 @@ const (
 )
 
 // plan decides what run does next, and until when at most. All policy is here.
+// The caller holds io.
 func (l *link) plan(now time.Time) (step, time.Time) {
 	l.mu.Lock()
 	defer l.mu.Unlock()
@@ -329,6 +329,9 @@ func (l *link) plan(now time.Time) (step, time.Time) {
 }
 
 func (l *link) planLocked(now time.Time) (step, time.Time) {
+	if l.endpoint == "" {
+		l.drop(ReasonUnknownPeer)
+	}
 	l.writer.givenUp(l)
 	if l.writer.batch == nil && !l.queue.empty() {
 		l.writer.load(l.queue.pop())
@@ -503,7 +506,7 @@ func (l *link) hangUp(conn transport.Conn, linger time.Duration) {
 }
 
 // down drops what is queued and makes the link refuse messages until the peer
-// takes again. The caller holds mu.
+// takes again. The caller holds io and mu.
 func (l *link) down(r Reason, cause error) {
 	dropped := l.drop(r)
 	if l.state == LinkDown {
@@ -519,7 +522,7 @@ func (l *link) down(r Reason, cause error) {
 }
 
 // drop empties the queue and the writer, and reports how many messages that
-// cost. The caller holds mu.
+// cost. The caller holds io, since the writer's frame may be on its way, and mu.
 func (l *link) drop(r Reason) int {
 	n := l.writer.abandon(l)
 	for !l.queue.empty() {

@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"log/slog"
+	"sync"
 	"testing"
 	"testing/synctest"
 	"time"
@@ -704,3 +705,56 @@ func TestTheProgramsCodeRunsOutsideTheLocks(t *testing.T) {
 type writerFunc func([]byte) (int, error)
 
 func (f writerFunc) Write(b []byte) (int, error) { return f(b) }
+
+func TestAPeerThatIsRemovedUnderTrafficDisturbsNothing(t *testing.T) {
+	cfg := config(t, "tcp", 2)
+	a, b := join(t, 0, cfg), join(t, 1, cfg)
+	stop := make(chan struct{})
+	var senders sync.WaitGroup
+	for range 4 {
+		senders.Go(func() {
+			for i := 0; ; i++ {
+				select {
+				case <-stop:
+					return
+				default:
+				}
+				a.Send(context.Background(), &Envelope{1, 0, make([]byte, 100+i%3*pieceBytes)})
+			}
+		})
+	}
+	go func() {
+		for range b.Inbox() {
+		}
+	}()
+	for range 200 {
+		a.Catalog().Remove(1)
+		time.Sleep(time.Millisecond)
+		if err := a.Catalog().Put(cfg.Peers[1]); err != nil {
+			t.Fatal(err)
+		}
+		time.Sleep(time.Millisecond)
+	}
+	close(stop)
+	senders.Wait()
+}
+
+func TestDecodingMaySendToItsOwnNode(t *testing.T) {
+	bubble(t, 2, func(t *testing.T, cfg Config) {
+		Register("test.confidant", confidant{})
+		a, b := join(t, 0, cfg), join(t, 1, cfg)
+		confide = func() {
+			if err := a.Send(context.Background(), &Envelope{0, 0, "decoded"}); err != nil {
+				t.Error(err)
+			}
+		}
+		put(t, a, &Envelope{0, 0, "the link to itself is there"})
+		take(t, a)
+		synctest.Wait()
+		put(t, b, &Envelope{0, 0, confidant{}})
+		got := map[any]bool{take(t, a).Msg: true, take(t, a).Msg: true}
+		if !got["decoded"] {
+			t.Errorf("got %v", got)
+		}
+	})
+}
