@@ -44,12 +44,7 @@ func TestGoroutinesAndDescriptorsReturnToTheBaselineAfterClose(t *testing.T) {
 		}
 		// Close has waited for all but the last steps of goroutines, and the end
 		// of the sockets by which it watched the others end.
-		if left, ok := settle(runtime.NumGoroutine, goroutines); !ok {
-			t.Errorf("%d goroutines run after Close, %d did before", left, goroutines)
-		}
-		if left, ok := settle(openFiles, files); !ok {
-			t.Errorf("%d descriptors are open after Close, %d were before", left, files)
-		}
+		checkBaseline(t, "after Close", goroutines, files)
 	}
 }
 
@@ -88,11 +83,18 @@ func TestAfterCloseNewOnTheSamePortWorksAtOnceAHundredTimes(t *testing.T) {
 	if got := statsOf(other, 0).Received; got.Restarts != 99 || got.Lost != 0 {
 		t.Errorf("server 1 counts %d restarts and %d lost, want 99 and none", got.Restarts, got.Lost)
 	}
+	checkBaseline(t, "after 100 times", goroutines, files)
+}
+
+// checkBaseline checks that no more goroutines and descriptors are there than
+// these.
+func checkBaseline(t testing.TB, when string, goroutines, files int) {
+	t.Helper()
 	if left, ok := settle(runtime.NumGoroutine, goroutines); !ok {
-		t.Errorf("%d goroutines run after 100 times, %d did after the first", left, goroutines)
+		t.Errorf("%d goroutines run %s, the baseline is %d", left, when, goroutines)
 	}
 	if left, ok := settle(openFiles, files); !ok {
-		t.Errorf("%d descriptors are open after 100 times, %d were after the first", left, files)
+		t.Errorf("%d descriptors are open %s, the baseline is %d", left, when, files)
 	}
 }
 

@@ -758,3 +758,39 @@ func TestDecodingMaySendToItsOwnNode(t *testing.T) {
 		}
 	})
 }
+
+func TestShutdownEndsThoughSendersNeverStop(t *testing.T) {
+	cfg := config(t, "mem", 2)
+	cfg.OutboxSize = 4
+	a, b := join(t, 0, cfg), join(t, 1, cfg)
+	go func() {
+		for range b.Inbox() {
+		}
+	}()
+	stop := make(chan struct{})
+	var senders sync.WaitGroup
+	for range 8 {
+		senders.Go(func() {
+			for {
+				select {
+				case a.Outbox() <- &Envelope{1, 0, "more"}:
+				case <-stop:
+					return
+				}
+			}
+		})
+	}
+	time.Sleep(50 * time.Millisecond)
+	ended := make(chan error, 1)
+	go func() { ended <- a.Shutdown(context.Background()) }()
+	select {
+	case err := <-ended:
+		if err != nil {
+			t.Error(err)
+		}
+	case <-time.After(limit / 4):
+		t.Error("Shutdown goes on as long as somebody sends")
+	}
+	close(stop)
+	senders.Wait()
+}

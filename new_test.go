@@ -15,22 +15,8 @@ import (
 	"testing"
 )
 
-// file writes the configuration to a file of its own.
-func file(t testing.TB, cfg Config) string {
-	t.Helper()
-	b, err := json.Marshal(cfg)
-	if err != nil {
-		t.Fatal(err)
-	}
-	path := filepath.Join(t.TempDir(), "Config.json")
-	if err := os.WriteFile(path, b, 0o644); err != nil {
-		t.Fatal(err)
-	}
-	return path
-}
-
 func TestNewReturnsTheRunningServerAndANewOneAfterItHasClosed(t *testing.T) {
-	path := file(t, config(t, "tcp", 2))
+	path := writeConfig(t, config(t, "tcp", 2))
 	first, err := New(0, path)
 	if err != nil {
 		t.Fatal(err)
@@ -68,7 +54,7 @@ func TestNewReturnsTheRunningServerAndANewOneAfterItHasClosed(t *testing.T) {
 }
 
 func TestNewAndCloseConcurrently(t *testing.T) {
-	path := file(t, config(t, "tcp", 1))
+	path := writeConfig(t, config(t, "tcp", 1))
 	var all sync.WaitGroup
 	for range 20 {
 		all.Go(func() {
@@ -94,7 +80,7 @@ func TestNewErrorsNameWhatIsWrongAndLeaveNothingOpen(t *testing.T) {
 		t.Fatal(err)
 	}
 	defer taken.Close()
-	path := file(t, cfg)
+	path := writeConfig(t, cfg)
 	broken := filepath.Join(t.TempDir(), "broken.json")
 	if err := os.WriteFile(broken, []byte(`{"peers": [{"id": 1, "address": "localhost"}, {"id": 1}]}`), 0o644); err != nil {
 		t.Fatal(err)

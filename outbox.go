@@ -25,54 +25,56 @@ func (n *Node) pump() {
 // channel held at that moment: that had been accepted.
 func (n *Node) pumpOpen() {
 	var enc encoder
-	send := func(env *Envelope, ok, burst bool) (open bool) {
-		if ok {
-			n.send(&enc, env, patient{wait: true, stop: n.cut, then: ReasonClosed, burst: burst})
-		}
-		return ok
+	send := func(env *Envelope, burst bool) {
+		n.send(&enc, env, patient{wait: true, stop: n.cut, then: ReasonClosed, burst: burst})
 	}
-	idle := gatherTurns // turns given to others since a message was found
-	for closing := false; !closing; {
-		// While traffic is dense, receiving from one channel costs a fraction of
-		// choosing between two.
-		select {
-		case env, ok := <-n.outbox:
-			if !send(env, ok, len(n.outbox) > 0) {
-				<-n.closing
-				return
-			}
-			idle = 0
-			continue
-		default:
+	for {
+		env, ok := n.next()
+		if !ok {
+			break
 		}
-		if idle < gatherTurns {
-			// Others may be about to send; a goroutine that parks has to be woken.
-			idle++
-			runtime.Gosched()
-			continue
-		}
-		select {
-		case env, ok := <-n.outbox:
-			if !send(env, ok, len(n.outbox) > 0) {
-				<-n.closing
-				return
-			}
-			idle = gatherTurns - 1
-		case <-n.closing:
-			closing = true
-		}
+		send(env, len(n.outbox) > 0)
 	}
+	<-n.closing
 	for range len(n.outbox) {
 		select {
 		case env, ok := <-n.outbox:
-			send(env, ok, true)
+			if ok {
+				send(env, true)
+			}
 		default: // the program has taken one back
 		}
 	}
 }
 
-// gatherTurns is how often pump lets others run, after a message, before it waits
-// for the next.
+// next takes an envelope from Outbox. It reports false when that is closed, or
+// closing begins.
+func (n *Node) next() (env *Envelope, ok bool) {
+	// While traffic is dense, receiving from one channel costs a fraction of
+	// choosing between two; and a goroutine that parks has to be woken, so others
+	// are let run first, who may be about to send.
+	for range gatherTurns {
+		select {
+		case <-n.closing:
+			return nil, false
+		default:
+		}
+		select {
+		case env, ok = <-n.outbox:
+			return env, ok
+		default:
+			runtime.Gosched()
+		}
+	}
+	select {
+	case env, ok = <-n.outbox:
+		return env, ok
+	case <-n.closing:
+		return nil, false
+	}
+}
+
+// gatherTurns is how often pump lets others run before it waits for an envelope.
 const gatherTurns = 2
 
 // letGoTime is how long the last of closing may take for senders that never stop.

@@ -126,8 +126,8 @@ func (s *source) holdNext(a arrival, limit int) bool {
 	return s.heldBytes <= limit
 }
 
-// nextDue reports whether the next incarnation's turn has come: the present one
-// has been silent for holdTime, or the next one has waited for so long.
+// nextDue reports whether the next incarnation's turn has come: it has waited for
+// holdTime.
 func (s *source) nextDue(now time.Time) bool {
 	return len(s.next) > 0 && now.Sub(s.next[0].came) >= holdTime
 }

@@ -16,8 +16,9 @@ import (
 type Conn struct {
 	soc *zmq4.Socket // owned by the goroutine that calls TrySend
 
-	mu     sync.Mutex
-	waiter *waiter // guarded by mu for Interrupt; the owner alone sets it
+	mu          sync.Mutex
+	waiter      *waiter // guarded by mu for Interrupt; the owner alone sets it
+	interrupted bool    // Interrupt came while there was no waiter
 }
 
 // Dial implements transport.Network.
@@ -99,6 +100,8 @@ func (c *Conn) Interrupt() {
 	defer c.mu.Unlock()
 	if c.waiter != nil {
 		c.waiter.interrupt()
+	} else {
+		c.interrupted = true
 	}
 }
 
@@ -114,4 +117,7 @@ func (c *Conn) waitOn(w *waiter) {
 	c.mu.Lock()
 	defer c.mu.Unlock()
 	c.waiter = w
+	if w != nil && c.interrupted {
+		w.interrupt()
+	}
 }
