@@ -6,22 +6,42 @@ import (
 	"github.com/abhishekg16/cluster/internal/wire"
 )
 
-// turnMost is how many envelopes of one peer are delivered before it is the turn
-// of the next that has a backlog. Where the program is slow it is one.
+// turnMost is how many envelopes of one peer are delivered, at least, before it is
+// the turn of the next that has a backlog. Where the program is slow it is one.
 const turnMost = 64
 
-// pushNow puts as many envelopes of the chunk into the inbox as there is room
-// for, and leaves the others in it. The caller holds mu, and nothing is
-// delivering.
-func (in *inbox) pushNow(s *source, c *chunk) {
-	if len(s.chunks) > 0 {
-		return
+// deliver decodes the next messages of the chunk and puts them into the inbox. If
+// that is full it reports false and leaves what there was no room for. The caller holds mu, which is let go of meanwhile, and has set
+// delivering: nobody else sends on c.
+func (in *inbox) deliver(s *source, c *chunk) bool {
+	if len(c.ready) == 0 {
+		in.mu.Unlock()
+		o := c.unpack(s.id, in.node.cfg.MaxMessageBytes) // may run code of the program
+		in.mu.Lock()
+		in.book(s, &o)
 	}
-	n := 0
-	for n < len(c.envelopes) && in.tryPush(c.envelopes[n], c.each) {
-		n++
+	in.mu.Unlock()
+	defer in.mu.Lock()
+	for len(c.ready) > 0 {
+		if !in.tryPush(c.ready[0], c.each) {
+			return false
+		}
+		c.ready[0] = nil
+		c.ready = c.ready[1:]
 	}
-	c.envelopes = c.envelopes[n:]
+	return true
+}
+
+// book counts what was taken from a chunk. The caller holds mu.
+func (in *inbox) book(s *source, o *outcome) {
+	s.books.received += uint64(o.ready)
+	s.books.receivedBytes += uint64(o.bytes)
+	for r, n := range o.faults {
+		if n > 0 {
+			in.refuseLocked(s, Refusal(r), o.causes[r])
+			s.books.refused[r] += n - 1
+		}
+	}
 }
 
 // tryPush puts one envelope into the inbox if there is room for it.
@@ -62,7 +82,7 @@ func (in *inbox) push(e *Envelope, size int) bool {
 // deliverBacklog is the goroutine that waits for room in the inbox while there is
 // a backlog. The peers take turns.
 func (in *inbox) deliverBacklog() {
-	defer in.deliver.Done()
+	defer in.delivered.Done()
 	in.mu.Lock()
 	defer in.mu.Unlock()
 	for len(in.turns) > 0 {
@@ -86,30 +106,25 @@ func (in *inbox) deliverBacklog() {
 // the first chunk.
 func (in *inbox) turn(s *source) bool {
 	c := s.chunks[0]
-	in.mu.Unlock()
-	n, slow, stopped := 0, false, false
-	for most := min(len(c.envelopes), turnMost); n < most && !slow; n++ {
-		if in.tryPush(c.envelopes[n], c.each) {
-			continue
-		}
-		slow = true
-		if stopped = !in.push(c.envelopes[n], c.each); stopped {
-			break
+	before := c.left()
+	slow, stopped := false, false
+	for c.left() > 0 && before-c.left() < turnMost && !slow && !stopped {
+		if !in.deliver(s, &c) {
+			slow = true
+			stopped = !in.pushFirst(&c)
 		}
 	}
-	in.mu.Lock()
-	s.chunks[0].envelopes = c.envelopes[n:]
+	s.chunks[0] = c
 	if stopped {
 		return false
 	}
 	present := c.life == s.life
 	if present {
-		s.backlog -= n
+		s.backlog -= before - c.left()
 	}
-	if len(c.envelopes) > n {
+	if n := c.left(); n > 0 {
 		if present {
-			// Refused records are not among the envelopes, so this may be less.
-			s.taken = wire.Position{Seq: c.end.Seq - uint64(len(c.envelopes)-n)}
+			s.taken = wire.Position{Seq: c.end.Seq - uint64(n)}
 			in.report(s)
 		}
 		return true
@@ -125,6 +140,18 @@ func (in *inbox) turn(s *source) bool {
 	if slow && present {
 		in.report(s)
 	}
+	return true
+}
+
+// pushFirst delivers the first envelope that is ready, waiting as long as it takes.
+// It reports false if stop came. The caller holds mu, which is let go of meanwhile.
+func (in *inbox) pushFirst(c *chunk) bool {
+	in.mu.Unlock()
+	defer in.mu.Lock()
+	if !in.push(c.ready[0], c.each) {
+		return false
+	}
+	c.ready = c.ready[1:]
 	return true
 }
 
@@ -175,16 +202,16 @@ func (in *inbox) offer(s *source, due time.Time) {
 // the channel can still be read.
 func (in *inbox) close() {
 	close(in.stop)
-	in.deliver.Wait()
+	in.delivered.Wait()
 	in.mu.Lock()
 	defer in.mu.Unlock()
 	in.closed = true
 	for _, s := range in.sources {
 		for _, c := range s.chunks {
-			n := uint64(len(c.envelopes))
+			n := uint64(len(c.ready))
 			s.books.received -= n
 			s.books.receivedBytes -= n * uint64(c.each)
-			s.books.refused[RefusedClosed] += n
+			s.books.refused[RefusedClosed] += n + uint64(c.count)
 		}
 		s.chunks, s.waiting, s.present, s.backlog = nil, 0, 0, 0
 	}

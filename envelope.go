@@ -51,22 +51,23 @@ type messageIDs struct {
 	last   atomic.Int64
 }
 
-const (
-	clockBits  = 47
-	clockEvery = 16
-)
+const clockBits = 47
 
-// next is the id for the next message. In a burst, most ids follow the one before
-// without a look at the clock.
-func (m *messageIDs) next(burst bool) int64 {
+// next is the id for the next message.
+func (m *messageIDs) next() int64 { return m.id(m.reserve(1)) }
+
+// reserve takes count readings of the clock in a row, and returns the first.
+func (m *messageIDs) reserve(count int) int64 {
 	for {
 		last := m.last.Load()
-		id := last + 1
-		if !burst || last%clockEvery == 0 {
-			id = max(time.Now().UnixMicro(), id)
-		}
-		if m.last.CompareAndSwap(last, id) {
-			return m.server<<clockBits | id&(1<<clockBits-1)
+		first := max(time.Now().UnixMicro(), last+1)
+		if m.last.CompareAndSwap(last, first+int64(count-1)) {
+			return first
 		}
 	}
+}
+
+// id is the id for a reading of the clock.
+func (m *messageIDs) id(reading int64) int64 {
+	return m.server<<clockBits | reading&(1<<clockBits-1)
 }

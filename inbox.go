@@ -8,7 +8,6 @@ import (
 	"sync/atomic"
 	"time"
 
-	"github.com/abhishekg16/cluster/internal/codec"
 	"github.com/abhishekg16/cluster/internal/transport"
 	"github.com/abhishekg16/cluster/internal/wire"
 )
@@ -33,12 +32,12 @@ const (
 // small. So ZeroMQ's heartbeats and the acknowledgments of the other direction
 // pass at all times.
 type inbox struct {
-	node    *Node
-	c       chan *Envelope
-	window  uint32        // granted to each peer
-	halted  atomic.Bool   // run is to end
-	stop    chan struct{} // closed to end deliver
-	deliver sync.WaitGroup
+	node      *Node
+	c         chan *Envelope
+	window    uint32         // granted to each peer
+	halted    atomic.Bool    // run is to end
+	stop      chan struct{}  // closed to end deliver
+	delivered sync.WaitGroup // deliverBacklog
 
 	// rx is held while frames are taken, by run or by the loopback, one at a time.
 	// It comes before mu, which is let go of for decoding.
@@ -49,20 +48,10 @@ type inbox struct {
 	holding bool // some source may hold frames
 	// turns are the sources with a backlog, in the order of their turns.
 	turns      []*source
-	delivering bool // deliverBacklog runs, and it alone sends on c; else who holds mu does
+	delivering bool // somebody sends on c, and is alone in that: take, or deliverBacklog
 	closed     bool
 	refused    [refusals]uint64 // frames of no known peer
 	heavy      heavy            // used by who sends on c
-	spare      []*Envelope      // empty, for the next chunk; guarded by rx
-}
-
-// A chunk is what one frame contained.
-type chunk struct {
-	life      int // of the source
-	envelopes []*Envelope
-	each      int           // bytes of a payload, on average
-	bytes     int           // of the frame
-	end       wire.Position // after it in the stream
 }
 
 func newInbox(n *Node) *inbox {
@@ -293,44 +282,33 @@ func (in *inbox) refuseLocked(s *source, r Refusal, cause error) {
 	}
 }
 
-// take decodes a frame whose turn it is, and delivers what it contained. The
-// caller holds rx and mu, of which mu is let go of meanwhile: decoding may run
-// code of the program.
+// take delivers a frame whose turn it is, as far as there is room in the inbox; the
+// rest joins the backlog. The caller holds rx and mu, of which mu is let go of
+// meanwhile.
 func (in *inbox) take(s *source, a arrival) {
 	start := s.want
-	c := chunk{life: s.life, bytes: a.size(), envelopes: in.spare}
-	if in.spare = nil; cap(c.envelopes) < int(a.Count) {
-		c.envelopes = make([]*Envelope, 0, a.Count)
-	}
+	c := chunk{life: s.life, bytes: a.size()}
 	if a.Flags&wire.FlagPiece != 0 {
 		in.assemble(s, a, &c)
 	} else {
 		s.want = wire.Position{Seq: s.want.Seq + uint64(a.Count)}
-		if r, ok := wire.ParseSplit(a.body, a.tail, a.Count); ok {
-			in.decode(s, &c, r, nil)
-		} else if a.Count > 0 {
-			first, rest := wire.NextRecord(a.body)
-			in.decode(s, &c, first, rest)
-		}
+		c.fill(a)
 	}
 	c.end = s.want
-	if in.closed {
-		return
+	if !in.delivering {
+		in.delivering = true
+		for c.left() > 0 && in.deliver(s, &c) {
+		}
+		in.delivering = false
 	}
-	decoded := c.envelopes
-	if len(c.envelopes) > 0 && !in.delivering {
-		in.pushNow(s, &c)
-	}
-	if len(c.envelopes) == 0 && len(s.chunks) == 0 {
-		clear(decoded)
-		in.spare = decoded[:0]
+	if c.left() == 0 && len(s.chunks) == 0 {
 		in.taken(s, &c)
 		return
 	}
 	if s.backlog == 0 {
 		s.taken = start
 	}
-	s.backlog += len(c.envelopes)
+	s.backlog += c.left()
 	s.waiting += c.bytes
 	s.present += c.bytes
 	if s.chunks = append(s.chunks, c); len(s.chunks) == 1 {
@@ -338,7 +316,7 @@ func (in *inbox) take(s *source, a arrival) {
 	}
 	if !in.delivering {
 		in.delivering = true
-		in.deliver.Add(1)
+		in.delivered.Add(1)
 		// It ends when the backlog is empty, or when stop is closed; close
 		// waits for it.
 		go in.deliverBacklog()
@@ -382,87 +360,9 @@ func (in *inbox) assemble(s *source, a arrival, c *chunk) {
 	whole := *p
 	s.want, *p = wire.Position{Seq: s.want.Seq + 1}, assembly{}
 	if !whole.discard {
-		in.decode(s, c, wire.Record{MsgID: whole.msgID, Kind: whole.kind, Payload: whole.data}, nil)
+		c.record, c.count = wire.Record{MsgID: whole.msgID, Kind: whole.kind, Payload: whole.data}, 1
 	}
 }
-
-// slabMost and slabBytes say how many envelopes, and contents of []byte, are
-// allocated together, and up to which payload: who keeps one of them keeps all.
-const (
-	slabMost  = 16
-	slabBytes = 64
-)
-
-// decode adds the messages of a frame to the chunk: of the record r, and of those
-// in rest. If there is only r its payload belongs to nobody else. The caller holds
-// mu, which is let go of meanwhile.
-func (in *inbox) decode(s *source, c *chunk, r wire.Record, rest []byte) {
-	in.mu.Unlock()
-	var faults [refusals]uint64
-	var causes [refusals]error // the first of each kind
-	fault := func(r Refusal, err error) {
-		if faults[r]++; faults[r] == 1 {
-			causes[r] = err
-		}
-	}
-	owned := len(rest) == 0
-	size := 0
-	var slab []Envelope
-	var bytes []byte // for small []byte, which codec would allocate one by one
-	for {
-		payload, own := r.Payload, owned
-		if codec.Kind(r.Kind) == codec.Bytes && !owned && len(payload) <= slabBytes {
-			if n := len(payload); cap(bytes)-len(bytes) < n {
-				bytes = make([]byte, 0, n*slabSize(n, len(rest)))
-			}
-			at := len(bytes)
-			bytes = append(bytes, payload...)
-			payload, own = bytes[at:len(bytes):len(bytes)], true
-		}
-		if len(r.Payload) > in.node.cfg.MaxMessageBytes {
-			fault(RefusedTooLarge, errTooLargeHere)
-		} else if msg, err := codec.Decode(codec.Kind(r.Kind), payload, own); err == nil {
-			if len(slab) == 0 {
-				slab = make([]Envelope, slabSize(len(r.Payload), len(rest)))
-			}
-			slab[0] = Envelope{Pid: s.id, MsgId: r.MsgID, Msg: msg}
-			c.envelopes = append(c.envelopes, &slab[0])
-			slab = slab[1:]
-			size += len(r.Payload)
-		} else if errors.Is(err, codec.ErrUnregistered) {
-			fault(RefusedUnregistered, err)
-		} else {
-			fault(RefusedUndecodable, err)
-		}
-		if len(rest) == 0 {
-			break
-		}
-		r, rest = wire.NextRecord(rest)
-	}
-	in.mu.Lock()
-	for r, n := range faults {
-		if n > 0 {
-			in.refuseLocked(s, Refusal(r), causes[r])
-			s.books.refused[r] += n - 1
-		}
-	}
-	if n := len(c.envelopes); n > 0 {
-		c.each = size / n
-		s.books.received += uint64(n)
-		s.books.receivedBytes += uint64(size)
-	}
-}
-
-// slabSize is how many envelopes to allocate for a message of that payload, with
-// rest still to come.
-func slabSize(payload, rest int) int {
-	if payload > slabBytes {
-		return 1
-	}
-	return min(1+rest/(wire.RecordSize+slabBytes), slabMost)
-}
-
-var errTooLargeHere = errors.New("larger than maxMessageBytes")
 
 // check reports whether the frame's content is well formed, so that it is taken
 // whole or not at all.

@@ -96,28 +96,26 @@ func newLink(n *Node, id int) *link {
 	}
 }
 
-// patient tells how put is to wait for room in a full queue, and whether more
-// follows at once.
+// patient tells how put is to wait for room in a full queue.
 type patient struct {
-	wait  bool            // false: not at all
-	stop  <-chan struct{} // if not nil, until it is closed
-	then  Reason          // and then this is the reason of the drop
-	burst bool
+	wait bool            // false: not at all
+	stop <-chan struct{} // if not nil, until it is closed
+	then Reason          // and then this is the reason of the drop
 }
 
-// put queues one message. If the queue is full it waits for room, or for the link
-// to go down, as p says. It returns the reason of a drop, which it has counted,
+// put queues a run. If the queue is full it waits for room, or for the link to go
+// down, as p says. It returns the reason of the last drop, which it has counted,
 // or 0.
-func (l *link) put(m *encoded, p patient) Reason {
-	reason, wake := l.enqueue(m, p)
+func (l *link) put(r *run, p patient) Reason {
+	reason, wake := l.enqueue(*r, p)
 	switch {
 	case !wake:
-	case p.burst || l.id == l.node.pid || !l.io.TryLock():
+	case l.id == l.node.pid || !l.io.TryLock():
 		// To itself, a node decodes where it writes. That is run's, since the
 		// sender may be the program's code that is called to decode.
 		l.kick()
 	default:
-		// A lone message leaves from here, without waking run.
+		// It leaves from here, without waking run.
 		l.drive()
 		l.io.Unlock()
 	}
@@ -126,24 +124,37 @@ func (l *link) put(m *encoded, p patient) Reason {
 
 // enqueue is the part of put that needs mu. It reports whether nobody is about to
 // write the queue.
-func (l *link) enqueue(m *encoded, p patient) (r Reason, wake bool) {
+func (l *link) enqueue(r run, p patient) (reason Reason, wake bool) {
 	l.mu.Lock()
 	defer l.mu.Unlock()
 	for {
 		switch {
 		case l.draining || l.cut:
-			return l.books.refuse(ReasonClosed), false
+			return l.books.refuse(ReasonClosed, r.count), wake
 		case l.endpoint == "":
-			return l.books.refuse(ReasonUnknownPeer), false
+			return l.books.refuse(ReasonUnknownPeer, r.count), wake
 		case l.state == LinkDown:
-			return l.books.refuse(ReasonUnreachable), false
-		case l.queue.fits(m.size(), l.node.cfg.QueueBytes):
-			l.queue.push(m)
-			l.books.accepted++
-			wake, l.asleep = l.asleep, false
-			return 0, wake
+			return l.books.refuse(ReasonUnreachable, r.count), wake
+		case l.queue.fits(r.size(), l.node.cfg.QueueBytes):
+			l.accept(&r, &wake)
+			return reason, wake
+		}
+		one, rest := r.first()
+		switch {
+		case r.count > 1 && l.queue.fits(one.size(), l.node.cfg.QueueBytes):
+			l.accept(&one, &wake)
+			r = rest
+			continue
 		case !p.wait:
-			return l.books.refuse(ReasonTimedOut), false
+			reason = l.books.refuse(ReasonTimedOut, 1)
+			if r = rest; r.count == 0 {
+				return reason, wake
+			}
+			continue
+		}
+		if wake {
+			wake = false
+			l.kick()
 		}
 		if l.room == nil {
 			l.room = make(chan struct{})
@@ -155,8 +166,18 @@ func (l *link) enqueue(m *encoded, p patient) (r Reason, wake bool) {
 			l.mu.Lock()
 		case <-p.stop:
 			l.mu.Lock()
-			return l.books.refuse(p.then), false
+			return l.books.refuse(p.then, r.count), false
 		}
+	}
+}
+
+// accept queues messages for which there is room, and sets wake if nobody is about
+// to write them. The caller holds mu.
+func (l *link) accept(r *run, wake *bool) {
+	l.queue.push(r)
+	l.books.accepted += uint64(r.count)
+	if l.asleep {
+		l.asleep, *wake = false, true
 	}
 }
 

@@ -147,7 +147,7 @@ func TestMessageIDsAreUniqueAcrossServersAndGrow(t *testing.T) {
 		ids := messageIDs{server: int64(server) * (1<<16 - 1) / 2}
 		last := int64(0)
 		for range 20_000 { // faster than the clock counts
-			id := ids.next(server == 1)
+			id := ids.next()
 			if id <= last || seen[id] {
 				t.Fatalf("server %d: id %d after %d", server, id, last)
 			}
@@ -161,7 +161,7 @@ func TestMessageIDsAreUniqueAcrossServersAndGrow(t *testing.T) {
 	for range 8 {
 		all.Go(func() {
 			for range 1000 {
-				id := ids.next(false)
+				id := ids.next()
 				mu.Lock()
 				if seen[id] {
 					t.Errorf("id %d comes twice", id)

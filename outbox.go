@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"runtime"
+	"slices"
 	"sync"
 	"time"
 
@@ -25,26 +26,42 @@ func (n *Node) pump() {
 // channel held at that moment: that had been accepted.
 func (n *Node) pumpOpen() {
 	var enc encoder
-	send := func(env *Envelope, burst bool) {
-		n.send(&enc, env, patient{wait: true, stop: n.cut, then: ReasonClosed, burst: burst})
-	}
+	p := patient{wait: true, stop: n.cut, then: ReasonClosed}
 	for {
 		env, ok := n.next()
 		if !ok {
 			break
 		}
-		send(env, len(n.outbox) > 0)
+		n.forward(&enc, env, p)
 	}
 	<-n.closing
 	for range len(n.outbox) {
 		select {
 		case env, ok := <-n.outbox:
 			if ok {
-				send(env, true)
+				n.add(&enc, env, p)
 			}
 		default: // the program has taken one back
 		}
 	}
+	n.flush(&enc, p)
+}
+
+// forward sends an envelope, and those behind it in Outbox, as far as they go
+// into one run.
+func (n *Node) forward(enc *encoder, env *Envelope, p patient) {
+	for ok := true; ok; {
+		n.add(enc, env, p)
+		if enc.full() {
+			break
+		}
+		select {
+		case env, ok = <-n.outbox:
+		default:
+			ok = false
+		}
+	}
+	n.flush(enc, p)
 }
 
 // next takes an envelope from Outbox. It reports false when that is closed, or
@@ -85,11 +102,11 @@ const letGoTime = 100 * time.Millisecond
 func (n *Node) letGo() {
 	for {
 		select {
-		case env, ok := <-n.outbox:
+		case _, ok := <-n.outbox:
 			if !ok {
 				return
 			}
-			n.unsent(env, ReasonClosed)
+			n.unsent(ReasonClosed, 1)
 			continue
 		case <-n.drained:
 		}
@@ -97,11 +114,11 @@ func (n *Node) letGo() {
 	}
 	for end := time.Now().Add(letGoTime); time.Now().Before(end); {
 		select {
-		case env, ok := <-n.outbox:
+		case _, ok := <-n.outbox:
 			if !ok {
 				return
 			}
-			n.unsent(env, ReasonClosed)
+			n.unsent(ReasonClosed, 1)
 		default:
 			return
 		}
@@ -121,11 +138,11 @@ func (n *Node) letGo() {
 func (n *Node) Send(ctx context.Context, env *Envelope) error {
 	select {
 	case <-n.closing:
-		return n.unsent(env, ReasonClosed)
+		return n.unsent(ReasonClosed, 1)
 	default:
 	}
 	if err := ctx.Err(); err != nil {
-		n.unsent(env, ReasonTimedOut)
+		n.unsent(ReasonTimedOut, 1)
 		return err
 	}
 	enc := encoders.Get().(*encoder)
@@ -145,64 +162,83 @@ var encoders = sync.Pool{New: func() any { return new(encoder) }}
 // send gives one envelope to the links of all its destinations, which may wait
 // for room as p says. It returns what went wrong.
 func (n *Node) send(enc *encoder, env *Envelope, p patient) error {
+	err := n.add(enc, env, p)
+	return errors.Join(err, n.flush(enc, p))
+}
+
+// add encodes an envelope as the next of the run, which it flushes before if the
+// envelope goes elsewhere or the run is full.
+func (n *Node) add(enc *encoder, env *Envelope, p patient) error {
 	if env == nil {
-		return n.unsent(nil, ReasonNotEncodable)
+		return n.unsent(ReasonNotEncodable, 1)
 	}
-	to, err := enc.destinations(n, env.Pid)
-	if err != nil {
-		n.unsent(env, ReasonUnknownPeer)
-		return err
+	if enc.count > 0 && (env.Pid != enc.pid || enc.full()) {
+		n.flush(enc, p)
 	}
-	if len(to) == 0 {
+	if enc.count == 0 {
+		if err := enc.address(n, env.Pid); err != nil {
+			n.unsent(ReasonUnknownPeer, 1, "to", env.Pid)
+			return err
+		}
+	}
+	if len(enc.to) == 0 {
 		return nil
 	}
 	id := env.MsgId
 	if id == 0 {
-		id = n.ids.next(p.burst)
+		id = enc.nextID(n)
 	}
-	m, reason, err := enc.encode(id, env.Msg, n.cfg.MaxMessageBytes)
+	reason, err := enc.encode(id, env.Msg, n.cfg.MaxMessageBytes)
 	if err != nil {
-		n.unsent(env, reason)
-		return err
+		n.unsent(reason, 1, "to", env.Pid, "type", fmt.Sprintf("%T", env.Msg))
+	}
+	return err
+}
+
+// flush puts the run into the queues of its destinations.
+func (n *Node) flush(enc *encoder, p patient) error {
+	if enc.count == 0 {
+		return nil
 	}
 	p.wait = p.wait && n.cfg.SendTimeout >= 0
 	var errs []error
-	for _, pid := range to {
+	for _, pid := range enc.to {
 		l, reason := enc.link(n, pid)
 		if l != nil {
-			reason = l.put(m, p)
+			reason = l.put(&enc.run, p)
 		} else {
-			n.unsent(env, reason)
+			n.unsent(reason, enc.count, "to", pid)
 		}
 		if reason != 0 {
 			errs = append(errs, fmt.Errorf("peer %d: %w", pid, reason.err()))
 		}
 	}
-	enc.release()
+	enc.run.reset()
 	return errors.Join(errs...)
 }
 
-// unsent counts an envelope that got as far as no link, and returns the error
-// for it. Each reason is logged once.
-func (n *Node) unsent(env *Envelope, r Reason) error {
+// unsent counts messages that got as far as no link, and returns the error for
+// them. Each reason is logged once, with attrs.
+func (n *Node) unsent(r Reason, count int, attrs ...any) error {
 	n.mu.Lock()
-	n.unaddressed.refuse(r)
-	first := n.unaddressed.dropped[r] == 1
+	first := n.unaddressed.dropped[r] == 0
+	n.unaddressed.refuse(r, count)
 	n.mu.Unlock()
 	if first && r != ReasonClosed {
-		attrs := []any{"reason", r.String()}
-		if env != nil {
-			attrs = append(attrs, "to", env.Pid, "type", fmt.Sprintf("%T", env.Msg))
-		}
-		n.log.Warn("cluster: dropped a message; more of the kind are only counted", attrs...)
+		n.log.Warn("cluster: dropped a message; more of the kind are only counted", append([]any{"reason", r.String()}, attrs...)...)
 	}
 	return r.err()
 }
 
-// An encoder turns envelopes into records. It keeps its buffers from one to the
+// An encoder turns envelopes into runs. It keeps its buffers from one to the
 // next, and is used by one goroutine at a time.
 type encoder struct {
-	message encoded
+	run
+	pid int   // where the run goes
+	to  []int // the same, as ids of servers
+
+	reading, readings int64 // of the clock for message ids: the next, and how many are left
+
 	one     [1]int
 	peers   []int // all other servers, as of version
 	version uint64
@@ -222,58 +258,71 @@ func (e *encoder) link(n *Node, pid int) (*link, Reason) {
 	return l, reason
 }
 
-// destinations resolves the Pid of an envelope to send. The result is valid
-// until the next call.
-func (e *encoder) destinations(n *Node, pid int) ([]int, error) {
+// address begins a run to the Pid of an envelope to send.
+func (e *encoder) address(n *Node, pid int) (err error) {
+	e.pid = pid
 	switch {
 	case pid >= 0:
 		e.one[0] = pid
-		return e.one[:], nil
+		e.to = e.one[:]
 	case pid == BROADCAST:
 		if v := n.catalog.Version(); e.peers == nil || e.version != v {
 			e.peers, e.version = n.Peers(), v
 		}
-		return e.peers, nil
+		e.to = e.peers
+	default:
+		e.to, err = n.groups.members(pid)
 	}
-	return n.groups.members(pid)
+	return err
 }
 
-// encode makes the record of a message. The result is valid until release,
-// except for a blob, which the links that have queued it share.
-func (e *encoder) encode(id int64, msg any, limit int) (*encoded, Reason, error) {
-	m := &e.message
-	var kind codec.Kind
+// nextID is the id for the next message of the run. Like the run, the readings of the
+// clock that it takes in advance grow with the traffic.
+func (e *encoder) nextID(n *Node) int64 {
+	if e.count == 0 || e.readings == 0 {
+		e.readings = int64(min(max(1, e.count), 64))
+		e.reading = n.ids.reserve(int(e.readings))
+	}
+	id := n.ids.id(e.reading)
+	e.reading++
+	e.readings--
+	return id
+}
+
+// encode adds the record of a message to the run.
+func (e *encoder) encode(id int64, msg any, limit int) (Reason, error) {
 	blob, kind, ok := codec.Blob(msg)
-	if ok && len(blob) >= blobBytes {
-		m.blob = blob
-	} else {
-		if m.head == nil {
-			m.head = make([]byte, wire.RecordSize, 512)
-		}
+	if large := ok && len(blob) >= blobBytes; !large {
+		at := len(e.records)
+		payload := at + wire.RecordSize
 		var err error
-		if m.head, kind, err = codec.Append(m.head[:wire.RecordSize], msg); err != nil {
-			m.head = m.head[:wire.RecordSize]
-			return nil, ReasonNotEncodable, fmt.Errorf("%w: %w", ErrNotEncodable, err)
+		if e.records, kind, err = codec.Append(slices.Grow(e.records, wire.RecordSize)[:payload], msg); err != nil {
+			e.records = e.records[:at]
+			return ReasonNotEncodable, fmt.Errorf("%w: %w", ErrNotEncodable, err)
 		}
-		if len(m.head)-wire.RecordSize >= blobBytes {
-			// The buffer goes with the message, and the next one gets another.
-			buf := m.head
-			m.head, m.blob = make([]byte, 0, 512), buf[wire.RecordSize:]
+		size := len(e.records) - payload
+		if size < blobBytes {
+			if size > limit {
+				e.records = e.records[:at]
+				return ReasonTooLarge, tooLarge(size, limit)
+			}
+			wire.PutRecordHeader(e.records[at:], id, uint8(kind), size)
+			e.count++
+			return 0, nil
 		}
+		// It goes with the message, and the next one gets another buffer.
+		blob = e.records[payload:]
+		e.records = slices.Clone(e.records[:at])
 	}
-	size := len(m.blob)
-	if m.blob == nil {
-		size = len(m.head) - wire.RecordSize
-	} else {
-		m.head = append(m.head[:0], make([]byte, wire.RecordSize)...)
+	if len(blob) > limit {
+		return ReasonTooLarge, tooLarge(len(blob), limit)
 	}
-	if size > limit {
-		e.release()
-		return nil, ReasonTooLarge, fmt.Errorf("%w: %d bytes encoded, and maxMessageBytes is %d", ErrTooLarge, size, limit)
-	}
-	wire.PutRecordHeader(m.head, id, uint8(kind), size)
-	return m, 0, nil
+	e.blob = blob
+	wire.PutRecordHeader(e.blobHead[:], id, uint8(kind), len(blob))
+	e.count++
+	return 0, nil
 }
 
-// release lets go of what the next message has no use for.
-func (e *encoder) release() { e.message.blob = nil }
+func tooLarge(size, limit int) error {
+	return fmt.Errorf("%w: %d bytes encoded, and maxMessageBytes is %d", ErrTooLarge, size, limit)
+}

@@ -10,6 +10,8 @@ const (
 	// batchBytes is where a batch of small messages is full. Larger ones do not
 	// go faster.
 	batchBytes = 64 << 10
+	// runBytes is where a run ends. The records of a run stay together in a batch.
+	runBytes = 32 << 10
 	// blobBytes is the payload from which a message travels as a frame of its
 	// own, and is not copied on its way to the connection.
 	blobBytes = 32 << 10
@@ -19,14 +21,39 @@ const (
 	pieceBytes = 128 << 10
 )
 
-// encoded is a message on its way into the queues: a record whose payload is
-// either part of head or, if it is large, in blob.
-type encoded struct {
-	head []byte
-	blob []byte // shared by all links that send it, and never written to
+// A run is messages on their way into the queues of their destinations: small
+// records in a row, and last of all a large message, whose payload is apart.
+type run struct {
+	records  []byte
+	blob     []byte // shared by all links that send it, and never written to
+	blobHead [wire.RecordSize]byte
+	count    int // of messages, the large one included
 }
 
-func (m *encoded) size() int { return len(m.head) + len(m.blob) }
+func (r *run) size() int {
+	if r.blob == nil {
+		return len(r.records)
+	}
+	return len(r.records) + len(r.blobHead) + len(r.blob)
+}
+
+// full reports whether no more may be added.
+func (r *run) full() bool { return len(r.records) >= runBytes || r.blob != nil }
+
+// first splits the first message off.
+func (r *run) first() (one, rest run) {
+	one, rest = *r, *r
+	if len(r.records) == 0 {
+		return one, run{}
+	}
+	_, rest.records = wire.NextRecord(r.records)
+	rest.count--
+	one.records, one.blob, one.count = r.records[:len(r.records)-len(rest.records)], nil, 1
+	return one, rest
+}
+
+// reset empties the run, and keeps its buffer.
+func (r *run) reset() { r.records, r.blob, r.count = r.records[:0], nil, 0 }
 
 // A batch is what one frame carries: many small records, or one large one. buf
 // begins with room for the frame's header.
@@ -71,20 +98,37 @@ func (q *queue) fits(size, limit int) bool {
 	return q.bytes == 0 || q.bytes+size <= limit
 }
 
-func (q *queue) push(m *encoded) {
-	q.bytes += m.size()
-	q.messages++
-	if last := len(q.batches) - 1; m.blob == nil && last >= 0 {
-		if b := q.batches[last]; b.blob == nil && len(b.buf)+len(m.head) <= batchBytes {
-			b.buf = append(b.buf, m.head...)
-			b.count++
-			return
+func (q *queue) push(r *run) {
+	q.bytes += r.size()
+	q.messages += r.count
+	small := r.count
+	if r.blob != nil {
+		small--
+	}
+	if small > 0 {
+		b := q.last(len(r.records))
+		b.buf = append(b.buf, r.records...)
+		b.count += small
+	}
+	if r.blob != nil {
+		b := newBatch()
+		b.buf = append(b.buf, r.blobHead[:]...)
+		b.blob, b.count = r.blob, 1
+		q.batches = append(q.batches, b)
+	}
+}
+
+// last is a batch at the end of the queue that has room for size bytes of
+// records.
+func (q *queue) last(size int) *batch {
+	if i := len(q.batches) - 1; i >= 0 {
+		if b := q.batches[i]; b.blob == nil && len(b.buf)+size <= batchBytes {
+			return b
 		}
 	}
 	b := newBatch()
-	b.buf = append(b.buf, m.head...)
-	b.blob, b.count = m.blob, 1
 	q.batches = append(q.batches, b)
+	return b
 }
 
 // pop takes the oldest batch out. Its bytes count until release.

@@ -146,10 +146,10 @@ type sentBooks struct {
 	dropped                   [reasons]uint64
 }
 
-// refuse counts a message that is dropped instead of being queued.
-func (b *sentBooks) refuse(r Reason) Reason {
-	b.accepted++
-	b.dropped[r]++
+// refuse counts messages that are dropped instead of being queued.
+func (b *sentBooks) refuse(r Reason, count int) Reason {
+	b.accepted += uint64(count)
+	b.dropped[r] += uint64(count)
 	return r
 }
 
