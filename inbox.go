@@ -3,6 +3,7 @@ package cluster
 import (
 	"errors"
 	"fmt"
+	"runtime"
 	"slices"
 	"sync"
 	"sync/atomic"
@@ -79,6 +80,10 @@ func (in *inbox) run(l transport.Listener) {
 		switch {
 		case err == nil:
 			in.frame(head, tail, false)
+			if len(in.c) == 0 {
+				// The program was waiting for it: it goes first.
+				runtime.Gosched()
+			}
 		case errors.Is(err, transport.ErrMalformed):
 			in.refuse(nil, RefusedMalformed, err)
 		case errors.Is(err, transport.ErrTimeout):

@@ -205,7 +205,9 @@ func (l *link) acked(incarnation uint64, upTo wire.Position, window uint32) {
 	if l.flight.acked(upTo) {
 		l.progress, l.starved = time.Now(), false
 	}
-	l.kick()
+	if l.state == LinkDown || l.writer.batch != nil || !l.queue.empty() {
+		l.kick() // there may be something to be written now
+	}
 }
 
 // peerBegan is called when a new incarnation of the peer is heard. What is on

@@ -27,12 +27,12 @@ func (n *Node) pump() {
 func (n *Node) pumpOpen() {
 	var enc encoder
 	p := patient{wait: true, stop: n.cut, then: ReasonClosed}
-	for {
-		env, ok := n.next()
+	for dense := false; ; {
+		env, ok := n.next(dense)
 		if !ok {
 			break
 		}
-		n.forward(&enc, env, p)
+		dense = n.forward(&enc, env, p)
 	}
 	<-n.closing
 	for range len(n.outbox) {
@@ -47,30 +47,37 @@ func (n *Node) pumpOpen() {
 	n.flush(&enc, p)
 }
 
-// forward sends an envelope, and those behind it in Outbox, as far as they go
-// into one run.
-func (n *Node) forward(enc *encoder, env *Envelope, p patient) {
-	for ok := true; ok; {
+// forward sends an envelope, and those behind it in Outbox, until a run is full. It
+// reports whether there were any behind it.
+func (n *Node) forward(enc *encoder, env *Envelope, p patient) (dense bool) {
+	defer n.flush(enc, p)
+	for {
 		n.add(enc, env, p)
 		if enc.full() {
-			break
+			return true
 		}
 		select {
-		case env, ok = <-n.outbox:
+		case next, ok := <-n.outbox:
+			if !ok {
+				return false
+			}
+			env, dense = next, true
 		default:
-			ok = false
+			return dense
 		}
 	}
-	n.flush(enc, p)
 }
 
 // next takes an envelope from Outbox. It reports false when that is closed, or
 // closing begins.
-func (n *Node) next() (env *Envelope, ok bool) {
+func (n *Node) next(dense bool) (env *Envelope, ok bool) {
 	// While traffic is dense, receiving from one channel costs a fraction of
 	// choosing between two; and a goroutine that parks has to be woken, so others
 	// are let run first, who may be about to send.
 	for range gatherTurns {
+		if !dense {
+			break
+		}
 		select {
 		case <-n.closing:
 			return nil, false
