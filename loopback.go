@@ -13,7 +13,7 @@ import (
 // network is the transport for an endpoint.
 func (n *Node) network(endpoint string) transport.Network {
 	if strings.HasPrefix(endpoint, "mem://") {
-		return mem.Default
+		return mem.Of(endpoint)
 	}
 	return zmq.Network{}
 }

@@ -7,6 +7,7 @@ package mem
 import (
 	"bytes"
 	"fmt"
+	"strings"
 	"sync"
 	"syscall"
 	"time"
@@ -20,9 +21,22 @@ const capacity = 32
 // Network is a transport.Network of its own: endpoints of different Networks
 // never meet. The zero value is ready to use.
 type Network struct {
+	// Carrier decides what becomes of the frames of this network. Nil lets them
+	// arrive at once. It is set before the network is used.
+	Carrier Carrier
+
 	mu        sync.Mutex
 	listeners map[string]*listener
 	awaited   map[string]*awaited
+}
+
+// A Carrier stands between a connection and the listener that it reaches.
+type Carrier interface {
+	// Carry takes a frame, of which it may keep neither slice, and may call deliver
+	// for it, at any time, in any order, with copies, or not at all. If it takes
+	// nothing now it reports false, and returns a channel that is closed when it is
+	// worth another try.
+	Carry(head, tail []byte, deliver func(head, tail []byte)) (ok bool, again <-chan struct{})
 }
 
 // awaited is an endpoint without a listener that connections wait for. It is
@@ -33,9 +47,37 @@ type awaited struct {
 	conns int
 }
 
-// Default is the network on which every node of this process with a mem
-// address is found.
+// Default is the network of the endpoints that are on no other.
 var Default = new(Network)
+
+var (
+	namedMu sync.Mutex
+	named   = make(map[string]*Network)
+)
+
+// Name makes n the network of all endpoints mem://name/..., until the function that
+// it returns is called.
+func (n *Network) Name(name string) (forget func()) {
+	namedMu.Lock()
+	defer namedMu.Unlock()
+	named[name] = n
+	return func() {
+		namedMu.Lock()
+		defer namedMu.Unlock()
+		delete(named, name)
+	}
+}
+
+// Of is the network that the endpoint is on: the one of that name, or Default.
+func Of(endpoint string) *Network {
+	name, _, _ := strings.Cut(strings.TrimPrefix(endpoint, "mem://"), "/")
+	namedMu.Lock()
+	defer namedMu.Unlock()
+	if n := named[name]; n != nil {
+		return n
+	}
+	return Default
+}
 
 // Listen implements transport.Network.
 func (n *Network) Listen(endpoint string) (transport.Listener, error) {
@@ -144,9 +186,23 @@ func (l *listener) put(head, tail []byte) bool {
 	if l.closed || len(l.frames) >= capacity {
 		return false
 	}
+	l.add(head, tail)
+	return true
+}
+
+// deliver takes a copy of a frame that was on its way: there is room for that.
+func (l *listener) deliver(head, tail []byte) {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	if !l.closed {
+		l.add(head, tail)
+	}
+}
+
+// add is called with mu held.
+func (l *listener) add(head, tail []byte) {
 	l.frames = append(l.frames, frame{bytes.Clone(head), bytes.Clone(tail)})
 	ring(l.arrived)
-	return true
 }
 
 // hasRoom returns nil if put would succeed, and else a channel that is closed
@@ -188,15 +244,31 @@ func (l *listener) Close() error {
 type conn struct {
 	network  *Network
 	endpoint string
-	stop     chan struct{} // holds a token after Interrupt
+	stop     chan struct{}   // holds a token after Interrupt
+	again    <-chan struct{} // from the carrier, when it took nothing
 }
 
 func (c *conn) TrySend(head, tail []byte) (bool, error) {
+	c.again = nil
 	l := c.network.find(c.endpoint)
-	return l != nil && l.put(head, tail), nil
+	carrier := c.network.Carrier
+	switch {
+	case l == nil:
+		return false, nil
+	case carrier == nil:
+		return l.put(head, tail), nil
+	case l.hasRoom() != nil:
+		return false, nil
+	}
+	ok, again := carrier.Carry(head, tail, l.deliver)
+	c.again = again
+	return ok, nil
 }
 
 func (c *conn) Wait(deadline time.Time) error {
+	if c.again != nil {
+		return wait(c.again, c.stop, deadline)
+	}
 	if l := c.network.find(c.endpoint); l != nil {
 		room := l.hasRoom()
 		if room == nil {

@@ -1,0 +1,157 @@
+package clustertest
+
+import (
+	"cmp"
+	"encoding/binary"
+	"hash/fnv"
+	"math/rand/v2"
+	"time"
+)
+
+// A Link is one direction between two servers, or, with Any, between several.
+type Link struct{ From, To int }
+
+// Any, in a Link, stands for each server.
+const Any = -1
+
+// Faults is what happens to messages on a link. The zero value disturbs nothing.
+type Faults struct {
+	Cut       bool    // nothing passes
+	Loss      float64 // the probability that a message is lost
+	Duplicate float64 // that it arrives a second time
+	Reorder   float64 // that others may overtake it, since it takes up to 4 times longer
+	// Delay is how long a message takes. Messages keep their order: one that
+	// takes less time than the one before waits for it. Nil: Between(1, 2 ms).
+	Delay Delay
+	// Bandwidth is in bytes a second; 0 is without limit.
+	Bandwidth int
+	// InFlight is how many bytes may be on their way at a time; the sender waits
+	// when there are more. 0 means 1 MiB.
+	InFlight int
+}
+
+// A Delay turns a number that is drawn evenly from [0, 1) into a time.
+type Delay func(p float64) time.Duration
+
+// Fixed is always d.
+func Fixed(d time.Duration) Delay { return func(float64) time.Duration { return d } }
+
+// Between is drawn evenly from least to most.
+func Between(least, most time.Duration) Delay {
+	return func(p float64) time.Duration { return least + time.Duration(p*float64(most-least)) }
+}
+
+var usualDelay = Between(time.Millisecond, 2*time.Millisecond)
+
+const usualInFlight = 1 << 20
+
+// Set makes these the faults of some links, all if none is given, instead of those
+// that they had. For a link the faults that were set for it alone count, then those
+// for its sender, then those for its receiver, then those for all.
+func (n *Network) Set(f Faults, links ...Link) {
+	n.mu.Lock()
+	defer n.mu.Unlock()
+	if len(links) == 0 {
+		clear(n.faults)
+		links = []Link{{Any, Any}}
+	}
+	for _, l := range links {
+		n.faults[l] = f
+	}
+}
+
+// faultsOf is what is set for a link. The caller holds mu.
+func (n *Network) faultsOf(l Link) Faults {
+	for _, k := range []Link{l, {l.From, Any}, {Any, l.To}, {Any, Any}} {
+		if f, ok := n.faults[k]; ok {
+			return f
+		}
+	}
+	return Faults{}
+}
+
+// Partition lets messages pass only within each of the groups. A server that is in
+// none of them is alone.
+func (n *Network) Partition(groups ...[]int) {
+	n.mu.Lock()
+	defer n.mu.Unlock()
+	n.group = make(map[int]int)
+	for id := range n.size {
+		n.group[id] = -1 - id
+	}
+	for g, ids := range groups {
+		for _, id := range ids {
+			n.group[id] = g
+		}
+	}
+	n.note(Event{Kind: Partitioned, From: Any, To: Any, Groups: groups})
+}
+
+// Heal ends the partition. Faults that were Set stay.
+func (n *Network) Heal() {
+	n.mu.Lock()
+	defer n.mu.Unlock()
+	n.group = nil
+	n.note(Event{Kind: Healed, From: Any, To: Any})
+}
+
+// Pause stalls a server as seen by the others: what it sends, and what is sent to
+// it, waits until Resume. The program that runs on it is not stopped.
+func (n *Network) Pause(id int) {
+	n.mu.Lock()
+	defer n.mu.Unlock()
+	n.paused[id] = true
+	n.note(Event{Kind: Paused, From: id, To: id})
+}
+
+// Resume ends Pause.
+func (n *Network) Resume(id int) {
+	n.mu.Lock()
+	defer n.mu.Unlock()
+	delete(n.paused, id)
+	n.note(Event{Kind: Resumed, From: id, To: id})
+	for l, p := range n.paths {
+		if l.From == id || l.To == id {
+			p.rearm(n)
+		}
+	}
+}
+
+// cut says why nothing passes on the link, or is empty. The caller holds mu.
+func (n *Network) cut(l Link) string {
+	switch {
+	case n.dead[l.From]:
+		return "the sender has crashed"
+	case n.dead[l.To]:
+		return "the receiver has crashed"
+	case n.group != nil && n.group[l.From] != n.group[l.To]:
+		return "partition"
+	case n.faultsOf(l).Cut:
+		return "cut"
+	}
+	return ""
+}
+
+// chance draws a number from [0, 1) for what may become of a message. It depends on
+// nothing but the seed and the arguments.
+func (n *Network) chance(what string, p *parcel) float64 {
+	h := fnv.New64a()
+	var b [8]byte
+	for _, v := range []uint64{uint64(p.From), uint64(p.To), uint64(p.life), p.number, uint64(p.offset), p.bare} {
+		binary.LittleEndian.PutUint64(b[:], v)
+		h.Write(b[:])
+	}
+	h.Write([]byte(what))
+	return rand.New(rand.NewPCG(n.seed, h.Sum64())).Float64()
+}
+
+// delay is how long the message takes with these faults.
+func (n *Network) delay(f Faults, p *parcel, what string) time.Duration {
+	d := f.Delay
+	if d == nil {
+		d = usualDelay
+	}
+	return max(0, d(n.chance(what, p)))
+}
+
+func (f Faults) inFlight() int { return cmp.Or(f.InFlight, usualInFlight) }

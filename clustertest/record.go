@@ -1,0 +1,154 @@
+package clustertest
+
+import (
+	"fmt"
+	"slices"
+	"strings"
+	"time"
+
+	"github.com/abhishekg16/cluster/internal/codec"
+	"github.com/abhishekg16/cluster/internal/wire"
+)
+
+// A Message is one message on its way.
+type Message struct {
+	From, To int
+	MsgID    int64
+	Text     string        // the message as fmt prints it, cut short
+	Size     int           // bytes of its payload
+	Sent     time.Duration // since the network was made
+
+	number uint64 // in the stream
+}
+
+// textMost is how much of a message a Message shows.
+const textMost = 60
+
+func (m *Message) describe(r wire.Record) {
+	m.MsgID, m.Size = r.MsgID, len(r.Payload)
+	kind := codec.Kind(r.Kind)
+	if len(r.Payload) > 4096 {
+		m.Text = fmt.Sprintf("%v of %d bytes", kind, len(r.Payload))
+		return
+	}
+	v, err := codec.Decode(kind, r.Payload, false)
+	if err != nil {
+		m.Text = fmt.Sprintf("%v of %d bytes", kind, len(r.Payload))
+		return
+	}
+	text := fmt.Sprintf("%+v", v)
+	if b, ok := v.([]byte); ok {
+		text = fmt.Sprintf("%q", b)
+	}
+	if len(text) > textMost {
+		text = strings.ToValidUTF8(text[:textMost], "") + "…"
+	}
+	m.Text = text
+}
+
+// A Kind says what an Event is.
+type Kind int
+
+const (
+	Sent        Kind = iota // a message was sent
+	Delivered               // it has arrived
+	Late                    // it has arrived after one that was sent later
+	Duplicated              // it has arrived once more
+	Lost                    // it will not arrive
+	Held                    // the watcher holds it
+	Partitioned             // and what follows is the network's or the servers'
+	Healed
+	Crashed
+	Restarted
+	Paused
+	Resumed
+)
+
+var kindNames = [...]string{
+	"sent", "delivered", "late", "duplicated", "lost", "held", "partitioned", "healed", "crashed", "restarted", "paused", "resumed",
+}
+
+func (k Kind) String() string {
+	if k < 0 || int(k) >= len(kindNames) {
+		return fmt.Sprintf("kind %d", int(k))
+	}
+	return kindNames[k]
+}
+
+// An Event is an entry of the record.
+type Event struct {
+	At       time.Duration // since the network was made
+	Kind     Kind
+	From, To int     // of the message, or the server that it is about twice; else Any
+	Message  Message // the zero value if it is about none
+	Why      string  // a message was lost
+	Groups   [][]int // of a partition
+}
+
+// String is a line for people.
+func (e Event) String() string {
+	at := fmt.Sprintf("%12v  ", e.At)
+	switch {
+	case e.Kind == Partitioned:
+		return fmt.Sprintf("%s%v %v", at, e.Kind, e.Groups)
+	case e.From == Any:
+		return at + e.Kind.String()
+	case e.Kind >= Partitioned:
+		return fmt.Sprintf("%sserver %d %v", at, e.From, e.Kind)
+	}
+	s := fmt.Sprintf("%s%d -> %d  %-10v #%d %s", at, e.From, e.To, e.Kind, e.Message.number, e.Message.Text)
+	if e.Why != "" {
+		s += " (" + e.Why + ")"
+	}
+	return s
+}
+
+// recordMost is how many events are kept.
+const recordMost = 100_000
+
+func (n *Network) tail(most int) string {
+	events := n.Events()
+	var b strings.Builder
+	for _, e := range events[max(0, len(events)-most):] {
+		fmt.Fprintln(&b, e)
+	}
+	return b.String()
+}
+
+// note adds an event. The caller holds mu.
+func (n *Network) note(e Event) {
+	e.At = time.Since(n.start)
+	if len(n.events) >= recordMost {
+		n.events = slices.Delete(n.events, 0, recordMost/2)
+	}
+	n.events = append(n.events, e)
+}
+
+func (n *Network) noteMessage(k Kind, x *parcel, why string) {
+	if x.bare == 0 && x.offset == 0 {
+		n.note(Event{Kind: k, From: x.From, To: x.To, Message: x.Message, Why: why})
+	}
+}
+
+func (n *Network) sent(x *parcel)             { n.noteMessage(Sent, x, "") }
+func (n *Network) lost(x *parcel, why string) { n.noteMessage(Lost, x, why) }
+
+func (n *Network) arrived(x *parcel, late bool) {
+	switch {
+	case x.again:
+		n.noteMessage(Duplicated, x, "")
+	case late:
+		n.noteMessage(Late, x, "")
+	default:
+		n.noteMessage(Delivered, x, "")
+	}
+}
+
+// Events is what has happened so far, the latest 50,000 events at least. The
+// acknowledgments that nodes send each other are not among them, and of a message
+// that travels in pieces only the first.
+func (n *Network) Events() []Event {
+	n.mu.Lock()
+	defer n.mu.Unlock()
+	return slices.Clone(n.events)
+}
