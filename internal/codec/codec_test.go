@@ -479,6 +479,9 @@ func TestUnregistered(t *testing.T) {
 	})
 	t.Run("later registered", func(t *testing.T) {
 		type later struct{ A any }
+		if _, ok := registeredName(reflect.TypeFor[later]()); ok {
+			t.Skip("a process can register it only once, and it was run before (-count)")
+		}
 		if _, _, err := Append(nil, []any{later{1}}); !errors.Is(err, ErrUnregistered) {
 			t.Fatalf("before: got %v, want ErrUnregistered", err)
 		}
@@ -746,19 +749,26 @@ func TestMalformed(t *testing.T) {
 	})
 }
 
+// unusedLength is the length of an array type that no test has used, nor the two
+// after it.
+var unusedLength = 777
+
 func TestRemoteTypesAreBounded(t *testing.T) {
+	length := unusedLength
+	unusedLength += 3
+	array := func(n int) []byte { return typed(fmt.Sprintf("[%d]int8", n), 0x80) }
 	exprMu.Lock()
 	old := remoteTypes
 	remoteTypes = maxRemoteTypes - 1
 	exprMu.Unlock()
 	defer func() { exprMu.Lock(); remoteTypes = old; exprMu.Unlock() }()
-	if _, err := Decode(Typed, typed("[777]int8", 0x80), false); !strings.Contains(fmt.Sprint(err), "elements") {
+	if _, err := Decode(Typed, array(length), false); !strings.Contains(fmt.Sprint(err), "elements") {
 		t.Errorf("the last type: got %v, want it resolved", err)
 	}
-	if _, err := Decode(Typed, typed("[778]int8", 0x80), false); !strings.Contains(fmt.Sprint(err), "no more") {
+	if _, err := Decode(Typed, array(length+1), false); !strings.Contains(fmt.Sprint(err), "no more") {
 		t.Errorf("one type more: got %v, want it refused", err)
 	}
-	v := [779]int8{1}
+	v := reflect.Zero(reflect.ArrayOf(length+2, reflect.TypeFor[int8]())).Interface()
 	if got := roundTrip(t, v); !equal(got, v) {
 		t.Errorf("a type that this program sends: got %v, want %v", got, v)
 	}
