@@ -27,9 +27,10 @@
 // SendTimeout (one second unless Config says otherwise) is dropped: the peer is
 // not up yet, gone, or stalled, or its program has stopped reading its Inbox.
 // The link to it is then down, and messages for it are dropped at once, until it
-// takes again or has started anew. So servers may start in any order within SendTimeout and lose
-// nothing; a dead peer is not sent stale messages when it comes back; and a peer
-// that stalls delays the others by at most one SendTimeout each time.
+// takes again or has started anew. So servers may start in any order within
+// SendTimeout and lose nothing; a dead peer is not sent stale messages when it
+// comes back; and a peer that stalls delays the others by at most one SendTimeout
+// each time. While our own process is stopped, no time passes for its peers.
 //
 // What was already written when a peer died, or a connection broke, may be lost.
 // Each of two servers must be able to connect to the other: what one sends, the

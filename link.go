@@ -20,6 +20,9 @@ const (
 	quietTime = 3 * time.Second
 	// maxPeerWindow is the most that a peer is granted to grant.
 	maxPeerWindow = 64 << 20
+	// looksPerTimeout is how often a link looks, within SendTimeout, whether its
+	// peer has taken something.
+	looksPerTimeout = 8
 )
 
 // A link is one peer as seen by a sender: a queue bounded in bytes, one
@@ -60,6 +63,7 @@ type link struct {
 	ready    bool      // it may take one now
 	starved  bool      // the link went down with its window closed, and no news since
 	progress time.Time // when the peer last took something, or could have
+	looked   time.Time // when plan last ran
 	wrote    time.Time // a frame with records was last written
 	begun    time.Time // a new incarnation of the peer was last heard
 	asleep   bool      // nobody is about to write the queue
@@ -360,6 +364,7 @@ func (l *link) planLocked(now time.Time) (step, time.Time) {
 		l.writer.load(l.queue.pop())
 	}
 	pending := l.writer.batch != nil
+	l.look(now)
 	if l.cut || l.draining && !pending {
 		return stepEnd, time.Time{}
 	}
@@ -394,7 +399,7 @@ func (l *link) planLocked(now time.Time) (step, time.Time) {
 
 	var deadline time.Time
 	if pending {
-		deadline = patienceEnds
+		deadline = earliest(patienceEnds, now.Add(l.lookInterval()))
 	}
 	probe, probeAt := l.flight.probe(now)
 	unheard := l.wrote.Add(quietTime) // when to ask after frames that were not acknowledged
@@ -420,6 +425,22 @@ func (l *link) planLocked(now time.Time) (step, time.Time) {
 	}
 	return stepSleep, earliest(deadline, l.ack.due)
 }
+
+// look sees to it that the time since the last look counts against the peer for no
+// more than lookInterval. It is longer if this process did not run: it was stopped,
+// or its machine was. What the peer has said meanwhile is yet to be read then.
+func (l *link) look(now time.Time) {
+	since := l.looked
+	if since.Before(l.progress) {
+		since = l.progress
+	}
+	if asleep := now.Sub(since) - l.lookInterval(); asleep > 0 {
+		l.progress = l.progress.Add(asleep)
+	}
+	l.looked = now
+}
+
+func (l *link) lookInterval() time.Duration { return l.node.patience / looksPerTimeout }
 
 // dial leaves the connection that the link had, if any, and makes one to where
 // the peer is now.

@@ -1328,6 +1328,31 @@ func TestWhileAPeerTakesVerySlowlyNothingIsDropped(t *testing.T) {
 	to.close()
 }
 
+// A sender that does not run for a while, be it stopped or its machine busy, must
+// not hold that against its peer.
+func TestASenderThatWasStoppedDropsNothingWhenItGoesOn(t *testing.T) {
+	const count, size = 1_200, 5_000
+	cfg := processConfig(t, 2)
+	cfg.QueueBytes, cfg.InboxSize, cfg.SendTimeout = minQueueBytes, 1, 250*time.Millisecond
+	n := join(t, 1, cfg)
+	from := spawn(t, cfg, 0).start()
+	from.send([]int{1}, count, size, 0)
+	var got tally
+	for i := range count {
+		if i%200 == 20 {
+			from.signal(syscall.SIGSTOP)
+			time.AfterFunc(2*cfg.SendTimeout, func() { from.signal(syscall.SIGCONT) })
+		}
+		got.add(take(t, n).Msg)
+		time.Sleep(2 * time.Millisecond)
+	}
+	got.checkAll(t, "server 1", count)
+	if dropped := from.report().Stats.peer(1).Sent.Dropped; len(dropped) > 0 {
+		t.Errorf("the sender has dropped %v", dropped)
+	}
+	from.close()
+}
+
 func TestWhileAPeerTakesVerySlowlyFromSeveralNothingIsDropped(t *testing.T) {
 	cfg := processConfig(t, 4)
 	cfg.QueueBytes = minQueueBytes
