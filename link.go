@@ -67,6 +67,7 @@ type link struct {
 	wrote    time.Time // a frame with records was last written
 	begun    time.Time // a new incarnation of the peer was last heard
 	asleep   bool      // nobody is about to write the queue
+	untimed  bool      // run waits for the connection, with nothing to write and so without a deadline
 	until    time.Time // when run last went to sleep: its deadline
 	draining bool      // no more is taken; end when all is written
 	cut      bool      // end at once
@@ -182,6 +183,10 @@ func (l *link) accept(r *run, wake *bool) {
 	l.books.accepted += uint64(r.count)
 	if l.asleep {
 		l.asleep, *wake = false, true
+	}
+	if l.untimed {
+		l.untimed = false
+		l.conn.Interrupt()
 	}
 }
 
@@ -352,6 +357,7 @@ func (l *link) plan(now time.Time) (step, time.Time) {
 	defer l.mu.Unlock()
 	step, deadline := l.planLocked(now)
 	l.asleep = step == stepSleep
+	l.untimed = step == stepAwaitConn && deadline.IsZero()
 	return step, deadline
 }
 

@@ -137,6 +137,27 @@ func TestDroppedAfterSendTimeoutAndAtOnceFromThenOn(t *testing.T) {
 	})
 }
 
+// A link may find out by itself, when it asks what became of the last that it wrote,
+// that its peer is gone. What is sent after that has its time all the same.
+func TestDroppedAfterSendTimeoutAlsoWhenThePeerWasGoneBefore(t *testing.T) {
+	bubble(t, 2, func(t *testing.T, cfg Config) {
+		p := newPuppet(t, 1, cfg)
+		a := join(t, 0, cfg)
+		put(t, a, &Envelope{1, 0, "x"})
+		if _, _, ok := p.next(time.Second); !ok {
+			t.Fatal("nothing was sent")
+		}
+		p.listener.Close()
+		time.Sleep(time.Hour)
+		put(t, a, &Envelope{1, 0, "y"})
+		time.Sleep(defaultSendTimeout + time.Millisecond)
+		synctest.Wait()
+		if s := statsOf(a, 1); s.Sent.Dropped[ReasonTimedOut] != 1 || s.State != LinkDown {
+			t.Errorf("after SendTimeout: the link is %v, dropped %v", s.State, s.Sent.Dropped)
+		}
+	})
+}
+
 func TestServersMayStartInAnyOrderWithinSendTimeout(t *testing.T) {
 	bubble(t, 5, func(t *testing.T, cfg Config) {
 		var nodes []*Node
