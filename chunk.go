@@ -135,10 +135,10 @@ type small struct {
 	count  int
 }
 
-// add makes a copy of payload the message of e, once box is called. As many as left
-// may be added, this one included.
+// add makes a copy of payload the message of e, once box is called, which is not nil
+// even if it is empty. As many as left may be added, this one included.
 func (s *small) add(payload []byte, e *Envelope, left int) {
-	if cap(s.data)-len(s.data) < len(payload) {
+	if s.data == nil || cap(s.data)-len(s.data) < len(payload) {
 		s.data = make([]byte, 0, max(1, left*len(payload)))
 	}
 	at := len(s.data)
