@@ -32,7 +32,7 @@ race: setup ## every test again, in another order, under the race detector
 
 poller: setup ## the tests of the data path with ZeroMQ's own poller, which serves where Go's cannot
 	go test -tags zmqpoller ./internal/transport/zmq
-	go test -tags zmqpoller -run 'TestContract/(tcp|ipc)' .
+	go test -tags zmqpoller -run 'TestContract/(tcp|ipc)' ./clustertest
 
 fuzz-short: setup ## each fuzz target for FUZZTIME (5s)
 	$(call each,$(MODULES),$(CURDIR)/scripts/fuzz.sh)

@@ -32,7 +32,7 @@ func StartLocal(t testing.TB, n int, change ...func(*cluster.Config)) []*cluster
 				}
 			})
 			return nodes
-		case tries == 1 || !errors.Is(err, syscall.EADDRINUSE):
+		case tries == 1 || !busy(err):
 			t.Fatal(err)
 		}
 		// Another program has taken one of the ports in between.
@@ -41,20 +41,7 @@ func StartLocal(t testing.TB, n int, change ...func(*cluster.Config)) []*cluster
 
 func startLocal(t testing.TB, n int, change []func(*cluster.Config)) (nodes []*cluster.Node, err error) {
 	t.Helper()
-	var cfg cluster.Config
-	var held []net.Listener
-	for id := range n {
-		// All are held until the last is known, so that they differ.
-		l, err := net.Listen("tcp", "127.0.0.1:0")
-		if err != nil {
-			t.Fatal(err)
-		}
-		held = append(held, l)
-		cfg.Peers = append(cfg.Peers, peercatalog.Peer{ID: id, Address: l.Addr().String()})
-	}
-	for _, l := range held {
-		l.Close()
-	}
+	cfg := localConfig(t, n)
 	for _, f := range change {
 		f(&cfg)
 	}
@@ -70,6 +57,24 @@ func startLocal(t testing.TB, n int, change []func(*cluster.Config)) (nodes []*c
 	}
 	return nodes, nil
 }
+
+// localConfig is the configuration of n servers over TCP on free ports.
+func localConfig(t testing.TB, n int) (cfg cluster.Config) {
+	t.Helper()
+	for id := range n {
+		// All are held until the last is known, so that they differ.
+		l, err := net.Listen("tcp", "127.0.0.1:0")
+		if err != nil {
+			t.Fatal(err)
+		}
+		defer l.Close()
+		cfg.Peers = append(cfg.Peers, peercatalog.Peer{ID: id, Address: l.Addr().String()})
+	}
+	return cfg
+}
+
+// busy reports whether an address was taken by somebody else.
+func busy(err error) bool { return errors.Is(err, syscall.EADDRINUSE) }
 
 // CheckLeaks makes the test fail if goroutines that are started from here on are
 // still there when all that is registered with Cleanup later has run. So it is

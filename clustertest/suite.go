@@ -1,0 +1,319 @@
+package clustertest
+
+import (
+	"fmt"
+	"slices"
+	"strings"
+	"sync"
+	"testing"
+	"testing/synctest"
+	"time"
+
+	"github.com/abhishekg16/cluster"
+)
+
+// An Implementation is something that behaves as package cluster says, for
+// TestServer. Only New has to be set.
+type Implementation struct {
+	// New starts a server, as cluster.NewFromConfig does. What the server has
+	// besides the methods of cluster.Server and is named as in cluster.Node is
+	// tested too: Close, Shutdown, Done, Send, Stats, Group and Catalog. Servers
+	// that have Close are closed by TestServer.
+	New func(pid int, cfg cluster.Config) (cluster.Server, error)
+	// Config returns the configuration of n servers with the ids 0 to n-1, at
+	// addresses that nobody uses, which differ from call to call. Nil: over TCP, on
+	// free ports of this machine.
+	Config func(t testing.TB, n int) cluster.Config
+	// Bubble runs each rule in virtual time, in a bubble of testing/synctest. It is
+	// for implementations that wait on nothing but Go's channels and timers, such
+	// as nodes with mem:// addresses.
+	Bubble bool
+	// LeaveOut names the rules that the implementation does not claim.
+	LeaveOut []string
+}
+
+// TestServer tests whether an implementation keeps the rules of the package comment
+// of cluster. Each rule is a subtest of its own, which says what the rule is when it
+// fails. Rules about methods that the servers do not have are skipped.
+func TestServer(t *testing.T, impl Implementation) {
+	t.Helper()
+	if impl.Config == nil {
+		impl.Config = localConfig
+	}
+	for _, name := range impl.LeaveOut {
+		if !slices.ContainsFunc(rules(), func(r rule) bool { return r.is(name) }) {
+			t.Errorf("clustertest: LeaveOut names %q, and there is no such rule; the rules are\n%s", name, ruleNames())
+		}
+	}
+	for _, r := range rules() {
+		if slices.ContainsFunc(impl.LeaveOut, r.is) {
+			continue
+		}
+		t.Run(r.name, func(t *testing.T) {
+			if impl.Bubble {
+				synctest.Test(t, func(t *testing.T) { r.test(t, impl) })
+			} else {
+				r.test(t, impl)
+			}
+		})
+	}
+}
+
+// A rule is one thing that package cluster promises.
+type rule struct {
+	name string // the subtest
+	text string // what it says, and why it matters
+	run  func(t *trial)
+}
+
+func rules() []rule {
+	return slices.Concat(deliveryRules, peerRules, accountRules, closingRules)
+}
+
+func ruleNames() string {
+	var b strings.Builder
+	for _, r := range rules() {
+		fmt.Fprintf(&b, "\t%s\n", r.name)
+	}
+	return b.String()
+}
+
+// is reports whether the rule is meant by name, in which spaces may be underscores,
+// as the testing package prints them.
+func (r rule) is(name string) bool { return strings.ReplaceAll(name, "_", " ") == r.name }
+
+func (r rule) test(t *testing.T, impl Implementation) {
+	t.Cleanup(func() {
+		if t.Failed() {
+			t.Logf("the rule: %s", r.text)
+		}
+	})
+	over := make(chan struct{})
+	t.Cleanup(func() { close(over) })
+	r.run(&trial{TB: t, impl: impl, cfg: impl.Config(t, trialServers), over: over})
+}
+
+const (
+	// trialServers is how many servers a configuration names.
+	trialServers = 5
+	// trialLimit is how long a rule waits for what must happen, before it fails.
+	trialLimit = 20 * time.Second
+	// trialSlack is how much later than it should a thing may happen on a busy
+	// machine.
+	trialSlack = 2 * time.Second
+)
+
+// A trial is one rule put to the test: some servers of one cluster.
+type trial struct {
+	testing.TB
+	impl Implementation
+	cfg  cluster.Config
+	over chan struct{} // closed when all else has ended
+}
+
+// start starts one server. It is closed when the rule has been tested.
+func (t *trial) start(pid int) cluster.Server {
+	t.Helper()
+	s, err := t.impl.New(pid, t.cfg)
+	if err != nil {
+		t.Fatalf("server %d does not start: %v", pid, err)
+	}
+	t.Cleanup(func() {
+		c, ok := s.(closer)
+		switch {
+		case !ok:
+		case t.impl.Bubble:
+			c.Close() // a bubble waits for all of its goroutines anyway
+		default:
+			within(trialLimit, func() { c.Close() })
+		}
+	})
+	return s
+}
+
+// startAll starts the servers 0 to n-1.
+func (t *trial) startAll(n int) (servers []cluster.Server) {
+	t.Helper()
+	for id := range n {
+		servers = append(servers, t.start(id))
+	}
+	return servers
+}
+
+// within reports whether f has returned within d.
+func within(d time.Duration, f func()) bool {
+	done := make(chan struct{})
+	go func() { // It ends with f, for which nobody waits longer than d.
+		defer close(done)
+		f()
+	}()
+	select {
+	case <-done:
+		return true
+	case <-time.After(d):
+		return false
+	}
+}
+
+func (t *trial) put(s cluster.Server, e *cluster.Envelope) {
+	t.Helper()
+	select {
+	case s.Outbox() <- e:
+	case <-time.After(trialLimit):
+		t.Fatalf("server %d took nothing from its Outbox in %v%s", s.Pid(), trialLimit, books(s))
+	}
+}
+
+// send puts messages for one receiver, or BROADCAST, into the Outbox.
+func (t *trial) send(s cluster.Server, to int, msgs ...any) {
+	t.Helper()
+	for _, m := range msgs {
+		t.put(s, &cluster.Envelope{Pid: to, Msg: m})
+	}
+}
+
+// feed puts envelopes into the Outbox from a goroutine of its own.
+func (t *trial) feed(s cluster.Server, count int, envelope func(i int) *cluster.Envelope) {
+	go func() { // It ends with the trial, at the latest.
+		for i := range count {
+			select {
+			case s.Outbox() <- envelope(i):
+			case <-t.over:
+				return
+			}
+		}
+	}()
+}
+
+func (t *trial) take(s cluster.Server) *cluster.Envelope {
+	t.Helper()
+	select {
+	case e, ok := <-s.Inbox():
+		if !ok {
+			t.Fatalf("the Inbox of server %d is closed", s.Pid())
+		}
+		return e
+	case <-time.After(trialLimit):
+		t.Fatalf("server %d received nothing in %v%s", s.Pid(), trialLimit, books(s))
+	}
+	panic("not reached")
+}
+
+// expect takes one envelope, which must be this one.
+func (t *trial) expect(s cluster.Server, from int, msg any) {
+	t.Helper()
+	if e := t.take(s); e.Pid != from || e.Msg != msg {
+		t.Fatalf("server %d received %v (%T) from %d, want %v (%T) from %d", s.Pid(), e.Msg, e.Msg, e.Pid, msg, msg, from)
+	}
+}
+
+// nothing checks that no envelope comes, for a moment.
+func (t *trial) nothing(s cluster.Server) {
+	t.Helper()
+	select {
+	case e, ok := <-s.Inbox():
+		if ok {
+			t.Errorf("server %d received %v from %d, and should have received nothing", s.Pid(), e.Msg, e.Pid)
+		}
+	case <-time.After(20 * time.Millisecond):
+	}
+}
+
+// eventually waits until cond holds; what says what was missing otherwise.
+func (t *trial) eventually(what string, cond func() bool) {
+	t.Helper()
+	for deadline := time.Now().Add(trialLimit); !cond(); time.Sleep(2 * time.Millisecond) {
+		if time.Now().After(deadline) {
+			t.Fatalf("not within %v: %s", trialLimit, what)
+		}
+	}
+}
+
+// exchange lets each of senders send count messages to each of receivers, or
+// broadcast them, all at the same time, and holds what is received against that.
+func (t *trial) exchange(senders, receivers []cluster.Server, to, count int) {
+	t.Helper()
+	var h History
+	var senderIDs, receiverIDs []int
+	for _, s := range senders {
+		senderIDs = append(senderIDs, s.Pid())
+	}
+	for _, s := range receivers {
+		receiverIDs = append(receiverIDs, s.Pid())
+	}
+	var all sync.WaitGroup
+	for _, s := range senders {
+		others := without(receiverIDs, s.Pid())
+		all.Go(func() {
+			for i := range count {
+				e := &cluster.Envelope{Pid: to, Msg: i}
+				h.Sent(s.Pid(), e, others...)
+				select {
+				case s.Outbox() <- e:
+				case <-time.After(trialLimit):
+					t.Errorf("server %d took nothing from its Outbox in %v%s", s.Pid(), trialLimit, books(s))
+					return
+				}
+			}
+		})
+	}
+	for _, s := range receivers {
+		want := count * len(without(senderIDs, s.Pid()))
+		all.Go(func() {
+			for got := range want {
+				select {
+				case e := <-s.Inbox():
+					h.Received(s.Pid(), e)
+				case <-time.After(trialLimit):
+					t.Errorf("server %d received %d of %d messages, and no more in %v%s", s.Pid(), got, want, trialLimit, books(s))
+					return
+				}
+			}
+		})
+	}
+	all.Wait()
+	for _, s := range receivers {
+		t.nothing(s)
+	}
+	if err := h.Check(); err != nil {
+		t.Error(firstLines(err, 10))
+	}
+}
+
+func without(ids []int, id int) []int {
+	return slices.DeleteFunc(slices.Clone(ids), func(x int) bool { return x == id })
+}
+
+// firstLines is an error cut to what a person reads.
+func firstLines(err error, most int) string {
+	lines := strings.Split(err.Error(), "\n")
+	if len(lines) > most {
+		lines = append(lines[:most], fmt.Sprintf("and %d more", len(lines)-most))
+	}
+	return strings.Join(lines, "\n")
+}
+
+// What a server may have besides the four methods.
+type (
+	closer  interface{ Close() error }
+	counter interface{ Stats() cluster.Stats }
+)
+
+// need is the server with what the rule needs of it. If it has not got that, the
+// rule is skipped.
+func need[T any](t *trial, s cluster.Server, method string) T {
+	t.Helper()
+	v, ok := s.(T)
+	if !ok {
+		t.Skipf("the servers have no method %s", method)
+	}
+	return v
+}
+
+// books is a table of what the server has counted, if it counts.
+func books(s cluster.Server) string {
+	if c, ok := s.(counter); ok {
+		return ":\n" + c.Stats().String()
+	}
+	return ""
+}

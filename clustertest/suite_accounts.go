@@ -1,0 +1,255 @@
+package clustertest
+
+import (
+	"context"
+	"errors"
+	"slices"
+	"strings"
+	"time"
+
+	"github.com/abhishekg16/cluster"
+	"github.com/abhishekg16/cluster/peercatalog"
+)
+
+var accountRules = []rule{
+	{
+		"Stats accounts for every message",
+		"For each peer, accepted = sent + queued + dropped by reason. What was sent is received, or counted as lost or refused by its receiver. Nothing vanishes uncounted.",
+		testBooks,
+	},
+	{
+		"Send tells the outcome",
+		"Send returns nil for what was accepted for the wire, and otherwise an error that says why it was dropped, and for which peer.",
+		testSend,
+	},
+	{
+		"Send waits for room as long as its context allows",
+		"While the queue of the peer is full Send blocks, until there is room or its context ends.",
+		testSendContext,
+	},
+	{
+		"a group is a multicast address",
+		"Group returns an address of -2 or below for a set of ids. What is sent there arrives once at each of them, and nowhere else.",
+		testGroup,
+	},
+	{
+		"the catalogue counts from the next message on",
+		"A peer that is added to Catalog can be sent to and is heard; one that was removed is not. If it returns, its messages go on where they were.",
+		testCatalog,
+	},
+}
+
+// countedBy is what s has counted about a peer.
+func countedBy(s counter, peer int) cluster.PeerStats {
+	for _, p := range s.Stats().Peers {
+		if p.ID == peer {
+			return p
+		}
+	}
+	return cluster.PeerStats{ID: peer}
+}
+
+func testBooks(t *trial) {
+	t.cfg.SendTimeout = 200 * time.Millisecond
+	servers := t.startAll(2) // the others are not there
+	a, b := need[counter](t, servers[0], "Stats() cluster.Stats"), servers[1].(counter)
+	const rounds = 300
+	destinations := []int{1, 2, cluster.BROADCAST, 77, 1}
+	t.feed(servers[0], rounds*len(destinations), func(i int) *cluster.Envelope {
+		return &cluster.Envelope{Pid: destinations[i%len(destinations)], Msg: i}
+	})
+	for range 3 * rounds {
+		t.take(servers[1])
+	}
+	t.eventually("the links to those who are not there are down, and nothing is queued", func() bool {
+		s := a.Stats()
+		return s.OutboxLen == 0 && s.Sent.Queued == 0 && s.Unaddressed.Accepted == rounds
+	})
+	s := a.Stats()
+	check := func(who string, got cluster.SentStats, accepted int) {
+		t.Helper()
+		if got.Accepted != uint64(accepted) {
+			t.Errorf("%s: %d messages are counted as accepted, and %d were put into Outbox", who, got.Accepted, accepted)
+		}
+		if got.Accepted != got.Sent+got.Queued+got.DroppedTotal() {
+			t.Errorf("%s: accepted %d, but sent %d, queued %d, dropped %v", who, got.Accepted, got.Sent, got.Queued, got.Dropped)
+		}
+	}
+	check("peer 1", countedBy(a, 1).Sent, 3*rounds)
+	check("peer 2", countedBy(a, 2).Sent, 2*rounds)
+	check("peer 3", countedBy(a, 3).Sent, rounds)
+	check("an unknown peer", s.Unaddressed, rounds)
+	if got := s.Unaddressed.Dropped[cluster.ReasonUnknownPeer]; got != rounds {
+		t.Errorf("%d messages are counted as for unknown peers, want %d", got, rounds)
+	}
+	if got := countedBy(a, 2).Sent.DroppedTotal(); got != 2*rounds {
+		t.Errorf("%d messages to a peer that is not there are counted as dropped, want %d", got, 2*rounds)
+	}
+	t.eventually("the receiver has counted what was sent", func() bool {
+		r := countedBy(b, 0).Received
+		return r.Received+r.Lost+r.Missed == countedBy(a, 1).Sent.Sent
+	})
+	if r := countedBy(b, 0).Received; r.Received != 3*rounds {
+		t.Errorf("%d messages are counted as received, and %d were", r.Received, 3*rounds)
+	}
+}
+
+type sender interface {
+	Send(ctx context.Context, env *cluster.Envelope) error
+}
+
+func testSend(t *trial) {
+	t.cfg.MaxMessageBytes = 1000
+	t.cfg.SendTimeout = 50 * time.Millisecond
+	servers := t.startAll(2) // 2, 3 and 4 are not there
+	a := need[sender](t, servers[0], "Send(context.Context, *cluster.Envelope) error")
+	type stranger struct{ X int }
+	ctx := context.Background()
+	for _, c := range []struct {
+		name string
+		env  *cluster.Envelope
+		want error
+	}{
+		{"to a peer that is up", &cluster.Envelope{Pid: 1, Msg: "x"}, nil},
+		{"to oneself", &cluster.Envelope{Pid: 0, Msg: "x"}, nil},
+		{"unknown peer", &cluster.Envelope{Pid: 99, Msg: "x"}, cluster.ErrUnknownPeer},
+		{"unknown group", &cluster.Envelope{Pid: -7, Msg: "x"}, cluster.ErrUnknownPeer},
+		{"too large", &cluster.Envelope{Pid: 1, Msg: make([]byte, 1001)}, cluster.ErrTooLarge},
+		{"unregistered", &cluster.Envelope{Pid: 1, Msg: stranger{1}}, cluster.ErrNotEncodable},
+		{"no envelope", nil, cluster.ErrNotEncodable},
+	} {
+		if err := a.Send(ctx, c.env); !errors.Is(err, c.want) {
+			t.Errorf("%s: got %v, want %v", c.name, err, c.want)
+		}
+	}
+	if err := a.Send(ctx, &cluster.Envelope{Pid: 1, Msg: stranger{1}}); err == nil || !strings.Contains(err.Error(), "Register(") {
+		t.Errorf("the error for an unregistered type does not say what to call: %v", err)
+	}
+	down := func(id int) {
+		t.Helper()
+		t.eventually("messages for a peer that is not there are dropped at once", func() bool {
+			return errors.Is(a.Send(ctx, &cluster.Envelope{Pid: id, Msg: "x"}), cluster.ErrUnreachable)
+		})
+	}
+	if err := a.Send(ctx, &cluster.Envelope{Pid: 2, Msg: "x"}); err != nil {
+		t.Errorf("to a peer that may still come up: %v", err)
+	}
+	down(2)
+	if err := a.Send(ctx, &cluster.Envelope{Pid: 2, Msg: "x"}); err == nil || !strings.Contains(err.Error(), "peer 2") {
+		t.Errorf("the error does not name the peer: %v", err)
+	}
+	down(3)
+	down(4)
+	if err := a.Send(ctx, &cluster.Envelope{Pid: cluster.BROADCAST, Msg: "x"}); !errors.Is(err, cluster.ErrUnreachable) || !strings.Contains(err.Error(), "peer 4") {
+		t.Errorf("a broadcast that three of four do not get: %v", err)
+	}
+	done, cancel := context.WithCancel(ctx)
+	cancel()
+	if err := a.Send(done, &cluster.Envelope{Pid: 1, Msg: "x"}); !errors.Is(err, context.Canceled) {
+		t.Errorf("with a context that is done: %v", err)
+	}
+}
+
+func testSendContext(t *trial) {
+	t.cfg.SendTimeout, t.cfg.Linger = time.Hour, 50*time.Millisecond
+	t.cfg.QueueBytes = 64 << 10
+	s := t.start(0) // 1 is not there
+	a := need[sender](t, s, "Send(context.Context, *cluster.Envelope) error")
+	ctx, cancel := context.WithTimeout(context.Background(), 100*time.Millisecond)
+	defer cancel()
+	var err error
+	if !within(trialLimit, func() {
+		for sent := 0; err == nil && sent < 1000; sent++ {
+			err = a.Send(ctx, &cluster.Envelope{Pid: 1, Msg: make([]byte, 10_000)})
+		}
+	}) {
+		t.Fatalf("Send has not returned %v after its context ended", trialLimit)
+	}
+	if !errors.Is(err, context.DeadlineExceeded) {
+		t.Errorf("Send returns %v with a full queue, want %v", err, context.DeadlineExceeded)
+	}
+}
+
+func testGroup(t *trial) {
+	servers := t.startAll(trialServers)
+	a := need[interface {
+		Group(pids ...int) (int, error)
+	}](t, servers[0], "Group(...int) (int, error)")
+	g, err := a.Group(3, 1, 0, 3)
+	if err != nil || g > -2 {
+		t.Fatalf("Group: %d, %v", g, err)
+	}
+	if again, _ := a.Group(0, 1, 3); again != g {
+		t.Errorf("the same set has the addresses %d and %d", g, again)
+	}
+	if other, _ := a.Group(1, 3); other == g {
+		t.Errorf("another set has the address %d as well", g)
+	}
+	t.send(servers[0], g, "some")
+	t.send(servers[0], cluster.BROADCAST, "end")
+	t.send(servers[0], 0, "end")
+	for _, s := range servers {
+		if slices.Contains([]int{0, 1, 3}, s.Pid()) {
+			t.expect(s, 0, "some")
+		}
+		t.expect(s, 0, "end")
+	}
+	if _, err := a.Group(1, 99); !errors.Is(err, cluster.ErrUnknownPeer) {
+		t.Errorf("a group with an unknown member: %v", err)
+	}
+	if _, err := a.Group(); err == nil {
+		t.Error("a group without members is no error")
+	}
+}
+
+func testCatalog(t *trial) {
+	all := t.cfg.Peers
+	t.cfg.Peers = all[:2]
+	servers := t.startAll(2)
+	catalog := need[interface {
+		Catalog() *peercatalog.Catalog
+	}](t, servers[0], "Catalog() *peercatalog.Catalog").Catalog()
+	t.cfg.Peers = []peercatalog.Peer{all[0], all[1], all[4]}
+	late := t.start(4)
+	t.send(servers[0], 4, "too early")
+	t.send(servers[0], 1, "sync")
+	t.expect(servers[1], 0, "sync")
+	if err := catalog.Create(all[4]); err != nil {
+		t.Fatal(err)
+	}
+	if got := servers[0].Peers(); !slices.Equal(got, []int{1, 4}) {
+		t.Errorf("the peers are %v after one was added, want [1 4]", got)
+	}
+	t.send(servers[0], cluster.BROADCAST, "hello")
+	t.expect(servers[1], 0, "hello")
+	t.expect(late, 0, "hello")
+	t.send(late, cluster.BROADCAST, "hello") // which 1 has to refuse
+	t.expect(servers[0], 4, "hello")
+	if !catalog.Remove(4) {
+		t.Error("the catalogue does not have 4")
+	}
+	t.send(servers[0], 4, "are you gone?")
+	t.send(servers[0], cluster.BROADCAST, "4 is gone")
+	t.expect(servers[1], 0, "4 is gone")
+	if err := catalog.Put(all[4]); err != nil {
+		t.Fatal(err)
+	}
+	t.send(servers[0], 4, "back")
+	t.expect(late, 0, "back")
+	t.nothing(servers[1])
+	if c, ok := late.(counter); ok {
+		if r := c.Stats().Received; r.Lost != 0 || r.RefusedTotal() != 0 {
+			t.Errorf("of a peer that was removed and has returned, %d messages are counted as lost, %v refused", r.Lost, r.Refused)
+		}
+	}
+	if c, ok := servers[1].(counter); ok {
+		t.eventually("a frame of a server that is not in the catalogue is refused", func() bool {
+			return c.Stats().Refused[cluster.RefusedSender] > 0
+		})
+	}
+	if c, ok := servers[0].(counter); ok {
+		if got := c.Stats().Sent.Dropped[cluster.ReasonUnknownPeer]; got != 2 {
+			t.Errorf("dropped for an unknown peer: %d, want 2", got)
+		}
+	}
+}

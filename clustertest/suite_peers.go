@@ -1,0 +1,155 @@
+package clustertest
+
+import (
+	"time"
+
+	"github.com/abhishekg16/cluster"
+)
+
+var peerRules = []rule{
+	{
+		"while a peer takes nothing is dropped",
+		"A peer that takes more slowly than we send paces us: its queue fills, then Outbox, and then the sender waits, for many times SendTimeout if need be.",
+		testPaced,
+	},
+	{
+		"servers start in any order within SendTimeout and lose nothing",
+		"A message waits up to SendTimeout for a peer that is not up yet.",
+		testAnyOrder,
+	},
+	{
+		"a peer that is not there delays the others by one SendTimeout at most",
+		"What a dead peer does not take is dropped after SendTimeout, and from then on at once. So who sends to several is held up once, and only briefly.",
+		testDeadPeer,
+	},
+	{
+		"a server that was down gets nothing stale",
+		"What was sent to a server more than SendTimeout before it came up was dropped. What is sent once it is there arrives.",
+		testNothingStale,
+	},
+	{
+		"a restarted server hears and is heard",
+		"A server that ends and starts again, at the same address, goes on as a new incarnation: what it sends then is no duplicate of what it had sent before.",
+		testRestart,
+	},
+}
+
+func testPaced(t *trial) {
+	const count, size = 300, 5_000 // much more than all queues and windows hold
+	t.cfg.QueueBytes, t.cfg.InboxSize, t.cfg.OutboxSize = 64<<10, 1, 1
+	t.cfg.SendTimeout = 250 * time.Millisecond
+	servers := t.startAll(2)
+	b := make([]byte, size)
+	t.feed(servers[0], count, func(int) *cluster.Envelope { return &cluster.Envelope{Pid: 1, Msg: b} })
+	pause := time.NewTicker(5 * time.Millisecond)
+	defer pause.Stop()
+	for range count {
+		t.take(servers[1])
+		<-pause.C
+		if c, ok := servers[0].(counter); ok {
+			if s := c.Stats().Sent; s.QueueBytes > t.cfg.QueueBytes {
+				t.Fatalf("%d bytes are queued, and QueueBytes is %d", s.QueueBytes, t.cfg.QueueBytes)
+			}
+		}
+	}
+	if c, ok := servers[0].(counter); ok {
+		if s := c.Stats(); s.Sent.DroppedTotal() != 0 {
+			t.Errorf("dropped:\n%v", s)
+		}
+	}
+}
+
+func testAnyOrder(t *trial) {
+	t.cfg.SendTimeout = trialLimit / 2
+	var servers []cluster.Server
+	for id := range trialServers {
+		s := t.start(id)
+		t.send(s, cluster.BROADCAST, id)
+		for _, before := range servers {
+			t.send(before, id, -1)
+		}
+		servers = append(servers, s)
+	}
+	for _, s := range servers {
+		want := make(map[int][]any)
+		for id := range trialServers {
+			if id != s.Pid() {
+				want[id] = append(want[id], id)
+			}
+			if id < s.Pid() {
+				want[id] = append(want[id], -1)
+			}
+		}
+		for left := 2*(trialServers-1) - (trialServers - 1 - s.Pid()); left > 0; left-- {
+			e := t.take(s)
+			if w := want[e.Pid]; len(w) == 0 || w[0] != e.Msg {
+				t.Fatalf("server %d received %v from %d, want %v", s.Pid(), e.Msg, e.Pid, w)
+			}
+			want[e.Pid] = want[e.Pid][1:]
+		}
+		t.nothing(s)
+	}
+}
+
+func testDeadPeer(t *trial) {
+	t.cfg.SendTimeout = 200 * time.Millisecond
+	t.cfg.QueueBytes, t.cfg.OutboxSize = 64<<10, 1
+	servers := t.startAll(2) // 2 is not there
+	const rounds = 100
+	t.feed(servers[0], 2*rounds, func(i int) *cluster.Envelope {
+		return &cluster.Envelope{Pid: 2 - i%2, Msg: append(make([]byte, 5_000), byte(i/2))}
+	})
+	start := time.Now()
+	for i := range rounds {
+		if got, _ := t.take(servers[1]).Msg.([]byte); len(got) == 0 || got[len(got)-1] != byte(i) {
+			t.Fatalf("message %d is another", i)
+		}
+	}
+	if took, most := time.Since(start), t.cfg.SendTimeout+trialSlack; took > most {
+		t.Errorf("the messages for the peer that is there took %v, want at most SendTimeout (%v) and a little", took, t.cfg.SendTimeout)
+	}
+}
+
+func testNothingStale(t *trial) {
+	t.cfg.SendTimeout = 100 * time.Millisecond
+	a := t.start(0)
+	t.send(a, 1, "stale", "stale", "stale")
+	overdue := time.NewTimer(5 * t.cfg.SendTimeout)
+	defer overdue.Stop()
+	<-overdue.C
+	b := t.start(1)
+	// The link to it may be found up only when something is sent.
+	again := time.NewTicker(10 * time.Millisecond)
+	defer again.Stop()
+	for end := time.After(trialLimit); ; {
+		select {
+		case e := <-b.Inbox():
+			if e.Msg != "fresh" {
+				t.Errorf("got %v, which was sent %v before", e.Msg, 5*t.cfg.SendTimeout)
+				continue
+			}
+			return
+		case <-again.C:
+			t.send(a, 1, "fresh")
+		case <-end:
+			t.Fatalf("nothing arrives within %v of the start%s", trialLimit, books(a))
+		}
+	}
+}
+
+func testRestart(t *trial) {
+	servers := t.startAll(2)
+	need[closer](t, servers[1], "Close() error")
+	for life := range 5 {
+		if err := servers[1].(closer).Close(); err != nil {
+			t.Fatal(err)
+		}
+		servers[1] = t.start(1)
+		t.exchange(servers[1:], servers[:1], 0, 10)
+		// What is sent at once may be for the life before, which nobody can tell.
+		t.send(servers[1], 0, "are you there?")
+		t.expect(servers[0], 1, "are you there?")
+		t.send(servers[0], 1, life)
+		t.expect(servers[1], 0, life)
+	}
+}

@@ -1,0 +1,58 @@
+package clustertest_test
+
+import (
+	"fmt"
+	"os"
+	"path/filepath"
+	"sync/atomic"
+	"testing"
+
+	"github.com/abhishekg16/cluster"
+	"github.com/abhishekg16/cluster/clustertest"
+	"github.com/abhishekg16/cluster/peercatalog"
+)
+
+// newNode is cluster.NewFromConfig as the suite wants it.
+func newNode(pid int, cfg cluster.Config) (cluster.Server, error) {
+	n, err := cluster.NewFromConfig(pid, cfg)
+	if err != nil {
+		return nil, err
+	}
+	return n, nil
+}
+
+// TestContract checks the rules of the package comment over each transport.
+func TestContract(t *testing.T) {
+	t.Run("tcp", func(t *testing.T) {
+		clustertest.TestServer(t, clustertest.Implementation{New: newNode})
+	})
+	t.Run("ipc", func(t *testing.T) {
+		clustertest.TestServer(t, clustertest.Implementation{New: newNode, Config: ipcConfig})
+	})
+	t.Run("mem", func(t *testing.T) {
+		clustertest.TestServer(t, clustertest.Implementation{New: newNode, Config: memConfig, Bubble: true})
+	})
+}
+
+func ipcConfig(t testing.TB, n int) (cfg cluster.Config) {
+	t.Helper()
+	dir, err := os.MkdirTemp("", "ipc") // t.TempDir can be too long for the path of a socket
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() { os.RemoveAll(dir) })
+	for id := range n {
+		cfg.Peers = append(cfg.Peers, peercatalog.Peer{ID: id, Address: "ipc://" + filepath.Join(dir, fmt.Sprint(id))})
+	}
+	return cfg
+}
+
+var memConfigs atomic.Int64
+
+func memConfig(_ testing.TB, n int) (cfg cluster.Config) {
+	name := fmt.Sprintf("mem://contract%d", memConfigs.Add(1))
+	for id := range n {
+		cfg.Peers = append(cfg.Peers, peercatalog.Peer{ID: id, Address: fmt.Sprint(name, "/", id)})
+	}
+	return cfg
+}
