@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"reflect"
 	"runtime"
 	"slices"
 	"sync"
@@ -35,7 +36,7 @@ func (n *Node) pumpOpen() {
 		dense = n.forward(&enc, env, p)
 	}
 	<-n.closing
-	for range len(n.outbox) {
+	for left := len(n.outbox); left > 0 && !n.isCut(); left-- {
 		select {
 		case env, ok := <-n.outbox:
 			if ok {
@@ -47,11 +48,25 @@ func (n *Node) pumpOpen() {
 	n.flush(&enc, p)
 }
 
+// isCut reports whether a Shutdown has waited long enough.
+func (n *Node) isCut() bool {
+	select {
+	case <-n.cut:
+		return true
+	default:
+		return false
+	}
+}
+
+// forwardMost is how many envelopes forward takes, so that closing is noticed though
+// senders never stop.
+const forwardMost = 1024
+
 // forward sends an envelope, and those behind it in Outbox, until a run is full. It
 // reports whether there were any behind it.
 func (n *Node) forward(enc *encoder, env *Envelope, p patient) (dense bool) {
 	defer n.flush(enc, p)
-	for {
+	for range forwardMost {
 		n.add(enc, env, p)
 		if enc.full() {
 			return true
@@ -66,6 +81,8 @@ func (n *Node) forward(enc *encoder, env *Envelope, p patient) (dense bool) {
 			return dense
 		}
 	}
+	n.add(enc, env, p)
+	return true
 }
 
 // next takes an envelope from Outbox. It reports false when that is closed, or
@@ -119,13 +136,15 @@ func (n *Node) letGo() {
 		}
 		break
 	}
-	for end := time.Now().Add(letGoTime); time.Now().Before(end); {
+	count := 0
+	defer func() { n.unsent(ReasonClosed, count) }()
+	for end := time.Now().Add(letGoTime); count < cap(n.outbox) || time.Now().Before(end); {
 		select {
 		case _, ok := <-n.outbox:
 			if !ok {
 				return
 			}
-			n.unsent(ReasonClosed, 1)
+			count++
 		default:
 			return
 		}
@@ -154,7 +173,7 @@ func (n *Node) Send(ctx context.Context, env *Envelope) error {
 	}
 	enc := encoders.Get().(*encoder)
 	defer func() {
-		enc.last = nil // a pool must not keep a closed node
+		enc.forget()
 		encoders.Put(enc)
 	}()
 	err := n.send(enc, env, patient{wait: true, stop: ctx.Done(), then: ReasonTimedOut})
@@ -179,7 +198,7 @@ func (n *Node) add(enc *encoder, env *Envelope, p patient) error {
 	if env == nil {
 		return n.unsent(ReasonNotEncodable, 1)
 	}
-	if enc.count > 0 && (env.Pid != enc.pid || enc.full()) {
+	if enc.count > 0 && (env.Pid != enc.pid || enc.full() || !enc.current(n)) {
 		n.flush(enc, p)
 	}
 	if enc.count == 0 {
@@ -197,7 +216,7 @@ func (n *Node) add(enc *encoder, env *Envelope, p patient) error {
 	}
 	reason, err := enc.encode(id, env.Msg, n.cfg.MaxMessageBytes)
 	if err != nil {
-		n.unsent(reason, 1, "to", env.Pid, "type", fmt.Sprintf("%T", env.Msg))
+		n.unsendable(reason, env, err)
 	}
 	return err
 }
@@ -237,6 +256,29 @@ func (n *Node) unsent(r Reason, count int, attrs ...any) error {
 	return r.err()
 }
 
+// unsendable counts a message that cannot be encoded, or is too large. Each type is
+// logged once, up to unsendableMost of them.
+func (n *Node) unsendable(r Reason, env *Envelope, err error) {
+	n.mu.Lock()
+	n.unaddressed.refuse(r, 1)
+	typ := unsendable{r, reflect.TypeOf(env.Msg)}
+	first := !n.unsendables[typ] && len(n.unsendables) < unsendableMost
+	if first {
+		n.unsendables[typ] = true
+	}
+	n.mu.Unlock()
+	if first {
+		n.log.Warn("cluster: dropped a message; more of this type are only counted", "reason", r.String(), "to", env.Pid, "error", err)
+	}
+}
+
+type unsendable struct {
+	reason Reason
+	typ    reflect.Type
+}
+
+const unsendableMost = 64
+
 // An encoder turns envelopes into runs. It keeps its buffers from one to the
 // next, and is used by one goroutine at a time.
 type encoder struct {
@@ -246,35 +288,52 @@ type encoder struct {
 
 	reading, readings int64 // of the clock for message ids: the next, and how many are left
 
-	one     [1]int
-	peers   []int // all other servers, as of version
-	version uint64
+	one [1]int
 
-	last        *link // the link used last, as of lastVersion
-	lastVersion uint64
+	// What is remembered of a node, as of a version of its catalogue.
+	node    *Node
+	version uint64
+	peers   []int // all other servers
+	last    *link // the link used last
+}
+
+// forget lets go of the node: a pool must not keep one that has closed, nor give
+// what belongs to one to another.
+func (e *encoder) forget() { e.node, e.peers, e.last = nil, nil, nil }
+
+// current reports whether what e remembers is of this node and of today.
+func (e *encoder) current(n *Node) bool { return e.node == n && e.version == n.catalog.Version() }
+
+// follow forgets what is not current.
+func (e *encoder) follow(n *Node) {
+	if !e.current(n) {
+		e.forget()
+		e.node, e.version = n, n.catalog.Version()
+	}
 }
 
 // link is n.link, but remembers its last result.
 func (e *encoder) link(n *Node, pid int) (*link, Reason) {
-	version := n.catalog.Version()
-	if e.last != nil && e.last.id == pid && e.last.node == n && e.lastVersion == version {
+	e.follow(n)
+	if e.last != nil && e.last.id == pid {
 		return e.last, 0
 	}
 	l, reason := n.link(pid)
-	e.last, e.lastVersion = l, version
+	e.last = l
 	return l, reason
 }
 
 // address begins a run to the Pid of an envelope to send.
 func (e *encoder) address(n *Node, pid int) (err error) {
+	e.follow(n)
 	e.pid = pid
 	switch {
 	case pid >= 0:
 		e.one[0] = pid
 		e.to = e.one[:]
 	case pid == BROADCAST:
-		if v := n.catalog.Version(); e.peers == nil || e.version != v {
-			e.peers, e.version = n.Peers(), v
+		if e.peers == nil {
+			e.peers = n.Peers()
 		}
 		e.to = e.peers
 	default:

@@ -63,6 +63,7 @@ type Node struct {
 	ended       bool      // no more links
 	deadline    time.Time // the earliest of all Shutdowns'; zero: none
 	unaddressed sentBooks
+	unsendables map[unsendable]bool // that were logged
 }
 
 // start makes the node of the server pid and sets it going. The configuration
@@ -97,6 +98,8 @@ func start(pid int, cfg Config) (*Node, error) {
 		watched:  make(chan struct{}),
 		heard:    make(chan struct{}),
 		links:    make(map[int]*link),
+
+		unsendables: make(map[unsendable]bool),
 	}
 	if n.patience < 0 {
 		n.patience = defaultSendTimeout

@@ -1,0 +1,165 @@
+package cluster
+
+import (
+	"context"
+	"errors"
+	"log/slog"
+	"sync"
+	"testing"
+	"testing/synctest"
+	"time"
+)
+
+func TestEachNodeBroadcastsBySendToItsOwnPeers(t *testing.T) {
+	bubble(t, 3, func(t *testing.T, cfg Config) {
+		const each = 20
+		nodes := startAll(t, cfg)
+		for i := range each {
+			for _, n := range nodes {
+				if err := n.Send(context.Background(), &Envelope{BROADCAST, 0, i}); err != nil {
+					t.Fatal(err)
+				}
+			}
+		}
+		for _, n := range nodes {
+			for range each * 2 {
+				if e := take(t, n); e.Pid == n.Pid() {
+					t.Fatalf("server %d has received its own broadcast", n.Pid())
+				}
+			}
+		}
+	})
+}
+
+// A laborious message takes its time to encode.
+type laborious struct{}
+
+func (laborious) MarshalBinary() ([]byte, error) {
+	for end := time.Now().Add(20 * time.Microsecond); time.Now().Before(end); {
+	}
+	return []byte("x"), nil
+}
+
+func (*laborious) UnmarshalBinary([]byte) error { return nil }
+
+func init() { Register("cluster.laborious", laborious{}) }
+
+func readers(nodes ...*Node) {
+	for _, n := range nodes {
+		go func() { // It ends when the node closes.
+			for range n.Inbox() {
+			}
+		}()
+	}
+}
+
+// shutdownWithin checks that Shutdown ends soon after its context, d.
+func shutdownWithin(t *testing.T, n *Node, d time.Duration) {
+	t.Helper()
+	const slack = 2 * time.Second // of a busy machine
+	ctx, cancel := context.WithTimeout(context.Background(), d)
+	defer cancel()
+	began := time.Now()
+	if err := n.Shutdown(ctx); err != nil && !errors.Is(err, context.DeadlineExceeded) {
+		t.Error(err)
+	}
+	if took := time.Since(began); took > d+slack {
+		t.Errorf("Shutdown took %v, and its context %v", took, d)
+	}
+}
+
+func TestShutdownEndsThoughSendersToSeveralNeverStop(t *testing.T) {
+	cfg := config(t, "mem", 3)
+	nodes := startAll(t, cfg)
+	readers(nodes[1:]...)
+	stop := make(chan struct{})
+	var senders sync.WaitGroup
+	for g := range 8 {
+		senders.Go(func() {
+			for i := g; ; i++ {
+				select {
+				case nodes[0].Outbox() <- &Envelope{1 + i%2, 0, laborious{}}:
+				case <-stop:
+					return
+				}
+			}
+		})
+	}
+	eventually(t, "some were sent", func() bool { return nodes[0].Stats().Sent.Sent > 1000 })
+	shutdownWithin(t, nodes[0], 500*time.Millisecond)
+	close(stop)
+	senders.Wait()
+}
+
+func TestShutdownIsBoundedHoweverMuchIsInOutbox(t *testing.T) {
+	const count = 200_000 // which take 4 s to encode
+	cfg := config(t, "mem", 2)
+	cfg.OutboxSize = count
+	nodes := startAll(t, cfg)
+	readers(nodes[1])
+	for range count {
+		nodes[0].Outbox() <- &Envelope{1, 0, laborious{}}
+	}
+	shutdownWithin(t, nodes[0], 100*time.Millisecond)
+	if s := nodes[0].Stats().Sent; s.Accepted != count || s.Dropped[ReasonClosed] == 0 {
+		t.Errorf("of %d messages in Outbox, %d are accounted for, and %d as closed", count, s.Accepted, s.Dropped[ReasonClosed])
+	}
+}
+
+// A gated message waits, when it is encoded, until the test lets it go.
+type gated struct{ at, on chan struct{} }
+
+func (g gated) MarshalBinary() ([]byte, error) {
+	close(g.at)
+	<-g.on
+	return []byte("gated"), nil
+}
+
+func (*gated) UnmarshalBinary([]byte) error { return nil }
+
+func init() { Register("cluster.gated", gated{}) }
+
+func TestABroadcastGoesToAPeerThatWasAddedBeforeIt(t *testing.T) {
+	bubble(t, 3, func(t *testing.T, cfg Config) {
+		late := cfg.Peers[2]
+		c := join(t, 2, cfg)
+		cfg.Peers = cfg.Peers[:2]
+		a, b := join(t, 0, cfg), join(t, 1, cfg)
+		g := gated{make(chan struct{}), make(chan struct{})}
+		put(t, a, &Envelope{BROADCAST, 0, g})
+		<-g.at // the pump is gathering
+		if err := a.Catalog().Put(late); err != nil {
+			t.Fatal(err)
+		}
+		put(t, a, &Envelope{BROADCAST, 0, "for all"})
+		close(g.on)
+		take(t, b)
+		take(t, b)
+		if e := take(t, c); e.Msg != "for all" {
+			t.Errorf("the new peer received %v, which was sent before it was added", e.Msg)
+		}
+	})
+}
+
+func TestTheLogSaysWhatToDoAboutEachTypeThatCannotBeSent(t *testing.T) {
+	bubble(t, 2, func(t *testing.T, cfg Config) {
+		type first struct{ X int }
+		type second struct{ X int }
+		log := new(lineLog)
+		cfg.MaxMessageBytes = 100
+		cfg.Logger = slog.New(slog.NewTextHandler(log, nil))
+		n := join(t, 0, cfg)
+		for _, msg := range []any{first{}, second{}, first{}, make([]byte, 101)} {
+			put(t, n, &Envelope{1, 0, msg})
+		}
+		synctest.Wait()
+		for _, want := range []string{"cluster.Register(", "cluster.first", "cluster.second", "101 bytes encoded, and maxMessageBytes is 100"} {
+			if log.count(want) == 0 {
+				t.Errorf("%q is missing in the log:\n%s", want, log.text.String())
+			}
+		}
+		if got := log.count("dropped a message"); got != 3 {
+			t.Errorf("%d lines for three kinds of messages:\n%s", got, log.text.String())
+		}
+	})
+}
