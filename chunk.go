@@ -15,12 +15,17 @@ type chunk struct {
 	bytes int           // of the frame
 	end   wire.Position // after it in the stream
 
-	ready  []*Envelope // to be delivered next
-	store  []*Envelope // empty: what ready is made of
-	each   int         // bytes of their payloads, on average
+	ready  []decoded   // to be delivered next
+	store  []decoded   // empty: what ready is made of
 	count  int         // of messages that come after them,
 	record wire.Record // which is this one if its payload belongs to nobody else,
 	rest   []byte      // or else these records
+}
+
+// A decoded message is one that waits for its place in the inbox.
+type decoded struct {
+	*Envelope
+	bytes int // of its payload
 }
 
 // left is how many messages are to be delivered, as far as they can be decoded.
@@ -50,9 +55,8 @@ const (
 
 // An outcome is what became of the messages that unpack took from a chunk.
 type outcome struct {
-	ready, bytes int // messages to be delivered, and their payloads
-	faults       [refusals]uint64
-	causes       [refusals]error // the first of each kind
+	faults [refusals]uint64
+	causes [refusals]error // the first of each kind
 }
 
 func (o *outcome) fault(r Refusal, err error) {
@@ -66,13 +70,14 @@ func (o *outcome) fault(r Refusal, err error) {
 func (c *chunk) unpack(from, limit int) (o outcome) {
 	most := min(c.count, readyMost)
 	if cap(c.store) == 0 {
-		c.store = make([]*Envelope, 0, most)
+		c.store = make([]decoded, 0, most)
 	}
 	c.ready = c.store
 	var slab []Envelope
-	var bytes small
+	var joint small
+	bytes := 0
 	owned := c.rest == nil
-	for n := 0; n < most && o.bytes < readyBytes; n++ {
+	for n := 0; n < most && bytes < readyBytes; n++ {
 		r := c.next()
 		size := len(r.Payload)
 		if size > limit {
@@ -89,7 +94,7 @@ func (c *chunk) unpack(from, limit int) (o outcome) {
 			e = &slab[0]
 		}
 		if most > 1 && codec.Kind(r.Kind) == codec.Bytes && size <= smallBytes {
-			bytes.add(r.Payload, e, most-n)
+			joint.add(r.Payload, e, most-n)
 		} else {
 			msg, err := codec.Decode(codec.Kind(r.Kind), r.Payload, owned)
 			if errors.Is(err, codec.ErrUnregistered) {
@@ -105,13 +110,10 @@ func (c *chunk) unpack(from, limit int) (o outcome) {
 		if size <= smallBytes {
 			slab = slab[1:]
 		}
-		c.ready = append(c.ready, e)
-		o.bytes += size
+		c.ready = append(c.ready, decoded{e, size})
+		bytes += size
 	}
-	bytes.box()
-	if o.ready = len(c.ready); o.ready > 0 {
-		c.each = o.bytes / o.ready
-	}
+	joint.box()
 	return o
 }
 

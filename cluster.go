@@ -20,8 +20,9 @@
 //
 // # Slow, stalled and dead peers
 //
-// While a peer takes what it is sent, nothing is dropped: if it takes more
-// slowly than we send, its queue fills, then Outbox does, and the sender waits.
+// While a peer takes messages, ours or others', nothing is dropped: if it takes
+// more slowly than we send, its queue fills, then Outbox does, and the sender
+// waits.
 //
 // A message that cannot be written because its peer has taken nothing for
 // SendTimeout (one second unless Config says otherwise) is dropped: the peer is
@@ -52,7 +53,7 @@
 // Each link queues at most QueueBytes, or one message that is larger. Inbox holds
 // InboxSize envelopes and about QueueBytes of payload, or one message; as much
 // again may be on its way there, and of each peer at least 256 KiB and one message
-// in parts. A message larger than MaxMessageBytes is refused by its
+// in parts (peers that are added later come on top). A message larger than MaxMessageBytes is refused by its
 // sender, and by its receiver.
 //
 // # Closing

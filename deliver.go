@@ -11,8 +11,9 @@ import (
 const turnMost = 64
 
 // deliver decodes the next messages of the chunk and puts them into the inbox. If
-// that is full it reports false and leaves what there was no room for. The caller holds mu, which is let go of meanwhile, and has set
-// delivering: nobody else sends on c.
+// that is full it reports false and leaves what there was no room for. The caller
+// holds mu, which is let go of meanwhile, and has set delivering: nobody else sends
+// on c.
 func (in *inbox) deliver(s *source, c *chunk) bool {
 	if len(c.ready) == 0 {
 		in.mu.Unlock()
@@ -20,22 +21,22 @@ func (in *inbox) deliver(s *source, c *chunk) bool {
 		in.mu.Lock()
 		in.book(s, &o)
 	}
+	// Who takes a message finds it counted already.
+	s.books.receive(c.ready)
 	in.mu.Unlock()
-	defer in.mu.Lock()
-	for len(c.ready) > 0 {
-		if !in.tryPush(c.ready[0], c.each) {
-			return false
-		}
-		c.ready[0] = nil
-		c.ready = c.ready[1:]
+	n := 0
+	for n < len(c.ready) && in.tryPush(c.ready[n]) {
+		n++
 	}
-	return true
+	in.mu.Lock()
+	clear(c.ready[:n])
+	c.ready = c.ready[n:]
+	s.books.unreceive(c.ready)
+	return len(c.ready) == 0
 }
 
-// book counts what was taken from a chunk. The caller holds mu.
+// book counts what could not be taken from a chunk. The caller holds mu.
 func (in *inbox) book(s *source, o *outcome) {
-	s.books.received += uint64(o.ready)
-	s.books.receivedBytes += uint64(o.bytes)
 	for r, n := range o.faults {
 		if n > 0 {
 			in.refuseLocked(s, Refusal(r), o.causes[r])
@@ -45,13 +46,13 @@ func (in *inbox) book(s *source, o *outcome) {
 }
 
 // tryPush puts one envelope into the inbox if there is room for it.
-func (in *inbox) tryPush(e *Envelope, size int) bool {
-	if !in.heavy.fits(len(in.c), size) {
+func (in *inbox) tryPush(d decoded) bool {
+	if !in.heavy.fits(len(in.c), d.bytes) {
 		return false
 	}
 	select {
-	case in.c <- e:
-		in.heavy.pushed(size)
+	case in.c <- d.Envelope:
+		in.heavy.pushed(d.bytes)
 		return true
 	default:
 		return false
@@ -60,8 +61,8 @@ func (in *inbox) tryPush(e *Envelope, size int) bool {
 
 // push puts one envelope into the inbox, waiting as long as it takes. It reports
 // false if stop came first.
-func (in *inbox) push(e *Envelope, size int) bool {
-	for pause := 50 * time.Microsecond; !in.heavy.fits(len(in.c), size); pause = min(2*pause, 2*time.Millisecond) {
+func (in *inbox) push(d decoded) bool {
+	for pause := 50 * time.Microsecond; !in.heavy.fits(len(in.c), d.bytes); pause = min(2*pause, 2*time.Millisecond) {
 		// Only the program knows when it takes from a channel, so the bound on
 		// bytes, which matters for larger messages alone, has to be polled.
 		select {
@@ -71,8 +72,8 @@ func (in *inbox) push(e *Envelope, size int) bool {
 		}
 	}
 	select {
-	case in.c <- e:
-		in.heavy.pushed(size)
+	case in.c <- d.Envelope:
+		in.heavy.pushed(d.bytes)
 		return true
 	case <-in.stop:
 		return false
@@ -96,6 +97,7 @@ func (in *inbox) deliverBacklog() {
 		} else {
 			s.chunks = nil
 		}
+		in.report()
 	}
 	in.turns = nil
 	in.delivering = false
@@ -111,7 +113,7 @@ func (in *inbox) turn(s *source) bool {
 	for c.left() > 0 && before-c.left() < turnMost && !slow && !stopped {
 		if !in.deliver(s, &c) {
 			slow = true
-			stopped = !in.pushFirst(&c)
+			stopped = !in.pushFirst(s, &c)
 		}
 	}
 	s.chunks[0] = c
@@ -125,7 +127,6 @@ func (in *inbox) turn(s *source) bool {
 	if n := c.left(); n > 0 {
 		if present {
 			s.taken = wire.Position{Seq: c.end.Seq - uint64(n)}
-			in.report(s)
 		}
 		return true
 	}
@@ -137,30 +138,37 @@ func (in *inbox) turn(s *source) bool {
 		s.taken = c.end
 	}
 	in.taken(s, &c)
-	if slow && present {
-		in.report(s)
-	}
 	return true
 }
 
 // pushFirst delivers the first envelope that is ready, waiting as long as it takes.
 // It reports false if stop came. The caller holds mu, which is let go of meanwhile.
-func (in *inbox) pushFirst(c *chunk) bool {
+func (in *inbox) pushFirst(s *source, c *chunk) bool {
+	first := c.ready[:1]
+	s.books.receive(first)
 	in.mu.Unlock()
-	defer in.mu.Lock()
-	if !in.push(c.ready[0], c.each) {
+	ok := in.push(first[0])
+	in.mu.Lock()
+	if !ok {
+		s.books.unreceive(first)
 		return false
 	}
+	clear(first)
 	c.ready = c.ready[1:]
 	return true
 }
 
-// report tells a sender, now and then, that its messages are being taken, if
-// slowly. The caller holds mu.
-func (in *inbox) report(s *source) {
-	if now := time.Now(); now.Sub(s.reported) >= ackInterval {
-		s.reported = now
-		in.acknowledge(s, now)
+// report tells all who wait for room, now and then, that the program takes
+// envelopes, if slowly. Whose they are does not matter: all will have their turn.
+// The caller holds mu.
+func (in *inbox) report() {
+	now := time.Now()
+	if now.Sub(in.reported) < ackInterval {
+		return
+	}
+	in.reported = now
+	for _, s := range in.turns {
+		in.tell(s, true, now)
 	}
 }
 
@@ -178,7 +186,7 @@ func (in *inbox) taken(s *source, c *chunk) {
 		in.offer(s, time.Now().Add(ackDelay))
 	default:
 		if l := in.node.linkIfAny(s.id); l != nil {
-			l.offer(s.incarnation, s.position(), time.Time{})
+			l.offer(s.incarnation, s.position(), false, time.Time{})
 		}
 	}
 }
@@ -189,12 +197,16 @@ func (in *inbox) acknowledge(s *source, now time.Time) {
 	in.offer(s, now)
 }
 
-// offer sees to it that the peer is told by due. The caller holds mu.
-func (in *inbox) offer(s *source, due time.Time) {
+// offer sees to it that the peer is told by due how far it was taken. The caller
+// holds mu.
+func (in *inbox) offer(s *source, due time.Time) { in.tell(s, false, due) }
+
+// tell is offer, and says too whether the program is taking envelopes.
+func (in *inbox) tell(s *source, taking bool, due time.Time) {
 	// What still waits is to be told of as well.
 	s.asked = s.asked && s.waits()
 	if l, _ := in.node.link(s.id); l != nil {
-		l.offer(s.incarnation, s.position(), due)
+		l.offer(s.incarnation, s.position(), taking, due)
 	}
 }
 
@@ -208,10 +220,7 @@ func (in *inbox) close() {
 	in.closed = true
 	for _, s := range in.sources {
 		for _, c := range s.chunks {
-			n := uint64(len(c.ready))
-			s.books.received -= n
-			s.books.receivedBytes -= n * uint64(c.each)
-			s.books.refused[RefusedClosed] += n + uint64(c.count)
+			s.books.refused[RefusedClosed] += uint64(c.left())
 		}
 		s.chunks, s.waiting, s.present, s.backlog = nil, 0, 0, 0
 	}

@@ -19,8 +19,9 @@ type Envelope struct {
 	Pid int
 	// MsgId identifies the message among all messages of all servers. Leave it
 	// 0 to have one assigned as the envelope is sent; another value is kept. Ids
-	// that were assigned are positive; those of one sender grow, but for the turn
-	// of their clock every 4.4 years.
+	// that were assigned are positive. They grow from one envelope of Outbox to the
+	// next, and from one that a goroutine gives to Send to its next, but for the
+	// turn of their clock every 4.4 years.
 	MsgId int64
 	// Msg is the message: nil, a bool, an integer, a float, a string, a []byte,
 	// a value of a type given to Register, time.Time, or pointers, slices,

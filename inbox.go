@@ -49,7 +49,8 @@ type inbox struct {
 	holding bool // some source may hold frames
 	// turns are the sources with a backlog, in the order of their turns.
 	turns      []*source
-	delivering bool // somebody sends on c, and is alone in that: take, or deliverBacklog
+	reported   time.Time // those were last told that they will have it
+	delivering bool      // somebody sends on c, and is alone in that: take, or deliverBacklog
 	closed     bool
 	refused    [refusals]uint64 // frames of no known peer
 	heavy      heavy            // used by who sends on c
@@ -210,7 +211,7 @@ func (in *inbox) fromPeer(s *source, a arrival) {
 // present takes a frame of the present incarnation. The caller holds mu.
 func (in *inbox) present(s *source, a arrival) {
 	if l := in.node.linkIfAny(s.id); l != nil {
-		l.acked(a.AckIncarnation, a.Ack, a.Window)
+		l.acked(&a.Header)
 	}
 	if !a.Bare() && !s.fits(a.size(), int(in.window)) {
 		in.refuseLocked(s, RefusedWindow, nil)

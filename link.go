@@ -25,9 +25,9 @@ const (
 	looksPerTimeout = 8
 )
 
-// A link is one peer as seen by a sender: a queue bounded in bytes, one
-// goroutine that writes it, the peer's window, and the policy that decides when
-// messages are dropped. There is one for each id that was ever sent to; its
+// A link is one peer as seen by a sender: a queue bounded in bytes, the peer's
+// window, the policy that decides when messages are dropped, and a goroutine that
+// writes; while that sleeps, a sender may write in its place. There is one for each id that was ever sent to; its
 // sequence and its books go on if the peer is removed, comes back, or moves.
 //
 // While the peer takes what it is sent, a full queue makes senders wait. When
@@ -78,14 +78,19 @@ type link struct {
 type ack struct {
 	incarnation uint64
 	upTo        wire.Position
+	taking      bool          // the program takes envelopes, if slowly
 	due         time.Time     // zero: not due
-	aboard      wire.Position // what the frame at hand says
+	aboard      wire.Position // what the frame at hand says, and
+	tellsTaking bool          // whether it says that too
 }
 
 // carried is called when the frame at hand was handed over.
 func (a *ack) carried() {
-	if a.aboard == a.upTo {
+	if a.aboard == a.upTo && a.tellsTaking == a.taking {
 		a.due = time.Time{}
+	}
+	if a.tellsTaking {
+		a.taking = false
 	}
 }
 
@@ -204,14 +209,14 @@ func (l *link) redirect(endpoint string) {
 }
 
 // acked takes in what the peer says of the frames it got.
-func (l *link) acked(incarnation uint64, upTo wire.Position, window uint32) {
+func (l *link) acked(h *wire.Header) {
 	l.mu.Lock()
 	defer l.mu.Unlock()
-	if incarnation != l.node.incarnation {
+	if h.AckIncarnation != l.node.incarnation {
 		return
 	}
-	l.flight.window = int(min(window, maxPeerWindow))
-	if l.flight.acked(upTo) {
+	l.flight.window = int(min(h.Window, maxPeerWindow))
+	if l.flight.acked(h.Ack) || h.Flags&wire.FlagTaking != 0 {
 		l.progress, l.starved = time.Now(), false
 	}
 	if l.state == LinkDown || l.writer.batch != nil || !l.queue.empty() {
@@ -236,12 +241,13 @@ func (l *link) peerBegan() {
 	l.stir()
 }
 
-// offer notes the latest acknowledgment for the peer. Unless due is zero it is
-// written by then.
-func (l *link) offer(incarnation uint64, upTo wire.Position, due time.Time) {
+// offer notes the latest acknowledgment for the peer, and whether the program is
+// taking envelopes. Unless due is zero it is written by then.
+func (l *link) offer(incarnation uint64, upTo wire.Position, taking bool, due time.Time) {
 	l.mu.Lock()
 	defer l.mu.Unlock()
 	l.ack.incarnation, l.ack.upTo = incarnation, upTo
+	l.ack.taking = l.ack.taking || taking
 	if !due.IsZero() && (l.ack.due.IsZero() || due.Before(l.ack.due)) {
 		l.ack.due = due
 		l.kick()
@@ -306,6 +312,7 @@ func (l *link) run() {
 		case stepAwaitConn:
 			l.awaitConn(deadline)
 		case stepSleep:
+			l.sleepUntil(deadline)
 			l.io.Unlock()
 			l.sleep(timer, deadline)
 			l.io.Lock()
@@ -446,7 +453,9 @@ func (l *link) look(now time.Time) {
 	l.looked = now
 }
 
-func (l *link) lookInterval() time.Duration { return l.node.patience / looksPerTimeout }
+func (l *link) lookInterval() time.Duration {
+	return max(l.node.patience/looksPerTimeout, time.Millisecond)
+}
 
 // dial leaves the connection that the link had, if any, and makes one to where
 // the peer is now.
@@ -514,11 +523,15 @@ func (l *link) awaitConn(deadline time.Time) {
 	l.ready = err == nil
 }
 
+// sleepUntil notes how long run will sleep, before a sender may drive the link.
+func (l *link) sleepUntil(deadline time.Time) {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	l.until = deadline
+}
+
 // sleep waits for something to do, or the deadline.
 func (l *link) sleep(timer *time.Timer, deadline time.Time) {
-	l.mu.Lock()
-	l.until = deadline
-	l.mu.Unlock()
 	if deadline.IsZero() {
 		<-l.wake
 		return

@@ -283,6 +283,61 @@ func TestASlowReaderIsPacedForAnyTime(t *testing.T) {
 	})
 }
 
+// The reader takes one message each 200 ms, so each of six senders waits for more
+// than SendTimeout until one of its own is taken.
+func TestASlowReaderOfSeveralSendersPacesThemAll(t *testing.T) {
+	bubble(t, 7, func(t *testing.T, cfg Config) {
+		cfg.QueueBytes, cfg.InboxSize, cfg.Linger = minQueueBytes, 4, 100*time.Millisecond
+		nodes := startAll(t, cfg)
+		var senders sync.WaitGroup
+		for _, n := range nodes[1:] {
+			senders.Go(func() {
+				for {
+					select {
+					case n.Outbox() <- &Envelope{0, 0, make([]byte, 4000)}:
+						time.Sleep(time.Millisecond) // what is dropped takes no time
+					case <-n.Done():
+						return
+					}
+				}
+			})
+		}
+		for range 300 {
+			take(t, nodes[0])
+			time.Sleep(200 * time.Millisecond)
+		}
+		for _, n := range nodes[1:] {
+			if s := n.Stats().Sent; s.DroppedTotal() > 0 {
+				t.Errorf("server %d has dropped %v", n.Pid(), s.Dropped)
+			}
+		}
+		for _, n := range nodes[1:] {
+			n.Shutdown(alreadyDone())
+		}
+		senders.Wait()
+	})
+}
+
+// alreadyDone is a context that has ended.
+func alreadyDone() context.Context {
+	ctx, cancel := context.WithCancel(context.Background())
+	cancel()
+	return ctx
+}
+
+func TestAnyPositiveSendTimeoutEnds(t *testing.T) {
+	bubble(t, 2, func(t *testing.T, cfg Config) {
+		cfg.SendTimeout = 1
+		n := join(t, 0, cfg)
+		put(t, n, &Envelope{1, 0, "x"})
+		time.Sleep(time.Second)
+		synctest.Wait()
+		if got := stateOf(n, 1); got != LinkDown {
+			t.Errorf("the link is %v a second after SendTimeout, %v", got, cfg.SendTimeout)
+		}
+	})
+}
+
 func TestAWindowThatIsNeverAcknowledgedStopsTheSender(t *testing.T) {
 	bubble(t, 2, func(t *testing.T, cfg Config) {
 		a := join(t, 0, cfg)

@@ -185,7 +185,7 @@ func TestStatsPrintAsATableAndMarshalToJSON(t *testing.T) {
 	eventually(t, "the books of both drops", func() bool { return a.Stats().Sent.DroppedTotal() == 2 })
 	s := a.Stats()
 	table := s.String()
-	for _, want := range []string{"server 0", "down", "total", "dropped: unknown peer 1, timed out 1"} {
+	for _, want := range []string{"server 0", "down", "total", "dropped for 2: timed out 1", "dropped for none: unknown peer 1"} {
 		if !strings.Contains(table, want) {
 			t.Errorf("the table lacks %q:\n%s", want, table)
 		}

@@ -51,8 +51,7 @@ type source struct {
 	unacked int           // bytes taken since an acknowledgment was last due
 	asked   bool          // the peer has asked for one, and is to have it
 
-	reported time.Time // the peer was last told that the program is slow
-	logged   time.Time // a restart was last logged
+	logged time.Time // a restart was last logged
 
 	books receivedBooks
 }

@@ -127,7 +127,7 @@ type SentStats struct {
 // sent is, once all of it has come, Received + Lost + Missed + what was refused
 // one message at a time (too large, unregistered, undecodable, closed).
 type ReceivedStats struct {
-	Received uint64 // delivered to Inbox
+	Received uint64 // put into Inbox; of each peer, the last may still be waiting for room there
 	Bytes    uint64 // of Received: payloads
 	Lost     uint64 // never came, as a gap in the sequence shows
 	// Missed is how many the peer had numbered before the first that this node
@@ -165,6 +165,22 @@ func (b *sentBooks) stats() SentStats {
 type receivedBooks struct {
 	received, receivedBytes, lost, missed, restarts uint64
 	refused                                         [refusals]uint64
+}
+
+// receive counts messages that are put into Inbox now.
+func (b *receivedBooks) receive(ready []decoded) {
+	for _, d := range ready {
+		b.received++
+		b.receivedBytes += uint64(d.bytes)
+	}
+}
+
+// unreceive takes back what receive has counted, for want of room in Inbox.
+func (b *receivedBooks) unreceive(ready []decoded) {
+	for _, d := range ready {
+		b.received--
+		b.receivedBytes -= uint64(d.bytes)
+	}
 }
 
 func (b *receivedBooks) stats() ReceivedStats {
@@ -226,7 +242,8 @@ func sum[K comparable](m map[K]uint64) uint64 {
 	return t
 }
 
-// String is a table with a line for each peer.
+// String is a table with a line for each peer, and under it the reasons for what was
+// dropped or refused.
 func (s Stats) String() string {
 	var b strings.Builder
 	fmt.Fprintf(&b, "server %d\n", s.Pid)
@@ -245,8 +262,12 @@ func (s Stats) String() string {
 	}
 	row("total", "", s.Sent, s.Received)
 	w.Flush()
-	why(&b, "dropped", s.Sent.Dropped, reasons)
-	why(&b, "refused", s.Received.Refused, refusals)
+	for _, p := range s.Peers {
+		why(&b, fmt.Sprintf("dropped for %d", p.ID), p.Sent.Dropped, reasons)
+		why(&b, fmt.Sprintf("refused from %d", p.ID), p.Received.Refused, refusals)
+	}
+	why(&b, "dropped for none", s.Unaddressed.Dropped, reasons)
+	why(&b, "refused from none", s.Refused, refusals)
 	return b.String()
 }
 

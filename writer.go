@@ -131,7 +131,10 @@ func (w *writer) givenUp(l *link) {
 
 // header is the header of the next frame. The caller holds mu.
 func (l *link) header(flags uint8, start wire.Position, count int) wire.Header {
-	l.ack.aboard = l.ack.upTo
+	l.ack.aboard, l.ack.tellsTaking = l.ack.upTo, l.ack.taking
+	if l.ack.taking {
+		flags |= wire.FlagTaking
+	}
 	return wire.Header{
 		Flags:          flags,
 		To:             uint16(l.id),

@@ -210,7 +210,7 @@ class Server:
             peer.begin(h.incarnation)
         if h.ack_incarnation == self.incarnation:
             peer.window = h.window
-            peer.acked((h.ack_seq, h.ack_offset))
+            peer.acked((h.ack_seq, h.ack_offset), h.flags)
         complete = peer.take(h, records)
         if records:
             items = [Item(peer, h.incarnation, (h.seq + n, 0), self._message(h.sender, r), 0, False)

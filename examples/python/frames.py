@@ -3,7 +3,7 @@ import struct
 from collections import namedtuple
 
 VERSION = 1
-PIECE, ACK_NOW = 1, 2  # flags
+PIECE, ACK_NOW, TAKING = 1, 2, 4  # flags
 MAX_FRAME, MAX_PAYLOAD, INITIAL_WINDOW = 256 << 10, 1 << 30, 256 << 10
 
 HEADER = struct.Struct("<BBHHHQQQQQIIII")
@@ -22,7 +22,7 @@ def parse(frame):
         records = piece(h, frame) if h.flags & PIECE else split(h, frame)
     except struct.error:
         raise ValueError("malformed") from None
-    if h.flags & ~(PIECE | ACK_NOW) or h.reserved or not h.incarnation or not 0 < h.seq <= 1 << 62:
+    if h.flags & ~(PIECE | ACK_NOW | TAKING) or h.reserved or not h.incarnation or not 0 < h.seq <= 1 << 62:
         raise ValueError("malformed")
     return h, records
 

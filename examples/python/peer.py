@@ -2,7 +2,7 @@
 import time
 from collections import deque
 
-from frames import INITIAL_WINDOW, PIECE
+from frames import INITIAL_WINDOW, PIECE, TAKING
 
 
 class Peer:
@@ -29,7 +29,9 @@ class Peer:
         """Whether a frame may be written: more than the window only if nothing is on its way."""
         return not self.flying or self.flying + size <= self.window
 
-    def acked(self, place):
+    def acked(self, place, flags):
+        if flags & TAKING:
+            self.progress = time.monotonic()
         while self.flight and self.flight[0][0] <= place:
             self.flying -= self.flight.popleft()[1]
             self.progress = time.monotonic()

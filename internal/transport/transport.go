@@ -43,8 +43,8 @@ type Listener interface {
 	Close() error
 }
 
-// Conn sends frames to one peer. One goroutine owns it and alone calls
-// TrySend, Wait and Close; any goroutine may call Interrupt.
+// Conn sends frames to one peer. TrySend, Wait and Close are called by one
+// goroutine at a time, which the caller's lock sees to; any may call Interrupt.
 type Conn interface {
 	// TrySend hands a frame over, as head and tail in a row (tail may be nil),
 	// or reports false when the peer is not connected or takes no more now. It

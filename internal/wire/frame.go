@@ -41,8 +41,11 @@ const (
 	// FlagAckNow asks the receiver to acknowledge soon (a frame with records)
 	// or at once (a frame without any).
 	FlagAckNow
+	// FlagTaking tells that the sender of this frame goes on taking what it is
+	// sent, though it may take from others now.
+	FlagTaking
 
-	knownFlags = FlagPiece | FlagAckNow
+	knownFlags = FlagPiece | FlagAckNow | FlagTaking
 )
 
 // Position is a place in the stream of one sender to one receiver: the number

@@ -22,7 +22,7 @@ import (
 // full is a header in which no two bytes are the same but those that must be.
 func full() wire.Header {
 	return wire.Header{
-		Flags:          wire.FlagPiece | wire.FlagAckNow,
+		Flags:          wire.FlagPiece | wire.FlagAckNow | wire.FlagTaking,
 		To:             0x1211,
 		From:           0x1413,
 		Cluster:        0x2827262524232221,
@@ -35,7 +35,7 @@ func full() wire.Header {
 	}
 }
 
-const fullHex = "01 03 1112 1314 0000 2122232425262728 3132333435363738 4142434445464708 5152535455565758" +
+const fullHex = "01 07 1112 1314 0000 2122232425262728 3132333435363738 4142434445464708 5152535455565758" +
 	"6162636465666768 71727374 81828384 01000000 999a9b9c"
 
 func unhex(t testing.TB, s string) []byte {
@@ -82,6 +82,7 @@ func TestConstants(t *testing.T) {
 		{"InitialWindow", wire.InitialWindow, 262144},
 		{"FlagPiece", wire.FlagPiece, 1},
 		{"FlagAckNow", wire.FlagAckNow, 2},
+		{"FlagTaking", wire.FlagTaking, 4},
 		{`ClusterHash("")`, wire.ClusterHash(""), 0x141cfc9842c4b0e3},
 		{`ClusterHash("demo")`, wire.ClusterHash("demo"), 0x84684b356c51972a},
 	} {
@@ -114,7 +115,7 @@ func TestParseHeader(t *testing.T) {
 		{"a short frame of another version", []byte{2}, wire.ErrVersion, "2"},
 		{"version alone", []byte{1}, wire.ErrMalformed, "1 bytes"},
 		{"one byte short", set(0, 1)[:wire.HeaderSize-1], wire.ErrMalformed, "63 bytes"},
-		{"an unknown flag", set(1, 4), wire.ErrMalformed, "flags"},
+		{"an unknown flag", set(1, 8), wire.ErrMalformed, "flags"},
 		{"the last flag", set(1, 0x80), wire.ErrMalformed, "flags"},
 		{"first reserved byte", set(6, 1), wire.ErrMalformed, "reserved"},
 		{"second reserved byte", set(7, 1), wire.ErrMalformed, "reserved"},

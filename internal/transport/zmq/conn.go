@@ -14,7 +14,7 @@ import (
 
 // Conn is a PUSH socket connected to one peer.
 type Conn struct {
-	soc *zmq4.Socket // owned by the goroutine that calls TrySend
+	soc *zmq4.Socket // used by one goroutine at a time: see transport.Conn
 
 	mu          sync.Mutex
 	waiter      *waiter // guarded by mu for Interrupt; the owner alone sets it

@@ -2,8 +2,9 @@
 // and ipc: one PULL socket receives, and one PUSH socket sends to each peer. It
 // is the only package that imports github.com/pebbe/zmq4.
 //
-// A socket is created, used and closed by one goroutine and only ever used
-// without blocking; how that goroutine waits is in wait_netpoll.go.
+// A socket is used by one goroutine at a time, behind a lock where that is not
+// always the same one, and only ever without blocking; how it waits is in
+// wait_netpoll.go.
 package zmq
 
 import (
