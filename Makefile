@@ -30,6 +30,9 @@ test: ## every test of every module
 race: setup ## every test again, in another order, under the race detector
 	$(call each,$(MODULES),go test -race -shuffle=on -count=1 ./...)
 
+race-long: setup ## the same 20 times over (up to 90 min)
+	go test -race -shuffle=on -count=20 -timeout 90m ./...
+
 poller: setup ## the tests of the data path with ZeroMQ's own poller, which serves where Go's cannot
 	go test -tags zmqpoller ./internal/transport/zmq
 	go test -tags zmqpoller -run 'TestContract/(tcp|ipc)' ./clustertest
@@ -60,4 +63,4 @@ bench: setup ## the library beside a bare ZeroMQ loop (1 min)
 
 check: fmt build vet lint tidy shell poller fuzz-short race demo ## what .ci/run runs after the tests
 
-.PHONY: help setup demo test race poller bench fuzz-short fmt vet lint tidy build shell check
+.PHONY: help setup demo test race race-long poller bench fuzz-short fmt vet lint tidy build shell check

@@ -110,6 +110,9 @@ func goRound() (r ringReport, err error) {
 		if d := n.Stats().Sent.Dropped; len(d) > 0 {
 			r.Faults = append(r.Faults, fmt.Sprintf("server %d dropped %v", n.Pid(), d))
 		}
+		if s := n.Stats(); s.Sent.Accepted != ringMessages || s.Sent.Sent != ringMessages || s.Received.Received != ringMessages {
+			r.Faults = append(r.Faults, fmt.Sprintf("the books of server %d do not close:\n%v", n.Pid(), s))
+		}
 	}
 	return r, nil
 }
@@ -139,6 +142,9 @@ func TestARingOfAThousandServersInOneProcess(t *testing.T) {
 	c.do("go", &r)
 	t.Logf("started in %v, went round in %v, closed in %v; %d MB resident, %d MB at the peak, threads %v, %d descriptors",
 		r.Start, r.Round, r.Close, r.Resident>>20, r.Peak>>20, r.Threads, r.Files)
+	if most := 20 * time.Second; r.Round > most { // seconds, with room for a busy machine
+		t.Errorf("the messages took %v to go round, want at most %v", r.Round, most)
+	}
 	for _, f := range r.Faults[:min(len(r.Faults), 10)] {
 		t.Error(f)
 	}
