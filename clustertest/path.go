@@ -168,7 +168,7 @@ func (n *Network) post(x *parcel, v Verdict) {
 	case why != "":
 		n.lost(x, why)
 	case v == Drop:
-		n.lost(x, "dropped by the test")
+		n.lost(x, byTest)
 	case v == Hold:
 		n.held = append(n.held, x)
 		n.note(Event{Kind: Held, Message: x.Message, From: x.From, To: x.To})

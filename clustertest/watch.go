@@ -11,6 +11,9 @@ const (
 	Hold                // it waits for Release or Discard
 )
 
+// byTest is why a message is lost that the watcher drops or the test discards.
+const byTest = "dropped by the test"
+
 // Watch lets f decide about each message as it is sent; nil ends that. What is held
 // stays so. f is called from the goroutines of the sending nodes, one call at a time
 // for each link. It may call methods of the network, but for Crash, which would wait
@@ -52,7 +55,7 @@ func (n *Network) Discard(messages ...Message) {
 	n.mu.Lock()
 	defer n.mu.Unlock()
 	for _, x := range n.takeHeld(messages) {
-		n.lost(x, "dropped by the test")
+		n.lost(x, byTest)
 	}
 }
 
