@@ -66,5 +66,8 @@ func TestAnUnknownKindIsANote(t *testing.T) {
 		if got := strings.Count(n.Mermaid(), "    Note over s0,s2: 0s · "); got != 2 {
 			t.Errorf("got:\n%s", n.Mermaid())
 		}
+		if page := string(n.page()); strings.Count(page, `data-kind="note"`) != 2 {
+			t.Errorf("two notes are missing in:\n%s", page)
+		}
 	})
 }
