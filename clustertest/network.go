@@ -3,9 +3,14 @@
 // A [Network] joins real nodes inside one process and disturbs what they send:
 // partitions, loss, delay, reordering, duplicates, slow links, crashes and stalled
 // servers. In a bubble of testing/synctest an hour of that takes a second, and the
-// same seed makes the same decisions. [StartLocal] starts nodes over TCP on free
-// ports of this machine. A [History] tells whether what was received is what was
-// sent.
+// same seed makes the same decisions. What happened can be drawn: see
+// [Network.SavePage] and [Network.Mermaid].
+//
+// A [History] tells whether what was received is what was sent. [TestServer] holds
+// anything that behaves like a node against the rules of package cluster.
+// [StartLocal] starts nodes over TCP on free ports of this machine.
+//
+// docs/testing.md in the repository begins with a partition test from nothing.
 package clustertest
 
 import (
@@ -71,7 +76,13 @@ var networks atomic.Int64
 // NewNetwork makes a network of n servers for one test. All nodes that are still
 // running when the test ends are closed. If the test has failed, the seed and the
 // last events are logged.
+//
+// Where there is no test, as in a program that shows something, t is nil: then Close
+// ends the network, and what would end a test panics.
 func NewNetwork(t testing.TB, seed uint64, n int) *Network {
+	if t == nil {
+		t = new(program)
+	}
 	t.Helper()
 	net := &Network{
 		t: t, seed: seed, size: n,
