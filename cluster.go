@@ -68,9 +68,10 @@
 //
 // # Trust
 //
-// Frames travel in the clear. What a frame claims is checked against the
-// catalogue, but anybody who can reach a server's port can claim it: the network
-// must be trusted.
+// Where the peers have public keys, only they get in, each as itself alone, and what
+// they say is encrypted. Without keys frames travel in the clear: what a frame claims
+// is checked against the catalogue, but anybody who can reach a server's port can
+// claim it, so the network must be trusted.
 package cluster
 
 import (

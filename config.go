@@ -70,6 +70,19 @@ type Config struct {
 	// 5 s, negative not to wait. In JSON it is a string, as SendTimeout is.
 	Linger time.Duration `json:"linger,omitempty"`
 
+	// KeyDir is the directory of the servers' secret keys, each in a file named
+	// after the server's id, such as 3.key; see KeyFile. A relative one is looked
+	// for beside the configuration's file, or else in the working directory. The
+	// default is the directory of that file.
+	KeyDir string `json:"keyDir,omitempty"`
+
+	// KeyFile is the file with this server's secret key, where the peers have public
+	// ones. If it is empty the environment variable CLUSTER_KEY_FILE names it, and
+	// if that is empty too, it is in KeyDir. Nobody but its owner may read or write
+	// the file. It holds the key as 40 characters in Z85; lines that begin with "# "
+	// are comments.
+	KeyFile string `json:"-"`
+
 	// Extra holds the program's own fields beside these, by name, as JSON; the
 	// fields of an entry are in the Extra of its Peer. A name that looks like a
 	// misspelling of one of ours is an error.
@@ -151,6 +164,7 @@ func (c Config) check(d *doubts) []error {
 	}
 	byID := make(map[int]int, len(c.Peers)) // the index of the first
 	byEndpoint := make(map[string]int, len(c.Peers))
+	byKey := make(map[string]int, len(c.Peers))
 	for i, p := range c.Peers {
 		where, unsure := entry(i, p.ID, true), d.entry[i]
 		if unsure.id {
@@ -165,6 +179,14 @@ func (c Config) check(d *doubts) []error {
 		if err := p.Validate(); err != nil {
 			for _, err := range err.(interface{ Unwrap() []error }).Unwrap() {
 				fault("%s: %w", where, err)
+			}
+		}
+		for _, k := range p.Keys() {
+			if first, ok := byKey[k]; ok && first != i {
+				other := c.Peers[first]
+				fault("%s: public key %.60q is also that of %s", where, k, entry(first, other.ID, !d.entry[first].id))
+			} else {
+				byKey[k] = i
 			}
 		}
 		for _, err := range checkExtra(p.Extra, peerFields) {
@@ -183,6 +205,13 @@ func (c Config) check(d *doubts) []error {
 				fault("%s: address %.120q is also that of %s", where, p.Address, entry(first, other.ID, !d.entry[first].id))
 			} else {
 				byEndpoint[e] = i
+			}
+		}
+	}
+	if len(byKey) > 0 {
+		for i, p := range c.Peers {
+			if p.PublicKey == "" {
+				fault("%s: public_key is missing, and other peers have one: want keys for all, or for none", entry(i, p.ID, !d.entry[i].id))
 			}
 		}
 	}

@@ -104,6 +104,7 @@ func (c Config) MarshalJSON() ([]byte, error) {
 		QueueBytes      int               `json:"queueBytes,omitempty"`
 		MaxMessageBytes int               `json:"maxMessageBytes,omitempty"`
 		Linger          string            `json:"linger,omitempty"`
+		KeyDir          string            `json:"keyDir,omitempty"`
 	}{
 		Cluster:         c.Cluster,
 		Peers:           []json.RawMessage{},
@@ -111,6 +112,7 @@ func (c Config) MarshalJSON() ([]byte, error) {
 		OutboxSize:      c.OutboxSize,
 		QueueBytes:      c.QueueBytes,
 		MaxMessageBytes: c.MaxMessageBytes,
+		KeyDir:          c.KeyDir,
 	}
 	if c.SendTimeout != 0 {
 		out.SendTimeout = c.SendTimeout.String()
@@ -244,6 +246,7 @@ func (p *parser) top(c *Config, object member) {
 	}
 	c.SendTimeout = p.duration(f, "sendTimeout")
 	c.Linger = p.duration(f, "linger")
+	c.KeyDir, _ = p.text(f, "keyDir", "", `a string such as "keys"`)
 
 	m, ok := f.ours["peers"]
 	switch {
@@ -297,6 +300,8 @@ func (p *parser) peer(c *Config, object member, names []string) {
 		p.missing(object, where, "id", "a whole number from 0 to 65535", f)
 	}
 	peer.Bind, _ = p.text(f, "bind", where, `a string such as "*:8081"`)
+	peer.PublicKey, _ = p.text(f, "public_key", where, "a string of 40 characters in Z85")
+	peer.PreviousPublicKey, _ = p.text(f, "previous_public_key", where, "a string of 40 characters in Z85")
 
 	given := func(name string) bool { _, ok := f.ours[name]; return ok }
 	switch {

@@ -7,11 +7,11 @@ import "strings"
 var (
 	topFields = []string{
 		"cluster", "peers", "inboxSize", "outboxSize", "sendTimeout",
-		"queueBytes", "maxMessageBytes", "linger",
+		"queueBytes", "maxMessageBytes", "linger", "keyDir",
 	}
-	peerFields = []string{"id", "address", "bind"}
+	peerFields = []string{"id", "address", "bind", "public_key", "previous_public_key"}
 	// bareFields are those of an entry in a bare sequence of entries.
-	bareFields = []string{"id", "ip", "port", "port1", "port2", "address", "bind"}
+	bareFields = []string{"id", "ip", "port", "port1", "port2", "address", "bind", "public_key", "previous_public_key"}
 )
 
 // match returns which of names this is, by the rule of encoding/json, or "".
@@ -33,7 +33,7 @@ func misspelt(name string, names []string) string {
 	}
 	s := squash(name)
 	for _, ours := range names {
-		if slip(s, strings.ToLower(ours)) {
+		if slip(s, squash(ours)) {
 			return ours
 		}
 	}

@@ -381,7 +381,7 @@ func TestFieldsOfAProgramAreKept(t *testing.T) {
 		clusterId clusterName cluster_id nodes servers replicas leader users term clients quorum debug finger
 		ClusterSize peerCount peersFile peers2 raft etcd state`)
 	entries := strings.Fields(`FSAddress fsAddress HTTPAddress httpAddr LogDir Name Role Host Zone Weight Data Timeout Path
-		Dir Size Port IP ip Port1 Port2 port Addr addrs addresses address2 publicAddress ipAddress public_key publicKey
+		Dir Size Port IP ip Port1 Port2 port Addr addrs addresses address2 publicAddress ipAddress
 		key ids pid uid idx kind band bond find mind binary build kid is in if i d b a peers inboxSize sendTimeout
 		cluster voter learner region rack tags labels 日本 é ""`)
 	for _, name := range top {

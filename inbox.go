@@ -80,7 +80,7 @@ func (in *inbox) run(l transport.Listener) {
 		head, tail, err := l.Recv(in.deadline())
 		switch {
 		case err == nil:
-			in.frame(head, tail, false)
+			in.frame(head, tail, l.Key(), false)
 			if len(in.c) == 0 {
 				// The program was waiting for it: it goes first.
 				runtime.Gosched()
@@ -142,9 +142,10 @@ func (in *inbox) overdue() {
 	}
 }
 
-// frame takes one frame, which it owns. own tells that it comes from this node
-// and not from the network.
-func (in *inbox) frame(head, tail []byte, own bool) {
+// frame takes one frame, which it owns, and whose sender has proved to have the
+// public key, if there are keys. own tells that it comes from this node and not from
+// the network.
+func (in *inbox) frame(head, tail []byte, key string, own bool) {
 	n := in.node
 	h, err := wire.ParseHeader(head)
 	if size := len(head) + len(tail); err == nil && size > wire.MaxFrame {
@@ -159,6 +160,19 @@ func (in *inbox) frame(head, tail []byte, own bool) {
 		return
 	}
 	from := int(h.From)
+	if n.security != nil && !own {
+		// On every frame: the catalogue may have changed since the connection was
+		// made.
+		owner, ok := n.catalog.Owner(key)
+		if !ok {
+			in.refuse(nil, RefusedKey, fmt.Errorf("no peer has the public key %q", key))
+			return
+		}
+		if owner != from {
+			in.refuseOf(owner, RefusedIdentity, fmt.Errorf("it names %d as its sender", from))
+			return
+		}
+	}
 	switch {
 	case h.Cluster != n.cluster:
 		in.refuse(nil, RefusedCluster, nil)
@@ -269,6 +283,13 @@ func (in *inbox) refuse(s *source, r Refusal, cause error) {
 	in.mu.Lock()
 	defer in.mu.Unlock()
 	in.refuseLocked(s, r, cause)
+}
+
+// refuseOf counts a frame that the peer with this id has sent.
+func (in *inbox) refuseOf(id int, r Refusal, cause error) {
+	in.mu.Lock()
+	defer in.mu.Unlock()
+	in.refuseLocked(in.source(id), r, cause)
 }
 
 // refuseLocked is refuse for callers that hold mu. Each reason is logged once

@@ -1,6 +1,7 @@
 package cluster
 
 import (
+	"slices"
 	"sync"
 	"time"
 
@@ -20,6 +21,9 @@ const (
 	quietTime = 3 * time.Second
 	// maxPeerWindow is the most that a peer is granted to grant.
 	maxPeerWindow = 64 << 20
+	// keyInterval is how long a connection may take nothing before another of the
+	// peer's keys is tried.
+	keyInterval = 500 * time.Millisecond
 	// looksPerTimeout is how often a link looks, within SendTimeout, whether its
 	// peer has taken something.
 	looksPerTimeout = 8
@@ -47,7 +51,9 @@ type link struct {
 
 	mu       sync.Mutex     // guards what follows
 	endpoint string         // of the peer; empty while the catalogue does not have it
-	dialed   string         // of conn; run alone sets it
+	keys     []string       // its public keys: none, one, or two while it changes from one to the other
+	keyAt    int            // which of keys is tried
+	dialed   target         // of conn; run alone sets it
 	conn     transport.Conn // nil while there is none; used with io held, but for Interrupt
 	redialAt time.Time      // not before then, after dialing has failed
 	queue    queue
@@ -60,6 +66,7 @@ type link struct {
 	state    LinkState
 	since    time.Time // of state
 	stuck    bool      // the connection took no frame, and has not taken one since
+	stuckAt  time.Time // when it last got stuck, or was made
 	ready    bool      // it may take one now
 	starved  bool      // the link went down with its window closed, and no news since
 	progress time.Time // when the peer last took something, or could have
@@ -71,6 +78,21 @@ type link struct {
 	until    time.Time // when run last went to sleep: its deadline
 	draining bool      // no more is taken; end when all is written
 	cut      bool      // end at once
+}
+
+// A target is what a connection is made to.
+type target struct {
+	endpoint string
+	key      string // the public key that the peer has to prove; empty: none
+}
+
+// target is where the peer is now. The caller holds mu.
+func (l *link) target() target {
+	t := target{endpoint: l.endpoint}
+	if len(l.keys) > 0 {
+		t.key = l.keys[l.keyAt]
+	}
+	return t
 }
 
 // ack is the latest acknowledgment for the peer. It travels with each frame,
@@ -196,14 +218,17 @@ func (l *link) accept(r *run, wake *bool) {
 }
 
 // redirect tells where the peer is now, or that it is nowhere if endpoint is
-// empty. What is queued goes there, or is dropped.
-func (l *link) redirect(endpoint string) {
+// empty, and what its public keys are. What is queued goes there, or is dropped.
+func (l *link) redirect(endpoint string, keys []string) {
 	l.mu.Lock()
 	defer l.mu.Unlock()
-	if l.endpoint == endpoint {
+	if l.endpoint == endpoint && slices.Equal(l.keys, keys) {
 		return
 	}
 	l.endpoint = endpoint
+	if !slices.Equal(l.keys, keys) {
+		l.keys, l.keyAt = keys, 0
+	}
 	l.redialAt = time.Time{}
 	l.stir()
 }
@@ -381,7 +406,11 @@ func (l *link) planLocked(now time.Time) (step, time.Time) {
 	if l.cut || l.draining && !pending {
 		return stepEnd, time.Time{}
 	}
-	if l.dialed != l.endpoint {
+	tryKeyAt := l.tryKeyAt()
+	if !tryKeyAt.IsZero() && !now.Before(tryKeyAt) {
+		l.keyAt = (l.keyAt + 1) % len(l.keys)
+	}
+	if l.dialed != l.target() {
 		if now.Before(l.redialAt) {
 			return stepSleep, l.redialAt
 		}
@@ -418,7 +447,7 @@ func (l *link) planLocked(now time.Time) (step, time.Time) {
 	unheard := l.wrote.Add(quietTime) // when to ask after frames that were not acknowledged
 	switch {
 	case l.stuck && !l.ready:
-		return stepAwaitConn, deadline
+		return stepAwaitConn, earliest(deadline, tryKeyAt)
 	case pending && open:
 		l.writer.message(l)
 		return stepWrite, deadline
@@ -437,6 +466,14 @@ func (l *link) planLocked(now time.Time) (step, time.Time) {
 		deadline = earliest(deadline, unheard)
 	}
 	return stepSleep, earliest(deadline, l.ack.due)
+}
+
+// tryKeyAt is when another key of the peer should be tried; zero: not at all.
+func (l *link) tryKeyAt() time.Time {
+	if len(l.keys) < 2 || !l.stuck || l.ready || l.conn == nil {
+		return time.Time{}
+	}
+	return l.stuckAt.Add(keyInterval)
 }
 
 // look sees to it that the time since the last look counts against the peer for no
@@ -461,8 +498,8 @@ func (l *link) lookInterval() time.Duration {
 // the peer is now.
 func (l *link) dial() {
 	l.mu.Lock()
-	old, endpoint := l.conn, l.endpoint
-	l.conn, l.dialed = nil, ""
+	old, to, was := l.conn, l.target(), l.dialed
+	l.conn, l.dialed = nil, target{}
 	l.mu.Unlock()
 	if old != nil {
 		l.hangUp(old, 0)
@@ -473,8 +510,8 @@ func (l *link) dial() {
 	}
 	var conn transport.Conn
 	var err error
-	if endpoint != "" {
-		conn, err = l.node.dial(l.id, endpoint)
+	if to.endpoint != "" {
+		conn, err = l.node.dial(l.id, to)
 	}
 	l.mu.Lock()
 	defer l.mu.Unlock()
@@ -483,10 +520,16 @@ func (l *link) dial() {
 		l.down(ReasonUnreachable, err)
 		return
 	}
-	l.conn, l.dialed = conn, endpoint
-	l.stuck, l.ready, l.progress = false, false, time.Now()
+	l.conn, l.dialed = conn, to
+	l.stuck, l.ready, l.stuckAt = false, false, time.Now()
+	if old != nil && was.endpoint == to.endpoint {
+		// Only another key is tried: the peer's time runs on.
+		l.stuck = true
+		return
+	}
+	l.progress = l.stuckAt
 	switch {
-	case endpoint == "":
+	case to.endpoint == "":
 		l.enter(LinkIdle)
 	case l.state != LinkConnecting:
 		l.enter(LinkConnecting)
@@ -499,6 +542,9 @@ func (l *link) write() {
 	ok, err := l.conn.TrySend(l.writer.head, l.writer.tail)
 	l.mu.Lock()
 	defer l.mu.Unlock()
+	if !ok && !l.stuck {
+		l.stuckAt = time.Now()
+	}
 	l.stuck, l.ready = !ok, false
 	switch {
 	case ok:
@@ -510,7 +556,7 @@ func (l *link) write() {
 		// A socket that fails for another reason than being full does not
 		// recover; another one may.
 		l.down(ReasonUnreachable, err)
-		l.dialed, l.redialAt = "", time.Now().Add(redialInterval)
+		l.dialed, l.redialAt = target{}, time.Now().Add(redialInterval)
 	}
 }
 
@@ -603,7 +649,7 @@ func (l *link) drop(r Reason) int {
 // holds mu.
 func (l *link) enter(s LinkState, attrs ...any) {
 	l.state, l.since = s, time.Now()
-	attrs = append([]any{"peer", l.id, "endpoint", l.endpoint}, attrs...)
+	attrs = append([]any{"peer", l.id, "endpoint", l.endpoint, "encrypted", len(l.keys) > 0}, attrs...)
 	if s == LinkDown {
 		l.node.log.Warn("cluster: link is down", attrs...)
 	} else {
@@ -618,7 +664,7 @@ func (l *link) addTo(p *PeerStats) {
 	s := l.books.stats()
 	s.Queued, s.QueueBytes, s.FlightBytes = uint64(l.queue.messages), l.queue.bytes, l.flight.bytes
 	p.Sent.add(s)
-	p.State, p.Since = l.state, l.since
+	p.State, p.Since, p.Encrypted = l.state, l.since, len(l.keys) > 0
 }
 
 // earliest returns the earlier of two deadlines, where zero means none.

@@ -31,7 +31,7 @@ type puppet struct {
 // newPuppet listens as the server id of cfg.
 func newPuppet(t testing.TB, id int, cfg Config) *puppet {
 	t.Helper()
-	l, err := mem.Default.Listen(cfg.Peers[id].DialEndpoint())
+	l, err := mem.Default.Listen(cfg.Peers[id].DialEndpoint(), nil)
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -60,7 +60,7 @@ func (p *puppet) next(d time.Duration) (wire.Header, []byte, bool) {
 // send sends a frame to the server to of cfg; the header is completed.
 func (p *puppet) send(to int, cfg Config, h wire.Header, body []byte) {
 	p.t.Helper()
-	conn, err := mem.Default.Dial(cfg.Peers[to].DialEndpoint())
+	conn, err := mem.Default.Dial(cfg.Peers[to].DialEndpoint(), nil, "")
 	if err != nil {
 		p.t.Fatal(err)
 	}

@@ -23,7 +23,7 @@ func (n *Node) network(endpoint string) transport.Network {
 type loopback struct{ inbox *inbox }
 
 func (l loopback) TrySend(head, tail []byte) (bool, error) {
-	l.inbox.frame(bytes.Clone(head), bytes.Clone(tail), true)
+	l.inbox.frame(bytes.Clone(head), bytes.Clone(tail), "", true)
 	return true, nil
 }
 

@@ -44,7 +44,8 @@ type Node struct {
 	groups      groups
 	outbox      chan *Envelope
 	inbox       *inbox
-	listener    transport.Listener // owned by inbox.run; others may only interrupt it
+	security    *transport.Security // nil: none
+	listener    transport.Listener  // owned by inbox.run; others may only interrupt it
 
 	unlist    func()        // set by New: the registry forgets this node
 	closing   chan struct{} // closed when Shutdown begins
@@ -109,11 +110,18 @@ func start(pid int, cfg Config) (*Node, error) {
 		rand.Read(b[:]) // never fails
 		n.incarnation = binary.LittleEndian.Uint64(b[:])
 	}
-	endpoint := self.BindEndpoint()
-	if n.listener, err = n.network(endpoint).Listen(endpoint); err != nil {
-		return nil, fmt.Errorf("cluster: %s: server %d cannot listen on %s: %w", cfg.source(), pid, endpoint, err)
+	if self.PublicKey != "" {
+		s := &transport.Security{Admit: n.admit}
+		if s.Public, s.Secret, err = cfg.secretKey(self); err != nil {
+			return nil, fmt.Errorf("cluster: %s: %w", cfg.source(), err)
+		}
+		n.security = s
 	}
 	n.inbox = newInbox(n)
+	endpoint := self.BindEndpoint()
+	if n.listener, err = n.network(endpoint).Listen(endpoint, n.security); err != nil {
+		return nil, fmt.Errorf("cluster: %s: server %d cannot listen on %s: %w", cfg.source(), pid, endpoint, err)
+	}
 	go func() { // Shutdown halts the inbox, and waits for heard.
 		defer close(n.heard)
 		n.inbox.run(n.listener)
@@ -286,7 +294,7 @@ func (n *Node) follow(l *link) {
 	}
 	l.version = version
 	peer, _ := n.catalog.Get(l.id)
-	l.redirect(peer.DialEndpoint())
+	l.redirect(peer.DialEndpoint(), peer.Keys())
 }
 
 // watch is the goroutine that makes the links follow each change of the
@@ -309,11 +317,20 @@ func (n *Node) watch() {
 }
 
 // dial sets up the connection of a link.
-func (n *Node) dial(id int, endpoint string) (transport.Conn, error) {
+func (n *Node) dial(id int, to target) (transport.Conn, error) {
 	if id == n.pid {
 		return loopback{n.inbox}, nil
 	}
-	return n.network(endpoint).Dial(endpoint)
+	return n.network(to.endpoint).Dial(to.endpoint, n.security, to.key)
+}
+
+// admit reports whether the owner of a public key may connect.
+func (n *Node) admit(publicKey string) bool {
+	if _, ok := n.catalog.Owner(publicKey); ok {
+		return true
+	}
+	n.inbox.refuse(nil, RefusedKey, fmt.Errorf("no peer has the public key %q", publicKey))
+	return false
 }
 
 // linkIfAny returns the link to the peer id if there is one.

@@ -45,12 +45,14 @@ const (
 	RefusedUnregistered                    // a message of a type that is not registered here
 	RefusedUndecodable                     // a message that its kind or type cannot be read from
 	RefusedClosed                          // a message that the program had not taken when the node was closed
+	RefusedKey                             // a connection, or a frame, of a key that no peer has
+	RefusedIdentity                        // a frame that names another sender than the one whose key was proved
 	refusals
 )
 
 var refusalNames = [refusals]string{
 	"none", "version", "malformed", "cluster", "destination", "unknown sender", "older incarnation",
-	"sequence", "window", "too large", "unregistered", "undecodable", "closed",
+	"sequence", "window", "too large", "unregistered", "undecodable", "closed", "unlisted key", "another's identity",
 }
 
 func (r Refusal) String() string { return name(refusalNames[:], int(r)) }
@@ -103,11 +105,12 @@ type Stats struct {
 
 // PeerStats is the part of Stats about one peer.
 type PeerStats struct {
-	ID       int
-	State    LinkState
-	Since    time.Time // of State
-	Sent     SentStats
-	Received ReceivedStats
+	ID        int
+	State     LinkState
+	Since     time.Time // of State
+	Encrypted bool      // the link to the peer is, and so is what the peer sends
+	Sent      SentStats
+	Received  ReceivedStats
 }
 
 // SentStats counts messages to a peer. At each moment Accepted = Sent + Queued +

@@ -243,8 +243,9 @@ func testCatalog(t *trial) {
 		}
 	}
 	if c, ok := servers[1].(counter); ok {
-		t.eventually("a frame of a server that is not in the catalogue is refused", func() bool {
-			return c.Stats().Refused[cluster.RefusedSender] > 0
+		t.eventually("a server that is not in the catalogue is refused", func() bool {
+			r := c.Stats().Refused
+			return r[cluster.RefusedSender]+r[cluster.RefusedKey] > 0
 		})
 	}
 	if c, ok := servers[0].(counter); ok {

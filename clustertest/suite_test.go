@@ -2,6 +2,7 @@ package clustertest_test
 
 import (
 	"fmt"
+	"net"
 	"os"
 	"path/filepath"
 	"sync/atomic"
@@ -9,6 +10,7 @@ import (
 
 	"github.com/abhishekg16/cluster"
 	"github.com/abhishekg16/cluster/clustertest"
+	"github.com/abhishekg16/cluster/internal/curve"
 	"github.com/abhishekg16/cluster/peercatalog"
 )
 
@@ -25,6 +27,9 @@ func newNode(pid int, cfg cluster.Config) (cluster.Server, error) {
 func TestContract(t *testing.T) {
 	t.Run("tcp", func(t *testing.T) {
 		clustertest.TestServer(t, clustertest.Implementation{New: newNode})
+	})
+	t.Run("tcp with keys", func(t *testing.T) {
+		clustertest.TestServer(t, clustertest.Implementation{New: newNode, Config: keyedConfig})
 	})
 	t.Run("ipc", func(t *testing.T) {
 		clustertest.TestServer(t, clustertest.Implementation{New: newNode, Config: ipcConfig})
@@ -43,6 +48,28 @@ func ipcConfig(t testing.TB, n int) (cfg cluster.Config) {
 	t.Cleanup(func() { os.RemoveAll(dir) })
 	for id := range n {
 		cfg.Peers = append(cfg.Peers, peercatalog.Peer{ID: id, Address: "ipc://" + filepath.Join(dir, fmt.Sprint(id))})
+	}
+	return cfg
+}
+
+// keyedConfig is a configuration over TCP in which all servers have keys.
+func keyedConfig(t testing.TB, n int) (cfg cluster.Config) {
+	t.Helper()
+	cfg.KeyDir = t.TempDir()
+	for id := range n {
+		l, err := net.Listen("tcp", "127.0.0.1:0")
+		if err != nil {
+			t.Fatal(err)
+		}
+		defer l.Close() // when all are held, so that they differ
+		public, secret, err := curve.Generate()
+		if err != nil {
+			t.Fatal(err)
+		}
+		if err := os.WriteFile(filepath.Join(cfg.KeyDir, fmt.Sprintf("%d.key", id)), []byte(secret+"\n"), 0o600); err != nil {
+			t.Fatal(err)
+		}
+		cfg.Peers = append(cfg.Peers, peercatalog.Peer{ID: id, Address: l.Addr().String(), PublicKey: public})
 	}
 	return cfg
 }

@@ -37,6 +37,7 @@ type snapshot struct {
 // table is never changed once it is made, and may be shared by catalogues.
 type table struct {
 	peers map[int]*entry // none is changed either: a copy of the map is cheap
+	keys  map[string]int // whose each public key is
 	ids   []int          // ascending
 	given []int          // the ids in the order in which New was given them
 }
@@ -65,14 +66,18 @@ func New(peers ...Peer) (*Catalog, error) {
 func newTable(peers []Peer) (*table, error) {
 	t := &table{
 		peers: make(map[int]*entry, len(peers)),
+		keys:  make(map[string]int),
 		ids:   make([]int, 0, len(peers)),
 	}
 	dialled := make(map[string]int, len(peers))
 	owner := func(dial string) (int, bool) { id, ok := dialled[dial]; return id, ok }
 	var faults []error
 	for _, p := range peers {
-		if err := check(p, owner); err != nil {
+		if err := check(p, owner, t.keys); err != nil {
 			faults = append(faults, err)
+		}
+		if first := peers[0]; first.keyed() != p.keyed() {
+			faults = append(faults, mixed(p, first.ID))
 		}
 		if _, ok := t.peers[p.ID]; ok {
 			faults = append(faults, fmt.Errorf("%w: peer %d is given twice", ErrExists, p.ID))
@@ -81,6 +86,7 @@ func newTable(peers []Peer) (*table, error) {
 		e := newEntry(p)
 		t.peers[p.ID] = e
 		t.ids = append(t.ids, p.ID)
+		t.setKeys(p)
 		if e.dial != "" {
 			dialled[e.dial] = p.ID
 		}
@@ -129,9 +135,34 @@ func (t *table) is(peers []Peer) bool {
 	return true
 }
 
-// check validates p, also against the addresses of the others: owner tells whose
-// one is, in its normal form.
-func check(p Peer, owner func(dial string) (int, bool)) error {
+func (t *table) setKeys(p Peer) {
+	for _, k := range p.Keys() {
+		t.keys[k] = p.ID
+	}
+}
+
+func (t *table) dropKeys(id int) {
+	if e := t.peers[id]; e != nil {
+		for _, k := range e.Keys() {
+			delete(t.keys, k)
+		}
+	}
+}
+
+func (p Peer) keyed() bool { return p.PublicKey != "" }
+
+// mixed is the fault of a peer that has a key where the other has none, or has none
+// where that has one.
+func mixed(p Peer, other int) error {
+	if p.keyed() {
+		return fmt.Errorf("peercatalog: peer %d: public_key is given, and peer %d has none: want keys for all peers, or for none", p.ID, other)
+	}
+	return fmt.Errorf("peercatalog: peer %d: public_key is missing, and peer %d has one: want keys for all peers, or for none", p.ID, other)
+}
+
+// check validates p, also against the others: owner tells whose an address is, in its
+// normal form, and keys whose a public key is.
+func check(p Peer, owner func(dial string) (int, bool), keys map[string]int) error {
 	var faults []error
 	if err := p.Validate(); err != nil {
 		// Each fault gets a line that names the peer.
@@ -142,6 +173,11 @@ func check(p Peer, owner func(dial string) (int, bool)) error {
 	if e := p.DialEndpoint(); e != "" {
 		if id, ok := owner(e); ok && id != p.ID {
 			faults = append(faults, fmt.Errorf("peercatalog: peer %d: address %.120q is also that of peer %d", p.ID, p.Address, id))
+		}
+	}
+	for _, k := range p.Keys() {
+		if id, ok := keys[k]; ok && id != p.ID {
+			faults = append(faults, fmt.Errorf("peercatalog: peer %d: public key %.60q is also that of peer %d", p.ID, k, id))
 		}
 	}
 	return errors.Join(faults...)
@@ -161,6 +197,13 @@ func (c *Catalog) Get(id int) (Peer, bool) {
 func (c *Catalog) Has(id int) bool {
 	_, ok := c.state.Load().peers[id]
 	return ok
+}
+
+// Owner returns the id of the peer that has this public key, and whether there is
+// one.
+func (c *Catalog) Owner(publicKey string) (int, bool) {
+	id, ok := c.state.Load().keys[publicKey]
+	return id, ok
 }
 
 // IDs returns the ids of all peers, ascending.
@@ -213,14 +256,21 @@ func (c *Catalog) put(p Peer) error {
 		}
 		return 0, false
 	}
-	if err := check(p, owner); err != nil {
+	if err := check(p, owner, old.keys); err != nil {
 		return err
+	}
+	for id, e := range old.peers {
+		if id != p.ID && e.keyed() != p.keyed() {
+			return mixed(p, id)
+		}
 	}
 	was, replace := old.peers[p.ID]
 	if replace && was.equal(p) {
 		return nil
 	}
-	next := &table{peers: maps.Clone(old.peers), ids: old.ids}
+	next := &table{peers: maps.Clone(old.peers), keys: maps.Clone(old.keys), ids: old.ids}
+	next.dropKeys(p.ID)
+	next.setKeys(p)
 	next.peers[p.ID] = newEntry(p)
 	if !replace {
 		at, _ := slices.BinarySearch(old.ids, p.ID)
@@ -238,7 +288,8 @@ func (c *Catalog) Remove(id int) bool {
 	if _, ok := old.peers[id]; !ok {
 		return false
 	}
-	next := &table{peers: maps.Clone(old.peers)}
+	next := &table{peers: maps.Clone(old.peers), keys: maps.Clone(old.keys)}
+	next.dropKeys(id)
 	delete(next.peers, id)
 	at, _ := slices.BinarySearch(old.ids, id)
 	next.ids = slices.Concat(old.ids[:at], old.ids[at+1:])

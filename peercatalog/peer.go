@@ -6,6 +6,8 @@ import (
 	"errors"
 	"fmt"
 	"strings"
+
+	"github.com/abhishekg16/cluster/internal/curve"
 )
 
 // MaxID is the largest id that a peer may have; the smallest is 0.
@@ -23,6 +25,15 @@ type Peer struct {
 	// translated address, say, or *:port for all interfaces. It has the scheme
 	// of Address. Empty means Address.
 	Bind string `json:"bind,omitempty"`
+	// PublicKey is the server's public key: 40 characters in Z85. It is given for
+	// all peers of a cluster or for none: with keys, only the servers that are
+	// listed get in, each as itself alone, and all that they say is encrypted. No
+	// two peers have the same.
+	PublicKey string `json:"public_key,omitempty"`
+	// PreviousPublicKey is one more key that the server may have: while it goes
+	// from one to another, some servers may know only the one, and it itself may
+	// still use it.
+	PreviousPublicKey string `json:"previous_public_key,omitempty"`
 	// Extra holds the program's own fields of the entry, by name, as JSON.
 	// Reading and writing a whole configuration keeps them; encoding/json,
 	// used on a Peer alone, does not.
@@ -50,7 +61,39 @@ func (p Peer) Validate() error {
 			faults = append(faults, fmt.Errorf("bind %.120q: the scheme %s is not that of the address: want %s", p.Bind, scheme(bind), scheme(dial)))
 		}
 	}
-	return errors.Join(faults...)
+	return errors.Join(append(faults, p.checkKeys()...)...)
+}
+
+func (p Peer) checkKeys() (faults []error) {
+	for _, k := range []struct{ name, key string }{
+		{"public_key", p.PublicKey}, {"previous_public_key", p.PreviousPublicKey},
+	} {
+		if k.key == "" {
+			continue
+		}
+		if err := curve.Check(k.key); err != nil {
+			faults = append(faults, fmt.Errorf("%s %.60q: %w", k.name, k.key, err))
+		}
+	}
+	switch {
+	case p.PreviousPublicKey == "":
+	case p.PublicKey == "":
+		faults = append(faults, errors.New("previous_public_key without public_key: want the key that the server uses from now on as public_key"))
+	case p.PublicKey == p.PreviousPublicKey:
+		faults = append(faults, errors.New("previous_public_key is the same as public_key: leave it out"))
+	}
+	return faults
+}
+
+// Keys are the public keys that the server may have, PublicKey first; none if the
+// cluster has no keys.
+func (p Peer) Keys() (keys []string) {
+	for _, k := range []string{p.PublicKey, p.PreviousPublicKey} {
+		if k != "" {
+			keys = append(keys, k)
+		}
+	}
+	return keys
 }
 
 // DialEndpoint returns the address in its normal form, which has a scheme:
@@ -87,6 +130,9 @@ func (p Peer) Clone() Peer {
 
 func (p Peer) equal(q Peer) bool {
 	if p.ID != q.ID || p.Address != q.Address || p.Bind != q.Bind || len(p.Extra) != len(q.Extra) {
+		return false
+	}
+	if p.PublicKey != q.PublicKey || p.PreviousPublicKey != q.PreviousPublicKey {
 		return false
 	}
 	for name, value := range p.Extra {

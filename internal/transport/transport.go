@@ -20,15 +20,27 @@ var (
 // Network makes listeners and connections for the endpoints of its scheme, in
 // the normal form of peercatalog ("tcp://127.0.0.1:8081").
 type Network interface {
-	// Listen takes the endpoint, so that a second Listen for it fails.
-	Listen(endpoint string) (Listener, error)
+	// Listen takes the endpoint, so that a second Listen for it fails. With
+	// security, only connections of peers that it admits are let in.
+	Listen(endpoint string, s *Security) (Listener, error)
 	// Dial returns before the connection stands, and the connection is made
-	// again whenever it breaks, until Close.
-	Dial(endpoint string) (Conn, error)
+	// again whenever it breaks, until Close. With security it stands only with the
+	// server that has the public key peer.
+	Dial(endpoint string, s *Security, peer string) (Conn, error)
+}
+
+// Security is how a server proves who it is, whom it lets in, and what its
+// connections are encrypted with. Nil is plaintext, where everybody is let in. Keys
+// are text in Z85.
+type Security struct {
+	Public, Secret string
+	// Admit decides whether somebody who has proved to have this public key is let
+	// in. It is called from any goroutine, and does not block.
+	Admit func(publicKey string) bool
 }
 
 // Listener receives the frames that all peers send. One goroutine owns it and
-// alone calls Recv and Close; any goroutine may call Interrupt.
+// alone calls Recv, Key and Close; any goroutine may call Interrupt.
 type Listener interface {
 	// Recv waits for a frame until the deadline (the zero time: for ever). The
 	// sender may have split the frame in two: it is head and tail in a row.
@@ -36,6 +48,9 @@ type Listener interface {
 	// message of more than two parts one that wraps ErrMalformed, or one after
 	// which the listener is of no use.
 	Recv(deadline time.Time) (head, tail []byte, err error)
+	// Key is the public key that the sender of the latest frame has proved to have;
+	// empty without security.
+	Key() string
 	// Interrupt makes one Recv return ErrInterrupted: this one or the next, even
 	// if there are frames to be had.
 	Interrupt()

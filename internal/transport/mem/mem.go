@@ -6,6 +6,7 @@ package mem
 
 import (
 	"bytes"
+	"errors"
 	"fmt"
 	"strings"
 	"sync"
@@ -80,7 +81,7 @@ func Of(endpoint string) *Network {
 }
 
 // Listen implements transport.Network.
-func (n *Network) Listen(endpoint string) (transport.Listener, error) {
+func (n *Network) Listen(endpoint string, s *transport.Security) (transport.Listener, error) {
 	n.mu.Lock()
 	defer n.mu.Unlock()
 	if n.listeners[endpoint] != nil {
@@ -89,7 +90,7 @@ func (n *Network) Listen(endpoint string) (transport.Listener, error) {
 	if n.listeners == nil {
 		n.listeners = make(map[string]*listener)
 	}
-	l := &listener{network: n, endpoint: endpoint, arrived: make(chan struct{}, 1), stop: make(chan struct{}, 1)}
+	l := &listener{network: n, endpoint: endpoint, security: s, arrived: make(chan struct{}, 1), stop: make(chan struct{}, 1)}
 	n.listeners[endpoint] = l
 	if a := n.awaited[endpoint]; a != nil {
 		close(a.come)
@@ -99,8 +100,8 @@ func (n *Network) Listen(endpoint string) (transport.Listener, error) {
 }
 
 // Dial implements transport.Network.
-func (n *Network) Dial(endpoint string) (transport.Conn, error) {
-	return &conn{network: n, endpoint: endpoint, stop: make(chan struct{}, 1)}, nil
+func (n *Network) Dial(endpoint string, s *transport.Security, peer string) (transport.Conn, error) {
+	return &conn{network: n, endpoint: endpoint, security: s, peer: peer, stop: make(chan struct{}, 1)}, nil
 }
 
 func (n *Network) find(endpoint string) *listener {
@@ -136,13 +137,18 @@ func (n *Network) await(endpoint string) (come <-chan struct{}, done func()) {
 	}
 }
 
-type frame struct{ head, tail []byte }
+type frame struct {
+	head, tail []byte
+	key        string // of its sender
+}
 
 type listener struct {
 	network  *Network
 	endpoint string
+	security *transport.Security
 	arrived  chan struct{} // holds a token when frames may be there
 	stop     chan struct{} // holds a token after Interrupt
+	key      string        // of the latest frame; its owner's
 
 	mu     sync.Mutex // guards what follows
 	frames []frame
@@ -158,6 +164,7 @@ func (l *listener) Recv(deadline time.Time) (head, tail []byte, err error) {
 		default:
 		}
 		if f, ok := l.take(); ok {
+			l.key = f.key
 			return f.head, f.tail, nil
 		}
 		if err := wait(l.arrived, l.stop, deadline); err != nil {
@@ -165,6 +172,8 @@ func (l *listener) Recv(deadline time.Time) (head, tail []byte, err error) {
 		}
 	}
 }
+
+func (l *listener) Key() string { return l.key }
 
 func (l *listener) take() (frame, bool) {
 	l.mu.Lock()
@@ -180,28 +189,28 @@ func (l *listener) take() (frame, bool) {
 }
 
 // put takes a copy of the frame if there is room for it.
-func (l *listener) put(head, tail []byte) bool {
+func (l *listener) put(head, tail []byte, key string) bool {
 	l.mu.Lock()
 	defer l.mu.Unlock()
 	if l.closed || len(l.frames) >= capacity {
 		return false
 	}
-	l.add(head, tail)
+	l.add(head, tail, key)
 	return true
 }
 
 // deliver takes a copy of a frame that was on its way: there is room for that.
-func (l *listener) deliver(head, tail []byte) {
+func (l *listener) deliver(head, tail []byte, key string) {
 	l.mu.Lock()
 	defer l.mu.Unlock()
 	if !l.closed {
-		l.add(head, tail)
+		l.add(head, tail, key)
 	}
 }
 
 // add is called with mu held.
-func (l *listener) add(head, tail []byte) {
-	l.frames = append(l.frames, frame{bytes.Clone(head), bytes.Clone(tail)})
+func (l *listener) add(head, tail []byte, key string) {
+	l.frames = append(l.frames, frame{bytes.Clone(head), bytes.Clone(tail), key})
 	ring(l.arrived)
 }
 
@@ -244,6 +253,8 @@ func (l *listener) Close() error {
 type conn struct {
 	network  *Network
 	endpoint string
+	security *transport.Security
+	peer     string          // the public key of who listens
 	stop     chan struct{}   // holds a token after Interrupt
 	again    <-chan struct{} // from the carrier, when it took nothing
 }
@@ -252,24 +263,52 @@ func (c *conn) TrySend(head, tail []byte) (bool, error) {
 	c.again = nil
 	l := c.network.find(c.endpoint)
 	carrier := c.network.Carrier
-	switch {
-	case l == nil:
+	if l == nil || !c.admitted(l) {
 		return false, nil
+	}
+	key := ""
+	if c.security != nil {
+		key = c.security.Public
+	}
+	switch {
 	case carrier == nil:
-		return l.put(head, tail), nil
+		return l.put(head, tail, key), nil
 	case l.hasRoom() != nil:
 		return false, nil
 	}
-	ok, again := carrier.Carry(head, tail, l.deliver)
+	ok, again := carrier.Carry(head, tail, func(head, tail []byte) { l.deliver(head, tail, key) })
 	c.again = again
 	return ok, nil
 }
+
+// admitted reports whether a connection with l stands, as it would if the keys were
+// used to encrypt.
+func (c *conn) admitted(l *listener) bool {
+	if c.security == nil || l.security == nil {
+		return c.security == l.security
+	}
+	return c.peer == l.security.Public && l.security.Admit(c.security.Public)
+}
+
+// admitInterval is how often a connection that was not let in tries again.
+const admitInterval = 100 * time.Millisecond
 
 func (c *conn) Wait(deadline time.Time) error {
 	if c.again != nil {
 		return wait(c.again, c.stop, deadline)
 	}
 	if l := c.network.find(c.endpoint); l != nil {
+		if !c.admitted(l) {
+			again := time.Now().Add(admitInterval)
+			if !deadline.IsZero() && deadline.Before(again) {
+				again = deadline
+			}
+			err := wait(nil, c.stop, again)
+			if errors.Is(err, transport.ErrTimeout) && again != deadline {
+				return nil
+			}
+			return err
+		}
 		room := l.hasRoom()
 		if room == nil {
 			return nil

@@ -22,7 +22,7 @@ type Conn struct {
 }
 
 // Dial implements transport.Network.
-func (Network) Dial(endpoint string) (transport.Conn, error) {
+func (Network) Dial(endpoint string, sec *transport.Security, peer string) (transport.Conn, error) {
 	soc, err := newSocket(zmq4.PUSH,
 		// Frames queue on completed connections only, so that "not writable"
 		// means not connected, or full.
@@ -39,6 +39,12 @@ func (Network) Dial(endpoint string) (transport.Conn, error) {
 		// A peer says nothing on this connection but ZeroMQ's own commands.
 		func(s *zmq4.Socket) error { return s.SetMaxmsgsize(4096) },
 		func(s *zmq4.Socket) error { return s.SetIpv6(needsIPv6(endpoint)) },
+		func(s *zmq4.Socket) error {
+			if sec == nil {
+				return nil
+			}
+			return errors.Join(s.SetCurveServerkey(peer), s.SetCurvePublickey(sec.Public), s.SetCurveSecretkey(sec.Secret))
+		},
 		func(s *zmq4.Socket) error { return s.Connect(endpoint) },
 	)
 	if err != nil {

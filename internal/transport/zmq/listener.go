@@ -21,15 +21,28 @@ import (
 type Listener struct {
 	soc *zmq4.Socket // owned by the goroutine that calls Recv
 	*waiter
-	file string // of an ipc endpoint, removed by Close
+	file   string // of an ipc endpoint, removed by Close
+	domain string // for ZAP; empty without security
+	key    string // of the latest message's sender
 }
 
 // Listen binds before it returns. The host of a tcp endpoint may be a name that
 // resolves to an address of this machine, an interface's name, or *.
-func (Network) Listen(endpoint string) (transport.Listener, error) {
+func (Network) Listen(endpoint string, sec *transport.Security) (_ transport.Listener, err error) {
 	bind, err := bindable(endpoint)
 	if err != nil {
 		return nil, err
+	}
+	domain := ""
+	if sec != nil {
+		if domain, err = zap.add(sec); err != nil {
+			return nil, err
+		}
+		defer func() {
+			if err != nil {
+				zap.remove(domain)
+			}
+		}()
 	}
 	soc, err := newSocket(zmq4.PULL,
 		func(s *zmq4.Socket) error { return s.SetRcvhwm(recvFrames) },
@@ -38,6 +51,12 @@ func (Network) Listen(endpoint string) (transport.Listener, error) {
 		func(s *zmq4.Socket) error { return s.SetHandshakeIvl(handshakeTimeout) },
 		func(s *zmq4.Socket) error { return s.SetLinger(0) },
 		func(s *zmq4.Socket) error { return s.SetIpv6(strings.Contains(bind, "[")) },
+		func(s *zmq4.Socket) error {
+			if sec == nil {
+				return nil
+			}
+			return errors.Join(s.SetZapDomain(domain), s.SetCurveServer(1), s.SetCurveSecretkey(sec.Secret))
+		},
 		func(s *zmq4.Socket) error { return s.Bind(bind) },
 	)
 	if err != nil {
@@ -52,7 +71,7 @@ func (Network) Listen(endpoint string) (transport.Listener, error) {
 	if path == endpoint || strings.HasPrefix(path, "@") {
 		path = ""
 	}
-	return &Listener{soc: soc, waiter: w, file: path}, nil
+	return &Listener{soc: soc, waiter: w, file: path, domain: domain}, nil
 }
 
 // listenError keeps the system's error and adds the way out.
@@ -128,7 +147,7 @@ func (l *Listener) Recv(deadline time.Time) (head, tail []byte, err error) {
 		if l.interrupts() {
 			return nil, nil, transport.ErrInterrupted
 		}
-		head, err = l.soc.RecvBytes(zmq4.DONTWAIT)
+		head, err = l.recvHead()
 		if err == nil {
 			if tail, err = l.rest(); err != nil {
 				return nil, nil, err
@@ -143,6 +162,19 @@ func (l *Listener) Recv(deadline time.Time) (head, tail []byte, err error) {
 		}
 	}
 }
+
+// recvHead receives the first part of a message, and learns whose it is.
+func (l *Listener) recvHead() ([]byte, error) {
+	if l.domain == "" {
+		return l.soc.RecvBytes(zmq4.DONTWAIT)
+	}
+	b, properties, err := l.soc.RecvBytesWithMetadata(zmq4.DONTWAIT, keyProperty)
+	l.key = properties[keyProperty]
+	return b, err
+}
+
+// Key implements transport.Listener.
+func (l *Listener) Key() string { return l.key }
 
 // rest receives the second part of the message whose first part has just come,
 // if there is one. A message of more parts, which no sender of this protocol
@@ -171,6 +203,9 @@ func (l *Listener) Interrupt() { l.interrupt() }
 // Close implements transport.Listener.
 func (l *Listener) Close() error {
 	err := errors.Join(l.waiter.close(), closeAndWait(l.soc, 0, nil))
+	if l.domain != "" {
+		zap.remove(l.domain)
+	}
 	if l.file != "" {
 		os.Remove(l.file) // ZeroMQ has done so in most versions
 	}

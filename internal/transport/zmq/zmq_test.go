@@ -43,7 +43,7 @@ func ipcEndpoint(t testing.TB) string {
 
 func listen(t testing.TB, endpoint string) transport.Listener {
 	t.Helper()
-	l, err := Network{}.Listen(endpoint)
+	l, err := Network{}.Listen(endpoint, nil)
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -57,7 +57,7 @@ func listen(t testing.TB, endpoint string) transport.Listener {
 
 func dial(t testing.TB, endpoint string) transport.Conn {
 	t.Helper()
-	c, err := Network{}.Dial(endpoint)
+	c, err := Network{}.Dial(endpoint, nil, "")
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -177,7 +177,7 @@ func TestAPortThatIsTakenIsAnError(t *testing.T) {
 	for name, endpoint := range map[string]string{"tcp": freeEndpoint(t), "ipc": ipcEndpoint(t)} {
 		t.Run(name, func(t *testing.T) {
 			l := listen(t, endpoint)
-			if _, err := (Network{}).Listen(endpoint); !errors.Is(err, syscall.EADDRINUSE) {
+			if _, err := (Network{}).Listen(endpoint, nil); !errors.Is(err, syscall.EADDRINUSE) {
 				t.Errorf("a second Listen: %v", err)
 			}
 			send(t, dial(t, endpoint), []byte("x"), nil)
@@ -187,7 +187,7 @@ func TestAPortThatIsTakenIsAnError(t *testing.T) {
 		})
 	}
 	t.Run("a foreign address", func(t *testing.T) {
-		_, err := Network{}.Listen("tcp://192.0.2.1:4000") // set aside for documentation
+		_, err := Network{}.Listen("tcp://192.0.2.1:4000", nil) // set aside for documentation
 		if !errors.Is(err, syscall.EADDRNOTAVAIL) && !errors.Is(err, syscall.ENODEV) || !strings.Contains(err.Error(), `"bind"`) {
 			t.Errorf("got %v", err)
 		}
@@ -197,7 +197,7 @@ func TestAPortThatIsTakenIsAnError(t *testing.T) {
 		if err := os.WriteFile(path, []byte("keep me"), 0o600); err != nil {
 			t.Fatal(err)
 		}
-		if _, err := (Network{}).Listen("ipc://" + path); !errors.Is(err, fs.ErrExist) {
+		if _, err := (Network{}).Listen("ipc://"+path, nil); !errors.Is(err, fs.ErrExist) {
 			t.Errorf("got %v", err)
 		}
 		if b, err := os.ReadFile(path); string(b) != "keep me" {
@@ -326,7 +326,7 @@ func narrow(t testing.TB, endpoint string) *Listener {
 func TestCloseFlushesWhatWasHandedOver(t *testing.T) {
 	endpoint := freeEndpoint(t)
 	l := narrow(t, endpoint)
-	c, err := Network{}.Dial(endpoint)
+	c, err := Network{}.Dial(endpoint, nil, "")
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -352,7 +352,7 @@ func TestCloseFlushesWhatWasHandedOver(t *testing.T) {
 func TestCloseGivesUpAfterItsLinger(t *testing.T) {
 	endpoint := freeEndpoint(t)
 	narrow(t, endpoint) // never read
-	c, err := Network{}.Dial(endpoint)
+	c, err := Network{}.Dial(endpoint, nil, "")
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -372,7 +372,7 @@ func TestCloseGivesUpAfterItsLinger(t *testing.T) {
 func TestThePortIsFreeAfterClose(t *testing.T) {
 	endpoint := freeEndpoint(t)
 	for i := range 100 {
-		l, err := Network{}.Listen(endpoint)
+		l, err := Network{}.Listen(endpoint, nil)
 		if err != nil {
 			t.Fatalf("listening for the %d. time: %v", i+1, err)
 		}
