@@ -17,6 +17,7 @@ import (
 // A contestant is one way to pass messages between two processes.
 type contestant struct {
 	name string
+	base string // the contestant that its ratios are to
 	// sink receives n messages of size bytes and returns how long that took from
 	// the first to the last; source sends them.
 	sink   func(at addresses, size, n int) time.Duration
@@ -27,7 +28,7 @@ type contestant struct {
 	ping func(at addresses, size, n int) []time.Duration
 }
 
-var contestants = []contestant{bare, channels}
+var contestants = []contestant{bare, channels, bareCurve, keyed}
 
 // addresses are where the two processes listen: the first one measures.
 type addresses [2]string
@@ -56,10 +57,9 @@ func main() {
 		}
 	}
 	row := func(what, unit string, of map[string][]float64) {
-		base := median(of[bare.name])
 		for _, c := range contestants {
-			m := median(of[c.name])
-			fmt.Printf("%-22s %-10s %12.1f %-6s %6.2fx   (%.1f to %.1f)\n", what, c.name, m, unit, m/base,
+			m, base := median(of[c.name]), median(of[c.base])
+			fmt.Printf("%-22s %-14s %12.1f %-6s %6.2fx   (%.1f to %.1f)\n", what, c.name, m, unit, m/base,
 				slices.Min(of[c.name]), slices.Max(of[c.name]))
 		}
 	}
