@@ -5,6 +5,7 @@ import (
 	"reflect"
 
 	"github.com/abhishekg16/cluster/internal/codec"
+	"github.com/abhishekg16/cluster/internal/transport"
 	"github.com/abhishekg16/cluster/internal/wire"
 )
 
@@ -19,7 +20,8 @@ type chunk struct {
 	store  []decoded   // empty: what ready is made of
 	count  int         // of messages that come after them,
 	record wire.Record // which is this one if its payload belongs to nobody else,
-	rest   []byte      // or else these records
+	rest   []byte      // or else these records,
+	buffer []byte      // which are in this memory
 }
 
 // A decoded message is one that waits for its place in the inbox.
@@ -36,10 +38,10 @@ func (c *chunk) fill(a arrival) {
 	c.count = int(a.Count)
 	if r, ok := wire.ParseSplit(a.body, a.tail, a.Count); ok {
 		c.record = r
-	} else if c.count == 1 {
+	} else if c.count == 1 && !transport.IsPooled(a.buffer) {
 		c.record, _ = wire.NextRecord(a.body)
 	} else {
-		c.rest = a.body
+		c.rest, c.buffer = a.body, a.buffer
 	}
 }
 
@@ -114,6 +116,10 @@ func (c *chunk) unpack(from, limit int) (o outcome) {
 		bytes += size
 	}
 	joint.box()
+	if c.count == 0 {
+		transport.PutBuffer(c.buffer)
+		c.rest, c.buffer = nil, nil
+	}
 	return o
 }
 

@@ -2,6 +2,7 @@ package cluster
 
 import (
 	"fmt"
+	"reflect"
 	"strings"
 	"testing"
 	"testing/synctest"
@@ -25,4 +26,36 @@ func TestWhatIsReceivedIsCountedAsItGoesIntoInbox(t *testing.T) {
 			t.Errorf("after Close: received %d messages of %d bytes, refused %v; want 1 of 1, and 10 as closed", r.Received, r.Bytes, r.Refused)
 		}
 	})
+}
+
+// The memory that frames come in is used again, and messages must not be in it.
+func TestWhatWasReceivedStaysAsItIs(t *testing.T) {
+	cfg := config(t, "tcp", 2)
+	a, b := join(t, 0, cfg), join(t, 1, cfg)
+	const count = 1200
+	sizes := []int{10, 100, 3_000, 5_000, 20_000, 40_000, 200_000}
+	message := func(i int) any {
+		text := strings.Repeat(fmt.Sprintf("%6d ", i), sizes[i%len(sizes)]/7+1)
+		switch i % 3 {
+		case 0:
+			return []byte(text)
+		case 1:
+			return text
+		}
+		return []any{text, []byte(text)}
+	}
+	go func() { // It ends with its last message.
+		for i := range count {
+			a.Outbox() <- &Envelope{1, 0, message(i)}
+		}
+	}()
+	var kept []*Envelope
+	for range count {
+		kept = append(kept, take(t, b))
+	}
+	for i, e := range kept {
+		if !reflect.DeepEqual(e.Msg, message(i)) {
+			t.Fatalf("message %d is another now", i)
+		}
+	}
 }

@@ -183,7 +183,7 @@ func (in *inbox) frame(head, tail []byte, key string, own bool) {
 	case from == n.pid && !own:
 		in.refuse(nil, RefusedIncarnation, errors.New("another server uses this one's id"))
 	default:
-		a := arrival{h, head[wire.HeaderSize:], tail, time.Now()}
+		a := arrival{h, head[wire.HeaderSize:], tail, head, time.Now()}
 		err := a.check()
 		in.rx.Lock()
 		defer in.rx.Unlock()
@@ -317,6 +317,8 @@ func (in *inbox) take(s *source, a arrival) {
 	c := chunk{life: s.life, bytes: a.size()}
 	if a.Flags&wire.FlagPiece != 0 {
 		in.assemble(s, a, &c)
+		transport.PutBuffer(a.buffer)
+		transport.PutBuffer(a.tail)
 	} else {
 		s.want = wire.Position{Seq: s.want.Seq + uint64(a.Count)}
 		c.fill(a)

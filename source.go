@@ -64,6 +64,7 @@ const heldCost = 512
 type arrival struct {
 	wire.Header
 	body, tail []byte // after the header; see transport.Listener
+	buffer     []byte // that body is in
 	came       time.Time
 }
 

@@ -44,7 +44,7 @@ type Security struct {
 type Listener interface {
 	// Recv waits for a frame until the deadline (the zero time: for ever). The
 	// sender may have split the frame in two: it is head and tail in a row.
-	// The caller owns both. The error is ErrTimeout, ErrInterrupted, for a
+	// The caller owns both, and may give them to PutBuffer. The error is ErrTimeout, ErrInterrupted, for a
 	// message of more than two parts one that wraps ErrMalformed, or one after
 	// which the listener is of no use.
 	Recv(deadline time.Time) (head, tail []byte, err error)

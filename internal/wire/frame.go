@@ -102,6 +102,10 @@ func (h *Header) Put(b []byte) {
 	le.PutUint32(b[60:], h.Start.Offset)
 }
 
+// IsPiece reports whether the frame that begins with these bytes, which may be any,
+// holds a piece of a record.
+func IsPiece(head []byte) bool { return len(head) >= 2 && head[1]&FlagPiece != 0 }
+
 // ErrVersion is returned for a frame of another version of the format.
 var ErrVersion = errors.New("another version of the frame format")
 

@@ -1,6 +1,7 @@
 package zmq
 
 import (
+	"bytes"
 	"context"
 	"errors"
 	"fmt"
@@ -22,6 +23,7 @@ type Listener struct {
 	soc *zmq4.Socket // owned by the goroutine that calls Recv
 	*waiter
 	file   string // of an ipc endpoint, removed by Close
+	recv   *receiver
 	domain string // for ZAP; empty without security
 	key    string // of the latest message's sender
 }
@@ -71,7 +73,7 @@ func (Network) Listen(endpoint string, sec *transport.Security) (_ transport.Lis
 	if path == endpoint || strings.HasPrefix(path, "@") {
 		path = ""
 	}
-	return &Listener{soc: soc, waiter: w, file: path, domain: domain}, nil
+	return &Listener{soc: soc, waiter: w, file: path, recv: newReceiver(soc, sec != nil), domain: domain}, nil
 }
 
 // listenError keeps the system's error and adds the way out.
@@ -147,12 +149,9 @@ func (l *Listener) Recv(deadline time.Time) (head, tail []byte, err error) {
 		if l.interrupts() {
 			return nil, nil, transport.ErrInterrupted
 		}
-		head, err = l.recvHead()
+		p, err := l.recv.next()
 		if err == nil {
-			if tail, err = l.rest(); err != nil {
-				return nil, nil, err
-			}
-			return head, tail, nil
+			return l.message(p)
 		}
 		if !again(err) {
 			return nil, nil, err
@@ -163,45 +162,43 @@ func (l *Listener) Recv(deadline time.Time) (head, tail []byte, err error) {
 	}
 }
 
-// recvHead receives the first part of a message, and learns whose it is.
-func (l *Listener) recvHead() ([]byte, error) {
-	if l.domain == "" {
-		return l.soc.RecvBytes(zmq4.DONTWAIT)
+// message copies the message that begins with the part p. One of more than two parts,
+// which no sender of this protocol makes, is an error, and all of it is taken. ZeroMQ
+// hands messages out whole, so no part is waited for.
+func (l *Listener) message(p part) (head, tail []byte, err error) {
+	if string(p.key) != l.key {
+		l.key = string(p.key)
 	}
-	b, properties, err := l.soc.RecvBytesWithMetadata(zmq4.DONTWAIT, keyProperty)
-	l.key = properties[keyProperty]
-	return b, err
+	head = transport.GetBuffer(len(p.data))
+	copy(head, p.data)
+	for parts := 2; p.more; parts++ {
+		if p, err = l.recv.next(); err != nil {
+			return nil, nil, err
+		}
+		switch {
+		case parts > 2 && !p.more:
+			return nil, nil, fmt.Errorf("%w: a message of %d parts", transport.ErrMalformed, parts)
+		case parts > 2:
+		case wire.IsPiece(head):
+			tail = transport.GetBuffer(len(p.data))
+			copy(tail, p.data)
+		default:
+			// It is one payload, which will be the message.
+			tail = bytes.Clone(p.data)
+		}
+	}
+	return head, tail, nil
 }
 
 // Key implements transport.Listener.
 func (l *Listener) Key() string { return l.key }
-
-// rest receives the second part of the message whose first part has just come,
-// if there is one. A message of more parts, which no sender of this protocol
-// makes, is an error, and all of it is taken. ZeroMQ hands messages out whole, so
-// no part is waited for.
-func (l *Listener) rest() (tail []byte, err error) {
-	for parts := 1; ; parts++ {
-		more, err := l.soc.GetRcvmore()
-		switch {
-		case err != nil:
-			return nil, err
-		case !more && parts > 2:
-			return nil, fmt.Errorf("%w: a message of %d parts", transport.ErrMalformed, parts)
-		case !more:
-			return tail, nil
-		}
-		if tail, err = l.soc.RecvBytes(zmq4.DONTWAIT); err != nil {
-			return nil, err
-		}
-	}
-}
 
 // Interrupt implements transport.Listener.
 func (l *Listener) Interrupt() { l.interrupt() }
 
 // Close implements transport.Listener.
 func (l *Listener) Close() error {
+	l.recv.close()
 	err := errors.Join(l.waiter.close(), closeAndWait(l.soc, 0, nil))
 	if l.domain != "" {
 		zap.remove(l.domain)

@@ -17,10 +17,6 @@ import (
 // domain of its own. It runs while there is a listener with security.
 const zapEndpoint = "inproc://zeromq.zap.01"
 
-// keyProperty is the property of each received message that holds the public key of
-// its sender's connection, as the answer of ZAP has set it.
-const keyProperty = "User-Id"
-
 var zap authenticator
 
 type authenticator struct {
@@ -147,5 +143,6 @@ func (a *authenticator) answer(request [][]byte) []any {
 	if s == nil || !s.Admit(key) {
 		return reply("400", "not listed", "")
 	}
+	// Each message of the connection has the key as its property User-Id.
 	return reply("200", "", key)
 }

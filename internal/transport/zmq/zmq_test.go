@@ -318,7 +318,7 @@ func narrow(t testing.TB, endpoint string) *Listener {
 	if err != nil {
 		t.Fatal(err)
 	}
-	l := &Listener{soc: soc, waiter: w}
+	l := &Listener{soc: soc, waiter: w, recv: newReceiver(soc, false)}
 	t.Cleanup(func() { l.Close() })
 	return l
 }
