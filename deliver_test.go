@@ -31,6 +31,7 @@ func TestWhatIsReceivedIsCountedAsItGoesIntoInbox(t *testing.T) {
 // The memory that frames come in is used again, and messages must not be in it.
 func TestWhatWasReceivedStaysAsItIs(t *testing.T) {
 	cfg := config(t, "tcp", 2)
+	cfg.InboxSize = 2 // so that frames wait
 	a, b := join(t, 0, cfg), join(t, 1, cfg)
 	const count = 1200
 	sizes := []int{10, 100, 3_000, 5_000, 20_000, 40_000, 200_000}
