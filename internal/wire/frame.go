@@ -102,9 +102,15 @@ func (h *Header) Put(b []byte) {
 	le.PutUint32(b[60:], h.Start.Offset)
 }
 
-// IsPiece reports whether the frame that begins with these bytes, which may be any,
-// holds a piece of a record.
-func IsPiece(head []byte) bool { return len(head) >= 2 && head[1]&FlagPiece != 0 }
+// Cut is where the payload of a frame begins that carries one large record and nothing
+// else, and 0 for all others. The frame may be any bytes.
+func Cut(frame []byte) int {
+	const large = 4 << 10
+	if len(frame) < large || frame[1]&FlagPiece != 0 || binary.LittleEndian.Uint32(frame[56:]) != 1 {
+		return 0
+	}
+	return HeaderSize + RecordSize
+}
 
 // ErrVersion is returned for a frame of another version of the format.
 var ErrVersion = errors.New("another version of the frame format")

@@ -6,6 +6,7 @@ import (
 	"strings"
 	"sync"
 	"time"
+	"unsafe"
 
 	zmq4 "github.com/pebbe/zmq4"
 
@@ -14,7 +15,8 @@ import (
 
 // Conn is a PUSH socket connected to one peer.
 type Conn struct {
-	soc *zmq4.Socket // used by one goroutine at a time: see transport.Conn
+	soc *zmq4.Socket   // used by one goroutine at a time: see transport.Conn
+	raw unsafe.Pointer // the same, as ZeroMQ knows it
 
 	mu          sync.Mutex
 	waiter      *waiter // guarded by mu for Interrupt; the owner alone sets it
@@ -55,7 +57,7 @@ func (Network) Dial(endpoint string, sec *transport.Security, peer string) (tran
 		soc.Close()
 		return nil, err
 	}
-	return &Conn{soc: soc, waiter: w}, nil
+	return &Conn{soc: soc, raw: pointer(soc), waiter: w}, nil
 }
 
 // needsIPv6 reports whether the host of endpoint is an IPv6 address. With
@@ -68,33 +70,11 @@ func needsIPv6(endpoint string) bool {
 
 // TrySend implements transport.Conn.
 func (c *Conn) TrySend(head, tail []byte) (bool, error) {
-	// Asking makes ZeroMQ look at its mailbox, which zmq_send does only once in
-	// a while: a frame must not go to a connection that is known to be gone.
-	if events, err := c.soc.GetEvents(); err != nil || events&zmq4.POLLOUT == 0 {
-		return false, err
+	err := transmit(c.raw, head, tail)
+	if err != nil && again(err) {
+		return false, nil
 	}
-	flags := zmq4.DONTWAIT
-	if tail != nil {
-		flags |= zmq4.SNDMORE
-	}
-	if _, err := c.soc.SendBytes(head, flags); err != nil {
-		if again(err) {
-			return false, nil
-		}
-		return false, err
-	}
-	if tail == nil {
-		return true, nil
-	}
-	if _, err := c.soc.SendBytes(tail, zmq4.DONTWAIT); err != nil {
-		// The connection went between the parts, and ZeroMQ drops the rest of
-		// such a message: the receiver sees the gap.
-		if again(err) {
-			return true, nil
-		}
-		return false, err
-	}
-	return true, nil
+	return err == nil, err
 }
 
 // Wait implements transport.Conn.

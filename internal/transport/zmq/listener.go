@@ -169,6 +169,10 @@ func (l *Listener) message(p part) (head, tail []byte, err error) {
 	if string(p.key) != l.key {
 		l.key = string(p.key)
 	}
+	if at := wire.Cut(p.data); at > 0 && !p.more {
+		// The payload will be the message: it has to be in memory of its own.
+		return bytes.Clone(p.data[:at]), bytes.Clone(p.data[at:]), nil
+	}
 	head = transport.GetBuffer(len(p.data))
 	copy(head, p.data)
 	for parts := 2; p.more; parts++ {
@@ -178,12 +182,7 @@ func (l *Listener) message(p part) (head, tail []byte, err error) {
 		switch {
 		case parts > 2 && !p.more:
 			return nil, nil, fmt.Errorf("%w: a message of %d parts", transport.ErrMalformed, parts)
-		case parts > 2:
-		case wire.IsPiece(head):
-			tail = transport.GetBuffer(len(p.data))
-			copy(tail, p.data)
-		default:
-			// It is one payload, which will be the message.
+		case parts == 2:
 			tail = bytes.Clone(p.data)
 		}
 	}

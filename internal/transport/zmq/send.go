@@ -1,0 +1,61 @@
+package zmq
+
+/*
+#include <errno.h>
+#include <string.h>
+#include <zmq.h>
+
+// cluster_send sends head and tail in a row as one message, without waiting. It
+// returns an errno: 0 if the message was sent, EAGAIN if there is no room now.
+static int cluster_send(void *socket, void *head, size_t head_size, void *tail, size_t tail_size) {
+	// Asking makes ZeroMQ look at its mailbox, which zmq_send does only once in a
+	// while: a frame must not go to a connection that is known to be gone.
+	int events;
+	size_t size = sizeof events;
+	if (zmq_getsockopt(socket, ZMQ_EVENTS, &events, &size) < 0)
+		return zmq_errno();
+	if (!(events & ZMQ_POLLOUT))
+		return EAGAIN;
+	zmq_msg_t msg;
+	if (zmq_msg_init_size(&msg, head_size + tail_size) < 0)
+		return zmq_errno();
+	char *data = zmq_msg_data(&msg);
+	if (head_size > 0)
+		memcpy(data, head, head_size);
+	if (tail_size > 0)
+		memcpy(data + head_size, tail, tail_size);
+	if (zmq_msg_send(&msg, socket, ZMQ_DONTWAIT) < 0) {
+		int error = zmq_errno();
+		zmq_msg_close(&msg);
+		return error;
+	}
+	return 0;
+}
+
+#cgo noescape cluster_send
+#cgo nocallback cluster_send
+*/
+import "C"
+
+import (
+	"syscall"
+	"unsafe"
+
+	zmq4 "github.com/pebbe/zmq4"
+)
+
+// transmit hands a message over to ZeroMQ, which copies it; head is not empty. It does
+// not wait: the error may be one of those that again knows.
+func transmit(socket unsafe.Pointer, head, tail []byte) error {
+	var rc C.int
+	// Written like this, &s[0] lets cgo's checks look at no more than the slice.
+	if len(tail) == 0 {
+		rc = C.cluster_send(socket, unsafe.Pointer(&head[0]), C.size_t(len(head)), nil, 0)
+	} else {
+		rc = C.cluster_send(socket, unsafe.Pointer(&head[0]), C.size_t(len(head)), unsafe.Pointer(&tail[0]), C.size_t(len(tail)))
+	}
+	if rc != 0 {
+		return zmq4.Errno(syscall.Errno(rc))
+	}
+	return nil
+}
