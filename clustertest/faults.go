@@ -3,8 +3,11 @@ package clustertest
 import (
 	"cmp"
 	"encoding/binary"
+	"fmt"
 	"hash/fnv"
 	"math/rand/v2"
+	"strconv"
+	"strings"
 	"time"
 )
 
@@ -13,6 +16,17 @@ type Link struct{ From, To int }
 
 // Any, in a Link, stands for each server.
 const Any = -1
+
+// String is "2 -> 3", or has "all" in the place of Any.
+func (l Link) String() string {
+	end := func(id int) string {
+		if id == Any {
+			return "all"
+		}
+		return strconv.Itoa(id)
+	}
+	return end(l.From) + " -> " + end(l.To)
+}
 
 // Faults is what happens to messages on a link. The zero value disturbs nothing.
 type Faults struct {
@@ -57,7 +71,34 @@ func (n *Network) Set(f Faults, links ...Link) {
 	}
 	for _, l := range links {
 		n.faults[l] = f
+		n.note(Event{Kind: Disturbed, From: l.From, To: l.To, Why: f.String()})
 	}
+}
+
+// String is a few words for people, "no faults" for the zero value.
+func (f Faults) String() string {
+	var all []string
+	if f.Cut {
+		all = append(all, "cut")
+	}
+	for _, p := range []struct {
+		name  string
+		value float64
+	}{{"loss", f.Loss}, {"duplicate", f.Duplicate}, {"reorder", f.Reorder}} {
+		if p.value > 0 {
+			all = append(all, fmt.Sprintf("%s %.2f", p.name, p.value))
+		}
+	}
+	if f.Delay != nil {
+		all = append(all, fmt.Sprintf("delay about %v", f.Delay(0.5).Round(time.Microsecond)))
+	}
+	if f.Bandwidth > 0 {
+		all = append(all, fmt.Sprintf("%d B/s", f.Bandwidth))
+	}
+	if f.InFlight > 0 {
+		all = append(all, fmt.Sprintf("%d B in flight", f.InFlight))
+	}
+	return cmp.Or(strings.Join(all, ", "), "no faults")
 }
 
 // faultsOf is what is set for a link. The caller holds mu.

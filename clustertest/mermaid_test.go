@@ -62,25 +62,38 @@ func TestTheDiagramTellsWhatHappened(t *testing.T) {
     participant s0 as server 0
     participant s1 as server 1
     participant s2 as server 2
+    Note over s0,s2: 0s · each link: delay about 2ms
     s0->>s1: 0s → 2ms · hello
+    Note over s0,s2: 5ms · each link: delay about 2ms
     s1->>s0: 5ms → 7ms · welcome
+    Note over s0,s2: 10ms · each link: loss 1.00, delay about 2ms
     s0-xs2: 10ms · lost · unlucky
+    Note over s0,s2: 15ms · each link: duplicate 1.00, delay about 2ms
     s2->>s0: 15ms → 17ms · twice
     s2--)s0: 15ms → 19ms · duplicate · twice
+    Note over s0,s2: 20ms · each link: reorder 1.00, delay about 9ms
+    Note over s0,s2: 25ms · each link: delay about 2ms
     s1->>s2: 25ms → 27ms · fast
     s1-->>s2: 20ms → 31.971ms · late · slow
+    Note over s0,s2: 70ms · each link: delay about 2ms
     s0--xs1: 70ms · dropped by the test · forbidden
+    Note over s0,s2: 75ms · each link: delay about 2ms
+    Note over s0,s2: 80ms · each link: delay about 2ms
     s2-->s0: 80ms · held · kept
     s2->>s1: 75ms → 87ms · held, then delivered · kept for a while
     Note over s0,s2: 90ms · partitioned [[0 1] [2]]
+    Note over s0,s2: 90ms · each link: delay about 2ms
     s0-xs2: 90ms · lost, partition · across
     Note over s0,s2: 95ms · healed
     Note over s1: 95ms · server 1 paused
+    Note over s0,s2: 95ms · each link: delay about 2ms
     Note over s1: 100ms · server 1 resumed
     s0->>s1: 95ms → 100ms · to a stalled server
+    Note over s0,s2: 105ms · each link: delay about 1s
     Note over s2: 110ms · server 2 crashed
     s0-xs2: 105ms → 110ms · lost, the receiver has crashed · in vain
     Note over s2: 3.11s · server 2 restarted
+    Note over s0,s2: 3.11s · each link: delay about 1h0m0s
     s0->s1: 3.11s · on its way · see you
 `
 	bubble(t, 1, 3, func(t *testing.T, net *clustertest.Network, nodes []*cluster.Node) {

@@ -52,8 +52,9 @@ type Network struct {
 
 	mu      sync.Mutex // guards what follows
 	nodes   map[int]*cluster.Node
-	lives   map[life]int // how many lives a server had when this one was first heard
-	born    map[int]int  // lives heard so far, by server
+	configs map[int]cluster.Config // with which servers were started last
+	lives   map[life]int           // how many lives a server had when this one was first heard
+	born    map[int]int            // lives heard so far, by server
 	dead    map[int]bool
 	paused  map[int]bool
 	group   map[int]int // of the partition, by server; nil: none
@@ -86,16 +87,17 @@ func NewNetwork(t testing.TB, seed uint64, n int) *Network {
 	t.Helper()
 	net := &Network{
 		t: t, seed: seed, size: n,
-		name:   fmt.Sprintf("clustertest%d", networks.Add(1)),
-		start:  time.Now(),
-		rand:   rand.New(rand.NewPCG(seed, 1)),
-		nodes:  make(map[int]*cluster.Node),
-		lives:  make(map[life]int),
-		born:   make(map[int]int),
-		dead:   make(map[int]bool),
-		paused: make(map[int]bool),
-		faults: map[Link]Faults{{Any, Any}: {}},
-		paths:  make(map[Link]*path),
+		name:    fmt.Sprintf("clustertest%d", networks.Add(1)),
+		start:   time.Now(),
+		rand:    rand.New(rand.NewPCG(seed, 1)),
+		nodes:   make(map[int]*cluster.Node),
+		configs: make(map[int]cluster.Config),
+		lives:   make(map[life]int),
+		born:    make(map[int]int),
+		dead:    make(map[int]bool),
+		paused:  make(map[int]bool),
+		faults:  map[Link]Faults{{Any, Any}: {}},
+		paths:   make(map[Link]*path),
 	}
 	forget := (&mem.Network{Carrier: carrier{net}}).Name(net.name)
 	t.Cleanup(func() {
@@ -148,11 +150,22 @@ func (n *Network) StartWith(id int, cfg cluster.Config) *cluster.Node {
 	}
 	n.mu.Lock()
 	defer n.mu.Unlock()
-	n.nodes[id] = node
+	if n.ended { // meanwhile, so nobody else closes it
+		defer kill(node)
+		return node
+	}
+	n.nodes[id], n.configs[id] = node, cfg
 	if again {
 		n.note(Event{Kind: Restarted, From: id, To: id})
 	}
 	return node
+}
+
+// configOf is what a server was started with last.
+func (n *Network) configOf(id int) cluster.Config {
+	n.mu.Lock()
+	defer n.mu.Unlock()
+	return n.configs[id]
 }
 
 // Node is the running server with that id, or nil.
@@ -165,7 +178,10 @@ func (n *Network) Node(id int) *cluster.Node {
 // Crash ends a server as if its process was killed: what it had queued, and what is
 // on its way to it, is gone. Its channels close, so what the test runs on the node
 // ends as it does after Close. Start starts it again, as a new incarnation.
-func (n *Network) Crash(id int) {
+func (n *Network) Crash(id int) { n.crash(id) }
+
+// crash reports whether the server was running.
+func (n *Network) crash(id int) bool {
 	n.mu.Lock()
 	node := n.nodes[id]
 	delete(n.nodes, id)
@@ -182,6 +198,7 @@ func (n *Network) Crash(id int) {
 	if node != nil {
 		kill(node)
 	}
+	return node != nil
 }
 
 // kill closes a node at once.

@@ -137,7 +137,7 @@ func newRow(i int, x entry, drawn bool) row {
 		At: short(x.At), Exact: x.At.String(), Status: x.status(), Text: x.text(),
 	}
 	switch {
-	case x.From == Any:
+	case x.From == Any || x.To == Any:
 		r.Servers = "all"
 	case x.From == x.To:
 		r.Servers = fmt.Sprint(x.From)

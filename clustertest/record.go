@@ -50,13 +50,14 @@ func (m *Message) describe(r wire.Record) {
 type Kind int
 
 const (
-	Sent        Kind = iota // a message was sent
-	Delivered               // it has arrived
-	Late                    // it has arrived after one that was sent later
-	Duplicated              // it has arrived once more
-	Lost                    // it will not arrive
-	Held                    // the watcher holds it
-	Partitioned             // and what follows is the network's or the servers'
+	Sent       Kind = iota // a message was sent
+	Delivered              // it has arrived
+	Late                   // it has arrived after one that was sent later
+	Duplicated             // it has arrived once more
+	Lost                   // it will not arrive
+	Held                   // the watcher holds it
+	Disturbed              // and what follows is the network's or the servers': faults were Set
+	Partitioned
 	Healed
 	Crashed
 	Restarted
@@ -65,7 +66,7 @@ const (
 )
 
 var kindNames = [...]string{
-	"sent", "delivered", "late", "duplicated", "lost", "held", "partitioned", "healed", "crashed", "restarted", "paused", "resumed",
+	"sent", "delivered", "late", "duplicated", "lost", "held", "disturbed", "partitioned", "healed", "crashed", "restarted", "paused", "resumed",
 }
 
 func (k Kind) String() string {
@@ -79,9 +80,9 @@ func (k Kind) String() string {
 type Event struct {
 	At       time.Duration // since the network was made
 	Kind     Kind
-	From, To int     // of the message, or the server that it is about twice; else Any
+	From, To int     // of the message or the link, or the server that it is about twice; else Any
 	Message  Message // the zero value if it is about none
-	Why      string  // a message was lost
+	Why      string  // a message was lost; of Disturbed, what the faults are
 	Groups   [][]int // of a partition
 }
 
@@ -89,6 +90,12 @@ type Event struct {
 func (e Event) String() string {
 	at := fmt.Sprintf("%12v  ", e.At)
 	switch {
+	case e.Kind == Disturbed:
+		link := "link " + Link{e.From, e.To}.String()
+		if e.From == Any && e.To == Any {
+			link = "each link"
+		}
+		return fmt.Sprintf("%s%s: %s", at, link, e.Why)
 	case e.Kind == Partitioned:
 		return fmt.Sprintf("%s%v %v", at, e.Kind, e.Groups)
 	case e.From == Any:

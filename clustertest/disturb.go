@@ -1,0 +1,197 @@
+package clustertest
+
+import (
+	"cmp"
+	"math/rand/v2"
+	"slices"
+	"time"
+
+	"github.com/abhishekg16/cluster"
+)
+
+const (
+	briefest = 500 * time.Millisecond // that a period lasts, or a crashed server is down
+	longest  = 3 * time.Second
+	laggard  = 250 * time.Millisecond // the most that a message is delayed by, but for reordering
+)
+
+// Disturb schedules faults ahead, from now until that time since the network was made
+// (see At). They come in periods of half a second to three seconds. One in four is
+// quiet; each other brings one or two of these: a partition, links cut in one
+// direction, loss, delay, reordering, duplicates, paused servers and, unless restart is
+// nil, crashes. A crashed server is started again half a second to three seconds later,
+// as it was configured, and restart is given the new node, to run on it what the test
+// runs. restart should return soon: what is scheduled next waits for it.
+//
+// At until all is well: nothing is cut, lost or paused, and every server that Disturb
+// crashed is back. Messages that were delayed before may still arrive, up to a second
+// and a quarter later.
+//
+// The faults and their times are drawn from the seed, and depend on nothing else but
+// the number of servers, the two times, and whether restart is nil. Disturb takes back
+// what it does by Set, Heal and Resume, and so what the test has done of that kind too.
+func (n *Network) Disturb(until time.Duration, restart func(*cluster.Node)) {
+	s := schedule{
+		net: n, until: until, restart: restart,
+		rand: rand.New(rand.NewPCG(n.seed, 2)),
+		up:   make([]time.Duration, n.size),
+	}
+	for begin := time.Since(n.start); begin < until; {
+		end := min(begin+s.between(briefest, longest), until)
+		s.period(begin, end)
+		begin = end
+	}
+	// Last at its moment: what the others had waiting for the server leaves at once.
+	s.steps = append(s.steps, s.restarts...)
+	slices.SortStableFunc(s.steps, func(a, b step) int { return cmp.Compare(a.at, b.at) })
+	n.play(s.steps)
+}
+
+// A step is what is done at one moment.
+type step struct {
+	at time.Duration
+	do func()
+}
+
+// play takes the steps one after the other, each at its time. The last that was begun
+// before the end of the test is the last.
+func (n *Network) play(steps []step) {
+	if len(steps) == 0 {
+		return
+	}
+	n.At(steps[0].at, func() {
+		steps[0].do()
+		n.play(steps[1:])
+	})
+}
+
+// A schedule is one being drawn.
+type schedule struct {
+	net     *Network
+	until   time.Duration
+	restart func(*cluster.Node)
+	rand    *rand.Rand
+	up      []time.Duration // when each server is back from its last crash so far
+	steps   []step
+	// restarts are steps too.
+	restarts []step
+
+	// Of the period being drawn:
+	begin, end time.Duration
+	all        Faults // of all links, but
+	cut        []Link // for these
+}
+
+// period draws what happens from begin to end.
+func (s *schedule) period(begin, end time.Duration) {
+	if s.rand.IntN(4) == 0 {
+		return
+	}
+	s.begin, s.end, s.all, s.cut = begin, end, Faults{}, nil
+	kinds := []func(){s.partition, s.oneWay, s.lose, s.delay, s.reorder, s.duplicate, s.pause}
+	if s.restart != nil {
+		kinds = append(kinds, s.crash)
+	}
+	s.rand.Shuffle(len(kinds), func(i, j int) { kinds[i], kinds[j] = kinds[j], kinds[i] })
+	for _, draw := range kinds[:1+s.rand.IntN(2)] {
+		draw()
+	}
+	s.setFaults()
+}
+
+func (s *schedule) step(at time.Duration, do func()) { s.steps = append(s.steps, step{at, do}) }
+
+func (s *schedule) partition() {
+	n := s.net
+	if n.size < 2 {
+		return
+	}
+	groups := make([][]int, 2+s.rand.IntN(min(2, n.size-1)))
+	for i, id := range s.rand.Perm(n.size) {
+		g := i // so that none is empty
+		if i >= len(groups) {
+			g = s.rand.IntN(len(groups))
+		}
+		groups[g] = append(groups[g], id)
+	}
+	s.step(s.begin, func() { n.Partition(groups...) })
+	s.step(s.end, n.Heal)
+}
+
+func (s *schedule) oneWay() {
+	var links []Link
+	for from := range s.net.size {
+		for to := range s.net.size {
+			if from != to {
+				links = append(links, Link{from, to})
+			}
+		}
+	}
+	s.rand.Shuffle(len(links), func(i, j int) { links[i], links[j] = links[j], links[i] })
+	if len(links) > 0 {
+		s.cut = links[:1+s.rand.IntN((len(links)+1)/2)]
+	}
+}
+
+func (s *schedule) lose()      { s.all.Loss = s.chance() }
+func (s *schedule) duplicate() { s.all.Duplicate = s.chance() }
+func (s *schedule) delay()     { s.all.Delay = Between(time.Millisecond, s.between(laggard/10, laggard)) }
+
+// reorder delays too: messages that pass in a millisecond seldom meet one to overtake.
+func (s *schedule) reorder() {
+	s.all.Reorder = s.chance()
+	s.delay()
+}
+
+// chance is one that makes a difference, but leaves something of the traffic.
+func (s *schedule) chance() float64 { return 0.05 + 0.45*s.rand.Float64() }
+
+// setFaults schedules what was drawn for the links.
+func (s *schedule) setFaults() {
+	n, all, cut := s.net, s.all, s.cut
+	if all.Loss == 0 && all.Duplicate == 0 && all.Delay == nil && cut == nil {
+		return
+	}
+	s.step(s.begin, func() {
+		n.Set(all)
+		if cut != nil {
+			n.Set(Faults{Cut: true}, cut...)
+		}
+	})
+	s.step(s.end, func() { n.Set(Faults{}) })
+}
+
+func (s *schedule) pause() {
+	for _, id := range s.some() {
+		s.step(s.begin, func() { s.net.Pause(id) })
+		s.step(s.end, func() { s.net.Resume(id) })
+	}
+}
+
+func (s *schedule) crash() {
+	for _, id := range s.some() {
+		at := s.begin + s.between(0, s.end-s.begin)
+		if at < s.up[id] || at+briefest > s.until {
+			continue
+		}
+		s.up[id] = min(at+s.between(briefest, longest), s.until)
+		crashed := false // It stays so if the test had done that itself.
+		s.step(at, func() { crashed = s.net.crash(id) })
+		s.restarts = append(s.restarts, step{s.up[id], func() {
+			if crashed && s.net.Node(id) == nil {
+				s.restart(s.net.StartWith(id, s.net.configOf(id)))
+			}
+		}})
+	}
+}
+
+// some servers are as many as half of them, and one more, at most.
+func (s *schedule) some() []int {
+	size := s.net.size
+	return s.rand.Perm(size)[:min(size, 1+s.rand.IntN(size/2+1))]
+}
+
+// between is drawn evenly from least to most.
+func (s *schedule) between(least, most time.Duration) time.Duration {
+	return Between(least, most)(s.rand.Float64())
+}

@@ -1,0 +1,152 @@
+package clustertest_test
+
+import (
+	"strings"
+	"testing"
+	"testing/synctest"
+	"time"
+
+	"github.com/abhishekg16/cluster"
+	"github.com/abhishekg16/cluster/clustertest"
+)
+
+const troubled = 20 * time.Second
+
+// disturbed is what Disturb does to servers that say nothing.
+func disturbed(t *testing.T, seed uint64, n int, restart func(*cluster.Node)) (events []clustertest.Event) {
+	bubble(t, seed, n, func(t *testing.T, net *clustertest.Network, nodes []*cluster.Node) {
+		net.Disturb(troubled, restart)
+		time.Sleep(2 * troubled)
+		events = net.Events()
+	})
+	return events
+}
+
+func lines(events []clustertest.Event) string {
+	var all []string
+	for _, e := range events {
+		all = append(all, e.String())
+	}
+	return strings.Join(all, "\n")
+}
+
+func TestTheSameSeedDisturbsAtTheSameTimes(t *testing.T) {
+	seen := make(map[string]uint64)
+	for seed := range uint64(20) {
+		first := lines(disturbed(t, seed, 5, func(*cluster.Node) {}))
+		if again := lines(disturbed(t, seed, 5, func(*cluster.Node) {})); again != first {
+			t.Errorf("seed %d: first\n%s\n\nthen\n%s", seed, first, again)
+		}
+		if other, ok := seen[first]; ok {
+			t.Errorf("the seeds %d and %d are disturbed in the same way", other, seed)
+		}
+		seen[first] = seed
+	}
+}
+
+func TestEachKindOfDisturbanceOccursAndEnds(t *testing.T) {
+	const seeds = 200
+	counts := make(map[string]int)
+	var quiet, whole time.Duration
+	for seed := range uint64(seeds) {
+		// What is going on: the kinds of the events that began it.
+		active := make(map[string]bool)
+		last := time.Duration(0)
+		restarted := 0
+		for _, e := range disturbed(t, seed, 5, func(*cluster.Node) { restarted++ }) {
+			if e.At > troubled {
+				t.Errorf("seed %d: too late: %v", seed, e)
+			}
+			if len(active) == 0 {
+				quiet += e.At - last
+			}
+			whole += e.At - last
+			last = e.At
+			server := string(rune('0' + max(0, e.From)))
+			switch e.Kind {
+			case clustertest.Partitioned:
+				active["partition"] = true
+				counts["partition"]++
+			case clustertest.Healed:
+				delete(active, "partition")
+			case clustertest.Paused:
+				active["paused "+server] = true
+				counts["pause"]++
+			case clustertest.Resumed:
+				delete(active, "paused "+server)
+			case clustertest.Crashed:
+				active["crashed "+server] = true
+				counts["crash"]++
+			case clustertest.Restarted:
+				delete(active, "crashed "+server)
+				restarted--
+			case clustertest.Disturbed:
+				delete(active, "faults")
+				if e.Why != "no faults" || e.From != clustertest.Any {
+					active["faults"] = true
+				}
+				for _, word := range []string{"cut", "loss", "delay", "reorder", "duplicate"} {
+					if strings.Contains(e.Why, word) {
+						counts[word]++
+					}
+				}
+			default:
+				t.Errorf("seed %d: %v", seed, e)
+			}
+		}
+		if len(active) > 0 {
+			t.Errorf("seed %d: it does not end: %v", seed, active)
+		}
+		if restarted != 0 {
+			t.Errorf("seed %d: restart was called %d times too often", seed, restarted)
+		}
+	}
+	for _, kind := range []string{"partition", "pause", "crash", "cut", "loss", "delay", "reorder", "duplicate"} {
+		if counts[kind] < seeds/2 {
+			t.Errorf("with %d seeds there was %d times a %s", seeds, counts[kind], kind)
+		}
+	}
+	// A server may be down in a quiet period.
+	if share := quiet.Seconds() / whole.Seconds(); share < 0.1 || share > 0.3 {
+		t.Errorf("for %.0f%% of the time nothing was the matter", 100*share)
+	}
+}
+
+func TestWithoutARestartNothingCrashes(t *testing.T) {
+	for n := range 6 {
+		for seed := range uint64(20) {
+			for _, e := range disturbed(t, seed, n, nil) {
+				if e.Kind == clustertest.Crashed {
+					t.Fatalf("seed %d: %v", seed, e)
+				}
+			}
+		}
+	}
+}
+
+func TestAfterTheDisturbancesAllArrives(t *testing.T) {
+	for seed := range uint64(20) {
+		synctest.Test(t, func(t *testing.T) {
+			net := clustertest.NewNetwork(t, seed, 3)
+			cfg := net.Config()
+			cfg.OutboxSize = 7
+			for id := range 3 {
+				net.StartWith(id, cfg)
+			}
+			net.Disturb(troubled, func(n *cluster.Node) {
+				if cap(n.Outbox()) != 7 {
+					t.Errorf("server %d was started again with an outbox for %d", n.Pid(), cap(n.Outbox()))
+				}
+			})
+			time.Sleep(troubled + 2*time.Second)
+			for from := range 3 {
+				send(net.Node(from), cluster.BROADCAST, 0, 10)
+				for to := range 3 {
+					if to != from {
+						equal(t, "after the end", drain(net.Node(to)), numbers(0, 10))
+					}
+				}
+			}
+		})
+	}
+}
