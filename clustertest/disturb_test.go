@@ -1,6 +1,7 @@
 package clustertest_test
 
 import (
+	"slices"
 	"strings"
 	"testing"
 	"testing/synctest"
@@ -148,5 +149,77 @@ func TestAfterTheDisturbancesAllArrives(t *testing.T) {
 				}
 			}
 		})
+	}
+}
+
+// gossip makes a server tell each other one something now and then, and answer what it is told. A message says how
+// many answers it may have.
+func gossip(n *cluster.Node, pause time.Duration) {
+	go func() { // ends with the inbox, which the network closes; synctest.Test waits
+		// So that no two things happen at the same moment, which leaves their order to chance.
+		tick := time.NewTicker(pause + time.Duration(n.Pid())*1234567)
+		defer tick.Stop()
+		say := func(to, answers int) {
+			select {
+			case n.Outbox() <- &cluster.Envelope{Pid: to, Msg: answers}:
+			default:
+			}
+		}
+		for i := 0; ; {
+			select {
+			case <-tick.C:
+				say(n.Peers()[i%len(n.Peers())], 2)
+				i++
+			case e, open := <-n.Inbox():
+				if !open {
+					return
+				}
+				if left := e.Msg.(int); left > 0 {
+					say(e.Pid, left-1)
+				}
+			}
+		}
+	}()
+}
+
+func TestTheSameSeedMakesTheSameDecisionsWhenDisturbed(t *testing.T) {
+	kinds := make(map[clustertest.Kind]bool)
+	seeds := 60
+	if testing.Short() {
+		seeds = 20
+	}
+	for seed := range uint64(seeds) {
+		// Some talk all the time; others not for so long that their nodes ask what has arrived.
+		pause := []time.Duration{141592653, 314159265, 1141592653, 1718281828}[seed%4]
+		run := func() (all []string) {
+			bubble(t, seed, 4, func(t *testing.T, net *clustertest.Network, nodes []*cluster.Node) {
+				for _, n := range nodes {
+					gossip(n, pause)
+				}
+				net.Disturb(troubled, func(n *cluster.Node) { gossip(n, pause) })
+				time.Sleep(troubled + time.Second)
+				for _, e := range net.Events() {
+					kinds[e.Kind] = true
+					all = append(all, e.String())
+				}
+				// At the same moment, the order among links is left to chance.
+				slices.Sort(all)
+			})
+			return all
+		}
+		first, again := run(), run()
+		i := 0
+		for i < min(len(first), len(again)) && first[i] == again[i] {
+			i++
+		}
+		if i < max(len(first), len(again)) {
+			t.Errorf("seed %d: the events differ from number %d on:\n%s\n\n%s", seed, i,
+				strings.Join(first[i:min(i+3, len(first))], "\n"), strings.Join(again[i:min(i+3, len(again))], "\n"))
+		}
+	}
+	for _, k := range []clustertest.Kind{clustertest.Lost, clustertest.Late, clustertest.Duplicated} {
+		if !kinds[k] {
+			t.Errorf("nothing was %v", k)
+		}
 	}
 }

@@ -32,7 +32,7 @@ func (l Link) String() string {
 type Faults struct {
 	Cut       bool    // nothing passes
 	Loss      float64 // the probability that a message is lost
-	Duplicate float64 // that it arrives a second time
+	Duplicate float64 // that it arrives a second time (acknowledgments do not)
 	Reorder   float64 // that others may overtake it, since it takes up to 4 times longer
 	// Delay is how long a message takes. Messages keep their order: one that
 	// takes less time than the one before waits for it. Nil: Between(1, 2 ms).
@@ -145,7 +145,8 @@ func (n *Network) Pause(id int) {
 	n.note(Event{Kind: Paused, From: id, To: id})
 }
 
-// Resume ends Pause.
+// Resume ends Pause. What should have arrived meanwhile does so within the next
+// millisecond.
 func (n *Network) Resume(id int) {
 	n.mu.Lock()
 	defer n.mu.Unlock()
@@ -153,7 +154,7 @@ func (n *Network) Resume(id int) {
 	n.note(Event{Kind: Resumed, From: id, To: id})
 	for l, p := range n.paths {
 		if l.From == id || l.To == id {
-			p.rearm(n)
+			p.resume(n)
 		}
 	}
 }

@@ -88,7 +88,7 @@ func TestTheDiagramTellsWhatHappened(t *testing.T) {
     Note over s1: 95ms · server 1 paused
     Note over s0,s2: 95ms · each link: delay about 2ms
     Note over s1: 100ms · server 1 resumed
-    s0->>s1: 95ms → 100ms · to a stalled server
+    s0->>s1: 95ms → 100.928ms · to a stalled server
     Note over s0,s2: 105ms · each link: delay about 1s
     Note over s2: 110ms · server 2 crashed
     s0-xs2: 105ms → 110ms · lost, the receiver has crashed · in vain

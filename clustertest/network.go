@@ -190,8 +190,12 @@ func (n *Network) crash(id int) bool {
 		n.note(Event{Kind: Crashed, From: id, To: id})
 	}
 	for l, p := range n.paths {
-		if node != nil && l.To == id {
+		switch {
+		case node == nil:
+		case l.To == id:
 			p.clear(n, "the receiver has crashed")
+		case l.From == id:
+			p.forget(n)
 		}
 	}
 	n.mu.Unlock()

@@ -14,6 +14,7 @@ type parcel struct {
 	life       int    // of the sender, counted from 1
 	offset     uint32 // of a piece
 	bare       uint64 // of an acknowledgment: when it was sent; else 0
+	asks       bool   // it is one that asks for another
 	head, tail []byte
 	deliver    func(head, tail []byte)
 
@@ -31,7 +32,9 @@ type path struct {
 	bytes    int
 	latest   time.Time // when the last of those that keep their order arrives
 	free     time.Time // when the last byte so far has been put on the line
-	greatest uint64    // the number of a message that has arrived
+	greatest uint64    // the number of a message that has arrived, 0 before the first
+	life     int       // in which its sender sent that
+	spoke    time.Time // when its sender last sent a message, or asked
 	room     chan struct{}
 	timer    *time.Timer
 }
@@ -110,7 +113,7 @@ func (n *Network) unpack(head, tail []byte, deliver func(head, tail []byte)) []*
 	body := head[wire.HeaderSize:]
 	if h.Bare() {
 		x := one(h, body, tail)
-		x.bare = uint64(x.Sent) | 1<<63
+		x.bare, x.asks = uint64(x.Sent)|1<<63, h.Flags&wire.FlagAckNow != 0
 		return []*parcel{x}
 	}
 	if h.Flags&wire.FlagPiece != 0 {
@@ -164,9 +167,11 @@ func (n *Network) post(x *parcel, v Verdict) {
 		return
 	}
 	n.sent(x)
+	idle := n.path(x.link()).speaks(x)
 	switch why := n.cut(x.link()); {
 	case why != "":
 		n.lost(x, why)
+	case idle:
 	case v == Drop:
 		n.lost(x, byTest)
 	case v == Hold:
@@ -175,6 +180,21 @@ func (n *Network) post(x *parcel, v Verdict) {
 	default:
 		n.depart(x)
 	}
+}
+
+// speaks tells whether a parcel only asks what became of messages to a receiver that
+// has heard nothing in its life. A node asks that after three quiet seconds if it has no
+// acknowledgment, which is left to chance (see depart). To a new life the question says
+// from which message on it may miss some; so it is lost, for that must not be left to
+// chance. A node that needs the answer to go on asks several times a second.
+func (p *path) speaks(x *parcel) (idle bool) {
+	if x.bare != 0 && !x.asks {
+		return false
+	}
+	now := time.Now()
+	idle = x.asks && p.greatest == 0 && now.Sub(p.spoke) > time.Second
+	p.spoke = now
+	return idle
 }
 
 // depart puts a parcel on its path, or loses it by chance. The caller holds mu.
@@ -200,10 +220,14 @@ func (n *Network) depart(x *parcel) {
 		if x.arrives.Before(p.latest) {
 			x.arrives = p.latest
 		}
-		p.latest = x.arrives
+		// Whether a node acknowledges with a frame of its own, or with the next message,
+		// depends on which of its goroutines ran first. So that is to delay no message.
+		if x.bare == 0 {
+			p.latest = x.arrives
+		}
 	}
 	p.add(x)
-	if f.Duplicate > 0 && n.chance("duplicate", x) < f.Duplicate {
+	if f.Duplicate > 0 && x.bare == 0 && n.chance("duplicate", x) < f.Duplicate {
 		copied := *x
 		copied.again = true
 		copied.arrives = x.arrives.Add(n.delay(f, x, "second"))
@@ -238,6 +262,27 @@ func (p *path) rearm(n *Network) {
 	})
 }
 
+// resume lets go of what waited while one end was paused. That of each path comes at
+// another moment, so that the order among them is drawn from the seed: at the same
+// moment it would be left to chance. The caller holds mu.
+func (p *path) resume(n *Network) {
+	if n.paused[p.link.From] || n.paused[p.link.To] {
+		return
+	}
+	now := time.Since(n.start)
+	drawn := n.chance("resume", &parcel{Message: Message{From: p.link.From, To: p.link.To}, bare: uint64(now)})
+	due := n.start.Add(now + time.Duration(drawn*float64(time.Millisecond)))
+	for _, x := range p.parcels {
+		if x.arrives.Before(due) {
+			x.arrives = due
+		}
+	}
+	if p.latest.Before(due) {
+		p.latest = due
+	}
+	p.rearm(n)
+}
+
 // arrive delivers what is due. The caller holds mu.
 func (p *path) arrive(n *Network) {
 	if n.paused[p.link.From] || n.paused[p.link.To] {
@@ -252,14 +297,35 @@ func (p *path) arrive(n *Network) {
 			n.lost(x, why)
 			continue
 		}
-		x.deliver(x.head, x.tail)
-		n.arrived(x, x.bare == 0 && x.number < p.greatest)
-		if x.bare == 0 {
-			p.greatest = max(p.greatest, x.number)
+		if x.bare != 0 {
+			p.hush(x)
+			x.deliver(x.head, x.tail)
+			continue
 		}
+		x.deliver(x.head, x.tail)
+		if x.life > p.life {
+			p.life, p.greatest = x.life, 0
+		}
+		n.arrived(x, x.number < p.greatest)
+		p.greatest = max(p.greatest, x.number)
 	}
 	p.release()
 	p.rearm(n)
+}
+
+// hush makes an acknowledgment say nothing of messages that were lost: it names the
+// next message that its sender will send, and the receiver, which may be waiting for
+// what it misses, would go on that much sooner. Whether there is an acknowledgment at all
+// is left to chance (see depart), and when a message is delivered must not be. One that
+// asks for an answer is sent at its exact time, and to tell this.
+func (p *path) hush(x *parcel) {
+	if x.asks || x.life != p.life || x.number <= p.greatest {
+		return
+	}
+	if h, err := wire.ParseHeader(x.head); err == nil {
+		h.Start = wire.Position{Seq: p.greatest + 1}
+		h.Put(x.head)
+	}
 }
 
 // clear loses all that is on its way. The caller holds mu.
@@ -270,7 +336,20 @@ func (p *path) clear(n *Network, why string) {
 		}
 	}
 	p.parcels, p.bytes = nil, 0
+	p.life, p.greatest = 0, 0
 	p.release()
+	p.rearm(n)
+}
+
+// forget loses the acknowledgments of a sender that has crashed: the receiver would
+// take it for alive a moment longer. The caller holds mu.
+func (p *path) forget(n *Network) {
+	p.parcels = slices.DeleteFunc(p.parcels, func(x *parcel) bool {
+		if x.bare != 0 {
+			p.bytes -= x.size()
+		}
+		return x.bare != 0
+	})
 	p.rearm(n)
 }
 
