@@ -205,6 +205,8 @@ func TestACrashedServerLosesWhatWasQueuedAndComesBackAnew(t *testing.T) {
 	bubble(t, 1, 2, func(t *testing.T, net *clustertest.Network, nodes []*cluster.Node) {
 		send(nodes[0], 1, 0, 3)
 		equal(t, "before", drain(nodes[1]), numbers(0, 3))
+		send(nodes[1], 0, 0, 3)
+		equal(t, "before, the other way", drain(nodes[0]), numbers(0, 3))
 		net.Set(clustertest.Faults{Delay: clustertest.Fixed(time.Second)})
 		send(nodes[0], 1, 3, 6)
 		net.Crash(1)
@@ -223,6 +225,11 @@ func TestACrashedServerLosesWhatWasQueuedAndComesBackAnew(t *testing.T) {
 		equal(t, "after", drain(again), numbers(9, 12))
 		send(again, 0, 0, 2)
 		equal(t, "the other way", drain(nodes[0]), numbers(0, 2))
+		for _, e := range net.Events() {
+			if e.Kind == clustertest.Late {
+				t.Errorf("not late, but the first of another life: %v", e)
+			}
+		}
 	})
 }
 
