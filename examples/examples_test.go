@@ -12,6 +12,8 @@ import (
 	"os/exec"
 	"path/filepath"
 	"runtime"
+	"slices"
+	"strconv"
 	"strings"
 	"sync"
 	"testing"
@@ -125,6 +127,66 @@ func TestDemo(t *testing.T) {
 	})
 }
 
+// Servers elect a leader, another when that one's process is killed, and take it in again when it comes back.
+func TestElection(t *testing.T) {
+	t.Parallel()
+	dir := t.TempDir()
+	config := filepath.Join(dir, "Config.json")
+	writeConfig(t, config)
+	path := built(t, "election")
+	begin := func(id int) *program { return start(t, dir, path, "-config", config, "-id", strconv.Itoa(id)) }
+	servers := []*program{begin(0), begin(1), begin(2)}
+
+	type verdict struct{ term, leader int }
+	// agree waits until all of them have said who leads in the same term.
+	agree := func(what string, ids ...int) verdict {
+		t.Helper()
+		said := make(map[int]verdict)
+		earlier := func(a, b int) int { return said[a].term - said[b].term }
+		for {
+			behind, ahead := slices.MinFunc(ids, earlier), slices.MaxFunc(ids, earlier)
+			if said[behind].term == said[ahead].term && said[behind].term > 0 {
+				for _, id := range ids {
+					if said[id] != said[behind] {
+						t.Fatalf("%s: server %d says %+v, server %d %+v", what, behind, said[behind], id, said[id])
+					}
+				}
+				return said[behind]
+			}
+			var v verdict
+			line := servers[behind].expect(t, what, " leads")
+			if _, err := fmt.Sscanf(line, "term %d: server %d leads", &v.term, &v.leader); err != nil {
+				t.Fatalf("%q: %v", line, err)
+			}
+			said[behind] = v
+		}
+	}
+	before := agree("the first leader", 0, 1, 2)
+	first := before.leader
+
+	if err := servers[first].Process.Kill(); err != nil {
+		t.Fatal(err)
+	}
+	servers[first].wait(t)
+	after := agree("another leader", (first+1)%3, (first+2)%3)
+	if after.term <= before.term || after.leader == first {
+		t.Errorf("first %+v; after it was killed %+v", before, after)
+	}
+
+	servers[first] = begin(first)
+	servers[first].expect(t, "the leader of the others", " leads")
+	for _, p := range servers {
+		if err := p.Process.Signal(os.Interrupt); err != nil {
+			t.Fatal(err)
+		}
+	}
+	for id, p := range servers {
+		if code := p.wait(t); code != 0 {
+			t.Errorf("server %d ended with exit code %d after an interrupt; it said:\n%s", id, code, p.stderr.String())
+		}
+	}
+}
+
 // The programs of the specification, of which only the import line may differ, compile and pass vet.
 func TestSpecifiedProgramsCompile(t *testing.T) {
 	t.Parallel()
@@ -138,7 +200,7 @@ func TestSpecifiedProgramsCompile(t *testing.T) {
 	}
 }
 
-// programs is where the three programs are, once built has compiled them.
+// programs is where the programs are, once built has compiled them.
 var (
 	programs string
 	compiled sync.Once
@@ -156,7 +218,7 @@ func built(t *testing.T, name string) string {
 	t.Helper()
 	compiled.Do(func() {
 		if programs, failed = os.MkdirTemp("", "cluster-examples-"); failed == nil {
-			failed = compile(programs, "./client1", "./client2", "./demo")
+			failed = compile(programs, "./client1", "./client2", "./demo", "./election")
 		}
 	})
 	if failed != nil {
@@ -249,8 +311,8 @@ func start(t *testing.T, dir, path string, args ...string) *program {
 	return p
 }
 
-// expect reads the program's output until a line contains want.
-func (p *program) expect(t *testing.T, what, want string) {
+// expect reads the program's output until a line contains want, and returns that line.
+func (p *program) expect(t *testing.T, what, want string) string {
 	t.Helper()
 	for deadline := time.After(30 * time.Second); ; {
 		select {
@@ -261,7 +323,7 @@ func (p *program) expect(t *testing.T, what, want string) {
 			}
 			fmt.Fprintln(&p.stdout, line)
 			if strings.Contains(line, want) {
-				return
+				return line
 			}
 		case <-deadline:
 			t.Fatalf("30 s without %s (%q) from %s; it said:\n%s", what, want, p.Path, p.stdout.String())
