@@ -241,7 +241,7 @@ func (in *inbox) present(s *source, a arrival) {
 			in.node.listener.Interrupt() // run has to look at its deadline
 		}
 	}
-	if a.Bare() && s.asked {
+	if a.Bare() && a.Flags&wire.FlagAckNow != 0 {
 		in.acknowledge(s, a.came)
 	}
 }
