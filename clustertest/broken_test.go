@@ -202,7 +202,7 @@ var brokenServers = []struct {
 // after a while.
 type resetting struct{}
 
-func (resetting) Carry(head, tail []byte, deliver func(head, tail []byte)) (bool, <-chan struct{}) {
+func (resetting) Carry(head, tail []byte, deliver func(head, tail []byte) bool) (bool, <-chan struct{}) {
 	if h, err := wire.ParseHeader(head); err == nil && h.Start.Seq > 100 {
 		h.Start.Seq -= 100
 		head = append([]byte(nil), head...)
@@ -293,6 +293,30 @@ func runChild(t *testing.T, broken, subtests string) string {
 		t.Fatalf("the test did not fail:\n%s", out)
 	}
 	return string(out)
+}
+
+// A Close that never returns must not keep the suite from ending, nor from saying in
+// the right place what is wrong.
+func TestTheSuiteEndsThoughCloseNeverReturns(t *testing.T) {
+	if os.Getenv(brokenServer) != "" {
+		clustertest.TestServer(t, clustertest.Implementation{New: func(pid int, cfg cluster.Config) (cluster.Server, error) {
+			n, err := cluster.NewFromConfig(pid, cfg)
+			if err != nil {
+				return nil, err
+			}
+			return &broken{Node: n, outbox: n.Outbox(), inbox: n.Inbox(), close: func() error { select {} }}, nil
+		}, Config: func(t testing.TB, n int) cluster.Config {
+			cfg := memConfig(t, n)
+			cfg.Linger = time.Millisecond // the suite does not wait for much longer
+			return cfg
+		}})
+		return
+	}
+	out := runChild(t, "none", "")
+	want := "--- FAIL: " + t.Name() + "/Close_returns_in_time_and_ends_a_range_over_Inbox"
+	if !strings.Contains(out, want) || strings.Count(out, "    --- FAIL: ") != 1 || !strings.Contains(out, "--- SKIP: ") {
+		t.Errorf("got\n%s\nwant %q in it, and no other failure", out, want)
+	}
 }
 
 func TestRulesAreLeftOutByName(t *testing.T) {

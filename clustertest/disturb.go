@@ -44,6 +44,12 @@ func (n *Network) Disturb(until time.Duration, restart func(*cluster.Node)) {
 	// Last at its moment: what the others had waiting for the server leaves at once.
 	s.steps = append(s.steps, s.restarts...)
 	slices.SortStableFunc(s.steps, func(a, b step) int { return cmp.Compare(a.at, b.at) })
+	// What begins now does so before the test goes on.
+	now := time.Since(n.start)
+	for len(s.steps) > 0 && s.steps[0].at <= now {
+		s.steps[0].do()
+		s.steps = s.steps[1:]
+	}
 	n.play(s.steps)
 }
 

@@ -3,9 +3,11 @@ package clustertest
 import (
 	"cmp"
 	"encoding/binary"
+	"errors"
 	"fmt"
 	"hash/fnv"
 	"math/rand/v2"
+	"slices"
 	"strconv"
 	"strings"
 	"time"
@@ -40,17 +42,20 @@ type Faults struct {
 	// Bandwidth is in bytes a second; 0 is without limit.
 	Bandwidth int
 	// InFlight is how many bytes may be on their way at a time; the sender waits
-	// when there are more. 0 means 1 MiB.
+	// when there are more. 0 means 1 MiB. How many messages a node sends together is
+	// left to chance, and so which of them wait: a test with little InFlight does not
+	// always run the same way for a seed.
 	InFlight int
 }
 
-// A Delay turns a number that is drawn evenly from [0, 1) into a time.
+// A Delay turns a number that is drawn evenly from [0, 1) into a time. It is called
+// with the network locked, so it calls no method of that.
 type Delay func(p float64) time.Duration
 
 // Fixed is always d.
 func Fixed(d time.Duration) Delay { return func(float64) time.Duration { return d } }
 
-// Between is drawn evenly from least to most.
+// Between is drawn evenly from least to most, which may be in either order.
 func Between(least, most time.Duration) Delay {
 	return func(p float64) time.Duration { return least + time.Duration(p*float64(most-least)) }
 }
@@ -63,15 +68,20 @@ const usualInFlight = 1 << 20
 // that they had. For a link the faults that were set for it alone count, then those
 // for its sender, then those for its receiver, then those for all.
 func (n *Network) Set(f Faults, links ...Link) {
+	n.t.Helper()
+	if n.wrong("Set", errors.Join(f.check(), n.checkLinks(links))) {
+		return
+	}
+	text := f.String() // which calls Delay
 	n.mu.Lock()
 	defer n.mu.Unlock()
-	if len(links) == 0 {
+	if links == nil {
 		clear(n.faults)
 		links = []Link{{Any, Any}}
 	}
 	for _, l := range links {
 		n.faults[l] = f
-		n.note(Event{Kind: Disturbed, From: l.From, To: l.To, Why: f.String()})
+		n.note(Event{Kind: Disturbed, From: l.From, To: l.To, Why: text})
 	}
 }
 
@@ -114,6 +124,10 @@ func (n *Network) faultsOf(l Link) Faults {
 // Partition lets messages pass only within each of the groups. A server that is in
 // none of them is alone.
 func (n *Network) Partition(groups ...[]int) {
+	n.t.Helper()
+	if n.wrong("Partition", n.checkIDs(slices.Concat(groups...)...)) {
+		return
+	}
 	n.mu.Lock()
 	defer n.mu.Unlock()
 	n.group = make(map[int]int)
@@ -139,6 +153,10 @@ func (n *Network) Heal() {
 // Pause stalls a server as seen by the others: what it sends, and what is sent to
 // it, waits until Resume. The program that runs on it is not stopped.
 func (n *Network) Pause(id int) {
+	n.t.Helper()
+	if n.wrong("Pause", n.checkIDs(id)) {
+		return
+	}
 	n.mu.Lock()
 	defer n.mu.Unlock()
 	n.paused[id] = true
@@ -148,6 +166,10 @@ func (n *Network) Pause(id int) {
 // Resume ends Pause. What should have arrived meanwhile does so within the next
 // millisecond.
 func (n *Network) Resume(id int) {
+	n.t.Helper()
+	if n.wrong("Resume", n.checkIDs(id)) {
+		return
+	}
 	n.mu.Lock()
 	defer n.mu.Unlock()
 	delete(n.paused, id)
@@ -159,11 +181,10 @@ func (n *Network) Resume(id int) {
 	}
 }
 
-// cut says why nothing passes on the link, or is empty. The caller holds mu.
+// cut says why nothing passes on the link, or is empty. What a server had sent before
+// it crashed goes on. The caller holds mu.
 func (n *Network) cut(l Link) string {
 	switch {
-	case n.dead[l.From]:
-		return "the sender has crashed"
 	case n.dead[l.To]:
 		return "the receiver has crashed"
 	case n.group != nil && n.group[l.From] != n.group[l.To]:

@@ -20,6 +20,9 @@ import (
 // use in a bubble.
 func StartLocal(t testing.TB, n int, change ...func(*cluster.Config)) []*cluster.Node {
 	t.Helper()
+	if n < 1 {
+		t.Fatalf("clustertest: StartLocal: %d servers: want at least 1", n)
+	}
 	for tries := 3; ; tries-- {
 		nodes, err := startLocal(t, n, change)
 		switch {

@@ -15,8 +15,10 @@ package clustertest
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"math/rand/v2"
+	"slices"
 	"sync"
 	"sync/atomic"
 	"testing"
@@ -85,6 +87,9 @@ func NewNetwork(t testing.TB, seed uint64, n int) *Network {
 		t = new(program)
 	}
 	t.Helper()
+	if n < 1 {
+		t.Fatalf("clustertest: NewNetwork: %d servers: want at least 1", n)
+	}
 	net := &Network{
 		t: t, seed: seed, size: n,
 		name:    fmt.Sprintf("clustertest%d", networks.Add(1)),
@@ -110,8 +115,9 @@ func NewNetwork(t testing.TB, seed uint64, n int) *Network {
 	return net
 }
 
-// Config is the configuration of the servers, for cluster.NewFromConfig. What it
-// leaves at zero may be set before Start is given a copy of it.
+// Config is the configuration of the servers. What it leaves at zero may be set before
+// it is given to StartWith. It may also be given to cluster.NewFromConfig: such a node
+// takes part, but the network does not close it, and Crash and Node do not know it.
 func (n *Network) Config() cluster.Config {
 	cfg := cluster.Config{Cluster: n.name}
 	for id := range n.size {
@@ -124,7 +130,7 @@ func (n *Network) Config() cluster.Config {
 // order. It ends the test if one cannot be started.
 func (n *Network) Start(ids ...int) []*cluster.Node {
 	n.t.Helper()
-	if len(ids) == 0 {
+	if ids == nil {
 		for id := range n.size {
 			ids = append(ids, id)
 		}
@@ -140,6 +146,9 @@ func (n *Network) Start(ids ...int) []*cluster.Node {
 // its limits. It ends the test if the server cannot be started.
 func (n *Network) StartWith(id int, cfg cluster.Config) *cluster.Node {
 	n.t.Helper()
+	if err := n.checkIDs(id); err != nil {
+		n.t.Fatalf("clustertest: Start: %v", err)
+	}
 	n.mu.Lock()
 	again := n.dead[id]
 	delete(n.dead, id)
@@ -168,17 +177,33 @@ func (n *Network) configOf(id int) cluster.Config {
 	return n.configs[id]
 }
 
-// Node is the running server with that id, or nil.
+// Node is the running server with that id that Start or StartWith has started, or nil.
 func (n *Network) Node(id int) *cluster.Node {
 	n.mu.Lock()
 	defer n.mu.Unlock()
-	return n.nodes[id]
+	node := n.nodes[id]
+	if node == nil {
+		return nil
+	}
+	select {
+	case <-node.Done():
+		return nil
+	default:
+		return node
+	}
 }
 
-// Crash ends a server as if its process was killed: what it had queued, and what is
-// on its way to it, is gone. Its channels close, so what the test runs on the node
-// ends as it does after Close. Start starts it again, as a new incarnation.
-func (n *Network) Crash(id int) { n.crash(id) }
+// Crash ends a server as if its process was killed: what it had queued or not yet taken
+// from its Inbox, and what is on its way to it, is gone. What it had sent goes on. Its
+// Inbox and Done close, so what the test runs on the node ends as it does after Close;
+// a send on its Outbox has to select on Done, as ever. Start starts it again, as a new
+// incarnation. It is an error if the server does not run.
+func (n *Network) Crash(id int) {
+	n.t.Helper()
+	if !n.wrong("Crash", n.checkIDs(id)) && !n.crash(id) {
+		n.wrong("Crash", fmt.Errorf("server %d does not run", id))
+	}
+}
 
 // crash reports whether the server was running.
 func (n *Network) crash(id int) bool {
@@ -187,7 +212,14 @@ func (n *Network) crash(id int) bool {
 	delete(n.nodes, id)
 	if node != nil {
 		n.dead[id] = true
+		delete(n.paused, id)
 		n.note(Event{Kind: Crashed, From: id, To: id})
+		for _, x := range n.held {
+			if x.To == id {
+				n.lost(x, "the receiver has crashed")
+			}
+		}
+		n.held = slices.DeleteFunc(n.held, func(x *parcel) bool { return x.To == id })
 	}
 	for l, p := range n.paths {
 		switch {
@@ -201,6 +233,8 @@ func (n *Network) crash(id int) bool {
 	n.mu.Unlock()
 	if node != nil {
 		kill(node)
+		for range node.Inbox() { // what was there is gone with the process
+		}
 	}
 	return node != nil
 }
@@ -212,13 +246,19 @@ func kill(node *cluster.Node) {
 	node.Shutdown(ctx) // its error is that of ctx
 }
 
-// Rand is drawn from the seed, for what the test itself decides by chance.
+// Rand is drawn from the seed, for what the test itself decides by chance. It is for one
+// goroutine at a time.
 func (n *Network) Rand() *rand.Rand { return n.rand }
 
 // At calls f when so much time has passed since the network was made; not at all if
 // the test has ended by then. What the program does at the very same moment comes
 // before or after it by chance, so a time at which it does nothing is better.
 func (n *Network) At(d time.Duration, f func()) {
+	n.t.Helper()
+	if f == nil {
+		n.wrong("At", errors.New("the function is nil"))
+		return
+	}
 	time.AfterFunc(time.Until(n.start.Add(d)), func() {
 		n.mu.Lock()
 		ended := n.ended

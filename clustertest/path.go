@@ -16,7 +16,7 @@ type parcel struct {
 	bare       uint64 // of an acknowledgment: when it was sent; else 0
 	asks       bool   // it is one that asks for another
 	head, tail []byte
-	deliver    func(head, tail []byte)
+	deliver    func(head, tail []byte) bool // false: the receiver is gone
 
 	arrives time.Time
 	again   bool // the copy of one that arrives twice
@@ -43,7 +43,7 @@ type path struct {
 type carrier struct{ *Network }
 
 // Carry implements mem.Carrier.
-func (c carrier) Carry(head, tail []byte, deliver func(head, tail []byte)) (bool, <-chan struct{}) {
+func (c carrier) Carry(head, tail []byte, deliver func(head, tail []byte) bool) (bool, <-chan struct{}) {
 	n := c.Network
 	parcels := n.unpack(head, tail, deliver)
 	if len(parcels) == 0 {
@@ -90,7 +90,7 @@ func (n *Network) path(l Link) *path {
 
 // unpack takes a frame apart into parcels, which share nothing with it. What is no
 // frame makes none.
-func (n *Network) unpack(head, tail []byte, deliver func(head, tail []byte)) []*parcel {
+func (n *Network) unpack(head, tail []byte, deliver func(head, tail []byte) bool) []*parcel {
 	h, err := wire.ParseHeader(head)
 	if err != nil {
 		return nil
@@ -169,6 +169,8 @@ func (n *Network) post(x *parcel, v Verdict) {
 	n.sent(x)
 	idle := n.path(x.link()).speaks(x)
 	switch why := n.cut(x.link()); {
+	case n.dead[x.From]:
+		n.lost(x, "the sender has crashed")
 	case why != "":
 		n.lost(x, why)
 	case idle:
@@ -302,7 +304,10 @@ func (p *path) arrive(n *Network) {
 			x.deliver(x.head, x.tail)
 			continue
 		}
-		x.deliver(x.head, x.tail)
+		if !x.deliver(x.head, x.tail) {
+			n.lost(x, "the receiver has closed")
+			continue
+		}
 		if x.life > p.life {
 			p.life, p.greatest = x.life, 0
 		}

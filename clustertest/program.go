@@ -12,13 +12,14 @@ type program struct {
 	cleanups   []func()
 }
 
-func (p *program) Helper()               {}
-func (p *program) Name() string          { return "" }
-func (p *program) Failed() bool          { return false }
-func (p *program) Cleanup(f func())      { p.cleanups = append(p.cleanups, f) }
-func (p *program) Logf(string, ...any)   {}
-func (p *program) Fatal(args ...any)     { panic(fmt.Sprint(args...)) }
-func (p *program) Errorf(string, ...any) {}
+func (p *program) Helper()                   {}
+func (p *program) Name() string              { return "" }
+func (p *program) Failed() bool              { return false }
+func (p *program) Cleanup(f func())          { p.cleanups = append(p.cleanups, f) }
+func (p *program) Logf(string, ...any)       {}
+func (p *program) Fatal(args ...any)         { panic(fmt.Sprint(args...)) }
+func (p *program) Errorf(f string, a ...any) { panic(fmt.Sprintf(f, a...)) }
+func (p *program) Fatalf(f string, a ...any) { panic(fmt.Sprintf(f, a...)) }
 
 // Close ends a network that was made without a test.
 func (n *Network) Close() {

@@ -1,6 +1,7 @@
 package clustertest
 
 import (
+	"cmp"
 	"fmt"
 	"slices"
 	"strings"
@@ -37,9 +38,15 @@ type Implementation struct {
 // fails. Rules about methods that the servers do not have are skipped.
 func TestServer(t *testing.T, impl Implementation) {
 	t.Helper()
-	if impl.Config == nil {
+	switch {
+	case impl.New == nil:
+		t.Fatal("clustertest: TestServer: Implementation.New is nil: want what starts a server")
+	case impl.Config == nil && impl.Bubble:
+		t.Fatal("clustertest: TestServer: without Config servers are started over TCP, which does not work in a Bubble")
+	case impl.Config == nil:
 		impl.Config = localConfig
 	}
+	stuck := false
 	for _, name := range impl.LeaveOut {
 		if !slices.ContainsFunc(rules(), func(r rule) bool { return r.is(name) }) {
 			t.Errorf("clustertest: LeaveOut names %q, and there is no such rule; the rules are\n%s", name, ruleNames())
@@ -50,10 +57,13 @@ func TestServer(t *testing.T, impl Implementation) {
 			continue
 		}
 		t.Run(r.name, func(t *testing.T) {
+			if stuck && !impl.Bubble {
+				t.Skip("a server did not close in an earlier test")
+			}
 			if impl.Bubble {
-				synctest.Test(t, func(t *testing.T) { r.test(t, impl) })
+				synctest.Test(t, func(t *testing.T) { r.test(t, impl, &stuck) })
 			} else {
-				r.test(t, impl)
+				r.test(t, impl, &stuck)
 			}
 		})
 	}
@@ -67,7 +77,8 @@ type rule struct {
 }
 
 func rules() []rule {
-	return slices.Concat(deliveryRules, peerRules, accountRules, closingRules)
+	// Closing comes first, since all others end with it.
+	return slices.Concat(closingRules, deliveryRules, peerRules, accountRules)
 }
 
 func ruleNames() string {
@@ -82,7 +93,8 @@ func ruleNames() string {
 // as the testing package prints them.
 func (r rule) is(name string) bool { return strings.ReplaceAll(name, "_", " ") == r.name }
 
-func (r rule) test(t *testing.T, impl Implementation) {
+// test puts the rule to the test. It sets stuck if a server does not close.
+func (r rule) test(t *testing.T, impl Implementation, stuck *bool) {
 	t.Cleanup(func() {
 		if t.Failed() {
 			t.Logf("the rule: %s", r.text)
@@ -90,7 +102,7 @@ func (r rule) test(t *testing.T, impl Implementation) {
 	})
 	over := make(chan struct{})
 	t.Cleanup(func() { close(over) })
-	r.run(&trial{TB: t, impl: impl, cfg: impl.Config(t, trialServers), over: over})
+	r.run(&trial{TB: t, impl: impl, cfg: impl.Config(t, trialServers), over: over, stuck: stuck})
 }
 
 const (
@@ -106,29 +118,52 @@ const (
 // A trial is one rule put to the test: some servers of one cluster.
 type trial struct {
 	testing.TB
-	impl Implementation
-	cfg  cluster.Config
-	over chan struct{} // closed when all else has ended
+	impl  Implementation
+	cfg   cluster.Config
+	over  chan struct{} // closed when all else has ended
+	stuck *bool         // a server has not closed
 }
 
 // start starts one server. It is closed when the rule has been tested.
 func (t *trial) start(pid int) cluster.Server {
 	t.Helper()
 	s, err := t.impl.New(pid, t.cfg)
-	if err != nil {
+	switch {
+	case err != nil:
 		t.Fatalf("server %d does not start: %v", pid, err)
+	case s == nil:
+		t.Fatalf("New has returned neither server %d nor an error", pid)
 	}
-	t.Cleanup(func() {
-		c, ok := s.(closer)
-		switch {
-		case !ok:
-		case t.impl.Bubble:
-			c.Close() // a bubble waits for all of its goroutines anyway
-		default:
-			within(trialLimit, func() { c.Close() })
-		}
-	})
+	if c, ok := s.(closer); ok {
+		t.Cleanup(func() { t.end(pid, c.Close) })
+	} else if t.impl.Bubble {
+		t.Fatal("the servers have no method Close() error, without which a Bubble does not end")
+	}
 	return s
+}
+
+// end closes a server, which must not take long, and returns the error of that.
+func (t *trial) end(pid int, shut func() error) error {
+	t.Helper()
+	if *t.stuck && !t.impl.Bubble {
+		return nil
+	}
+	limit := cmp.Or(t.cfg.Linger, 5*time.Second) + 5*time.Second
+	ended := make(chan error, 1)
+	go func() { ended <- shut() }() // It ends with shut, for which a bubble waits.
+	select {
+	case err := <-ended:
+		return err
+	case <-time.After(limit):
+	}
+	if !*t.stuck {
+		t.Errorf("Close of server %d has not returned in %v", pid, limit)
+	}
+	*t.stuck = true
+	if t.impl.Bubble {
+		<-ended
+	}
+	return nil
 }
 
 // startAll starts the servers 0 to n-1.

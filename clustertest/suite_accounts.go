@@ -18,6 +18,11 @@ var accountRules = []rule{
 		testBooks,
 	},
 	{
+		"a message that is too large for its receiver is refused",
+		"MaxMessageBytes counts on both sides: a sender that allows more is not believed. The receiver counts what it refuses, and takes what comes after.",
+		testTooLargeHere,
+	},
+	{
 		"Send tells the outcome",
 		"Send returns nil for what was accepted for the wire, and otherwise an error that says why it was dropped, and for which peer.",
 		testSend,
@@ -91,6 +96,22 @@ func testBooks(t *trial) {
 	})
 	if r := countedBy(b, 0).Received; r.Received != 3*rounds {
 		t.Errorf("%d messages are counted as received, and %d were", r.Received, 3*rounds)
+	}
+}
+
+func testTooLargeHere(t *trial) {
+	a := t.start(0)
+	t.cfg.MaxMessageBytes = 1000
+	b := t.start(1)
+	for _, size := range []int{1001, 50_000, 300_000} { // each travels in its own way
+		t.send(a, 1, make([]byte, size))
+		t.send(a, 1, size)
+		t.expect(b, 0, size)
+	}
+	if c, ok := b.(counter); ok {
+		if got := countedBy(c, 0).Received.Refused[cluster.RefusedTooLarge]; got != 3 {
+			t.Errorf("%d messages are counted as too large, want 3", got)
+		}
 	}
 }
 

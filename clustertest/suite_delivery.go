@@ -17,6 +17,11 @@ var deliveryRules = []rule{
 		testIdentity,
 	},
 	{
+		"Inbox and Outbox are as large as configured",
+		"InboxSize and OutboxSize say how many envelopes the channels hold: programs count on that for what they may put at once, and how much they may fall behind.",
+		testSizes,
+	},
+	{
 		"an envelope that was handed over is not changed",
 		"A program may send one envelope to many, or look at it later. So the library never writes into it, not even the message id that it assigns.",
 		testNotChanged,
@@ -89,6 +94,19 @@ func testIdentity(t *trial) {
 	}
 }
 
+func testSizes(t *trial) {
+	t.cfg.InboxSize, t.cfg.OutboxSize = 7, 5
+	servers := t.startAll(2)
+	if in, out := cap(servers[1].Inbox()), cap(servers[1].Outbox()); in != 7 || out != 5 {
+		t.Errorf("Inbox holds %d envelopes and Outbox %d, want 7 and 5", in, out)
+	}
+	t.feed(servers[0], 20, func(i int) *cluster.Envelope { return &cluster.Envelope{Pid: 1, Msg: i} })
+	t.eventually("Inbox is full", func() bool { return len(servers[1].Inbox()) == 7 })
+	for i := range 20 {
+		t.expect(servers[1], 0, i)
+	}
+}
+
 func testNotChanged(t *trial) {
 	servers := t.startAll(trialServers)
 	message := func() any { return map[string]any{"a": []int{1, 2}} }
@@ -139,10 +157,8 @@ func testUniqueIDs(t *trial) {
 		}
 	}
 	collect(servers[1], servers[2])
-	if c, ok := servers[1].(closer); ok {
-		if err := c.Close(); err != nil {
-			t.Error(err)
-		}
+	if _, ok := servers[1].(closer); ok {
+		t.shut(servers[1])
 		// So many ids need some milliseconds of a clock, which stands still in a
 		// bubble.
 		<-time.After(100 * time.Millisecond)

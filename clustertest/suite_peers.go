@@ -23,6 +23,11 @@ var peerRules = []rule{
 		testDeadPeer,
 	},
 	{
+		"a peer whose program stops reading is given up until it reads again",
+		"A program that takes nothing from its Inbox for SendTimeout counts as stalled: what does not fit anywhere is dropped, and nobody else waits for it. When it reads again it gets what is sent from then on.",
+		testStalledProgram,
+	},
+	{
 		"a server that was down gets nothing stale",
 		"What was sent to a server more than SendTimeout before it came up was dropped. What is sent once it is there arrives.",
 		testNothingStale,
@@ -110,6 +115,40 @@ func testDeadPeer(t *trial) {
 	}
 }
 
+func testStalledProgram(t *trial) {
+	t.cfg.SendTimeout = 200 * time.Millisecond
+	t.cfg.QueueBytes, t.cfg.InboxSize, t.cfg.OutboxSize = 64<<10, 1, 1
+	servers := t.startAll(3)
+	const rounds = 400 // of more than all queues and windows hold
+	start := time.Now()
+	t.feed(servers[0], 2*rounds, func(i int) *cluster.Envelope {
+		return &cluster.Envelope{Pid: 1 + i%2, Msg: append(make([]byte, 5_000), byte(i/2))}
+	})
+	for i := range rounds {
+		if got, _ := t.take(servers[2]).Msg.([]byte); len(got) == 0 || got[len(got)-1] != byte(i) {
+			t.Fatalf("message %d is another", i)
+		}
+	}
+	if took, most := time.Since(start), t.cfg.SendTimeout+trialSlack; took > most {
+		t.Errorf("the messages for the peer that reads took %v, want at most SendTimeout (%v) and a little", took, t.cfg.SendTimeout)
+	}
+	// Now the other one reads, and gets what was on its way, and then what is sent.
+	again := time.NewTicker(10 * time.Millisecond)
+	defer again.Stop()
+	for end := time.After(trialLimit); ; {
+		select {
+		case e := <-servers[1].Inbox():
+			if e.Msg == "fresh" {
+				return
+			}
+		case <-again.C:
+			t.send(servers[0], 1, "fresh")
+		case <-end:
+			t.Fatalf("nothing that was sent later arrives within %v of reading again%s", trialLimit, books(servers[0]))
+		}
+	}
+}
+
 func testNothingStale(t *trial) {
 	t.cfg.SendTimeout = 100 * time.Millisecond
 	a := t.start(0)
@@ -141,9 +180,7 @@ func testRestart(t *trial) {
 	servers := t.startAll(2)
 	need[closer](t, servers[1], "Close() error")
 	for life := range 5 {
-		if err := servers[1].(closer).Close(); err != nil {
-			t.Fatal(err)
-		}
+		t.shut(servers[1])
 		servers[1] = t.start(1)
 		t.exchange(servers[1:], servers[:1], 0, 10)
 		// What is sent at once may be for the life before, which nobody can tell.

@@ -1,6 +1,9 @@
 package clustertest
 
-import "slices"
+import (
+	"fmt"
+	"slices"
+)
 
 // A Verdict is what a watcher decides about a message.
 type Verdict int
@@ -16,7 +19,8 @@ const byTest = "dropped by the test"
 
 // Watch lets f decide about each message as it is sent; nil ends that. What is held
 // stays so. f is called from the goroutines of the sending nodes, one call at a time
-// for each link. It may call methods of the network, but for Crash, which would wait
+// for each link, so for several links at once. A large message comes in pieces, each of
+// which is a Message with a size of its own but for the first. f may call methods of the network, but for Crash, which would wait
 // for the very goroutine that calls f.
 func (n *Network) Watch(f func(Message) Verdict) {
 	n.mu.Lock()
@@ -35,10 +39,15 @@ func (n *Network) Held() []Message {
 	return held
 }
 
-// Release lets held messages go on, all if none is given. What was sent before and
+// Release lets held messages go on, all if no argument is given, none if an empty slice
+// is. What was sent before and
 // is released later arrives later: so messages can be put into any order, of which
 // the nodes will make what they make of it.
 func (n *Network) Release(messages ...Message) {
+	n.t.Helper()
+	if n.wrong("Release", n.checkHeld(messages)) {
+		return
+	}
 	n.mu.Lock()
 	defer n.mu.Unlock()
 	for _, x := range n.takeHeld(messages) {
@@ -50,8 +59,12 @@ func (n *Network) Release(messages ...Message) {
 	}
 }
 
-// Discard loses held messages, all if none is given.
+// Discard loses held messages, all if no argument is given, none if an empty slice is.
 func (n *Network) Discard(messages ...Message) {
+	n.t.Helper()
+	if n.wrong("Discard", n.checkHeld(messages)) {
+		return
+	}
 	n.mu.Lock()
 	defer n.mu.Unlock()
 	for _, x := range n.takeHeld(messages) {
@@ -59,10 +72,21 @@ func (n *Network) Discard(messages ...Message) {
 	}
 }
 
+func (n *Network) checkHeld(messages []Message) error {
+	n.mu.Lock()
+	defer n.mu.Unlock()
+	for _, m := range messages {
+		if !slices.ContainsFunc(n.held, func(x *parcel) bool { return x.Message == m }) {
+			return fmt.Errorf("message %d from %d to %d is not held", m.MsgID, m.From, m.To)
+		}
+	}
+	return nil
+}
+
 // takeHeld removes messages from those that are held, and returns them in the order
 // of the argument. The caller holds mu.
 func (n *Network) takeHeld(messages []Message) []*parcel {
-	if len(messages) == 0 {
+	if messages == nil {
 		all := n.held
 		n.held = nil
 		return all

@@ -34,10 +34,11 @@ type Network struct {
 // A Carrier stands between a connection and the listener that it reaches.
 type Carrier interface {
 	// Carry takes a frame, of which it may keep neither slice, and may call deliver
-	// for it, at any time, in any order, with copies, or not at all. If it takes
+	// for it, at any time, in any order, with copies, or not at all; deliver reports
+	// whether the listener is still there. If it takes
 	// nothing now it reports false, and returns a channel that is closed when it is
 	// worth another try.
-	Carry(head, tail []byte, deliver func(head, tail []byte)) (ok bool, again <-chan struct{})
+	Carry(head, tail []byte, deliver func(head, tail []byte) bool) (ok bool, again <-chan struct{})
 }
 
 // awaited is an endpoint without a listener that connections wait for. It is
@@ -199,13 +200,15 @@ func (l *listener) put(head, tail []byte, key string) bool {
 	return true
 }
 
-// deliver takes a copy of a frame that was on its way: there is room for that.
-func (l *listener) deliver(head, tail []byte, key string) {
+// deliver takes a copy of a frame that was on its way: there is room for that, unless
+// the listener is gone.
+func (l *listener) deliver(head, tail []byte, key string) bool {
 	l.mu.Lock()
 	defer l.mu.Unlock()
 	if !l.closed {
 		l.add(head, tail, key)
 	}
+	return !l.closed
 }
 
 // add is called with mu held.
@@ -276,7 +279,7 @@ func (c *conn) TrySend(head, tail []byte) (bool, error) {
 	case l.hasRoom() != nil:
 		return false, nil
 	}
-	ok, again := carrier.Carry(head, tail, func(head, tail []byte) { l.deliver(head, tail, key) })
+	ok, again := carrier.Carry(head, tail, func(head, tail []byte) bool { return l.deliver(head, tail, key) })
 	c.again = again
 	return ok, nil
 }

@@ -1,0 +1,120 @@
+package clustertest_test
+
+import (
+	"fmt"
+	"math"
+	"strings"
+	"testing"
+	"testing/synctest"
+	"time"
+
+	"github.com/abhishekg16/cluster"
+	"github.com/abhishekg16/cluster/clustertest"
+)
+
+// noting is a test that notes its errors instead of failing.
+type noting struct {
+	testing.TB
+	errors strings.Builder
+}
+
+func (n *noting) Helper()                   {}
+func (n *noting) Failed() bool              { return false }
+func (n *noting) Errorf(f string, a ...any) { fmt.Fprintf(&n.errors, f, a...) }
+
+func TestAnArgumentThatMakesNoSenseIsAnError(t *testing.T) {
+	loss := func(p float64) clustertest.Faults { return clustertest.Faults{Loss: p} }
+	for _, c := range []struct {
+		call func(n *clustertest.Network)
+		want string
+	}{
+		{func(n *clustertest.Network) { n.Partition([]int{0, 3}) }, "Partition: there is no server 3: the ids are 0 to 2"},
+		{func(n *clustertest.Network) { n.Partition([]int{0, 1}, []int{1}) }, "server 1 is given twice"},
+		{func(n *clustertest.Network) { n.Set(loss(10)) }, "Set: Loss is 10: want a probability from 0 to 1"},
+		{func(n *clustertest.Network) { n.Set(loss(math.NaN())) }, "Loss is NaN"},
+		{func(n *clustertest.Network) { n.Set(clustertest.Faults{Bandwidth: -1}) }, "Bandwidth is -1"},
+		{func(n *clustertest.Network) { n.Set(clustertest.Faults{InFlight: -1}) }, "InFlight is -1"},
+		{func(n *clustertest.Network) { n.Set(loss(1), clustertest.Link{From: 0, To: 3}) }, "link 0 -> 3: there is no server 3"},
+		{func(n *clustertest.Network) { n.Set(loss(1), clustertest.Link{From: 1, To: 1}) }, "does not pass the network"},
+		{func(n *clustertest.Network) { n.Pause(-1) }, "Pause: there is no server -1"},
+		{func(n *clustertest.Network) { n.Resume(3) }, "Resume: there is no server 3"},
+		{func(n *clustertest.Network) { n.Crash(2); n.Crash(2) }, "Crash: server 2 does not run"},
+		{func(n *clustertest.Network) { n.Release(clustertest.Message{To: 1, MsgID: 7}) }, "Release: message 7 from 0 to 1 is not held"},
+		{func(n *clustertest.Network) { n.At(0, nil) }, "At: the function is nil"},
+	} {
+		synctest.Test(t, func(t *testing.T) {
+			n := &noting{TB: t}
+			net := clustertest.NewNetwork(n, 1, 3)
+			net.Start()
+			c.call(net)
+			if got := n.errors.String(); !strings.HasPrefix(got, "clustertest: ") || !strings.Contains(got, c.want) {
+				t.Errorf("got %q, want %q in it", got, c.want)
+			}
+		})
+	}
+}
+
+func TestNothingIsReleasedIfNothingIsNamed(t *testing.T) {
+	bubble(t, 1, 2, func(t *testing.T, net *clustertest.Network, nodes []*cluster.Node) {
+		net.Watch(func(clustertest.Message) clustertest.Verdict { return clustertest.Hold })
+		send(nodes[0], 1, 0, 3)
+		net.Release([]clustertest.Message{}...)
+		equal(t, "of an empty selection", drain(nodes[1]), nil)
+		net.Release()
+		equal(t, "without a selection", drain(nodes[1]), numbers(0, 3))
+	})
+}
+
+func TestWhatAServerHadSentBeforeItCrashedArrives(t *testing.T) {
+	bubble(t, 1, 2, func(t *testing.T, net *clustertest.Network, nodes []*cluster.Node) {
+		net.Set(clustertest.Faults{Delay: clustertest.Fixed(100 * time.Millisecond)})
+		send(nodes[0], 1, 0, 3)
+		net.Crash(0)
+		equal(t, "from a server that has crashed", drain(nodes[1]), numbers(0, 3))
+	})
+}
+
+func TestWhatACrashedServerHadNotTakenIsGone(t *testing.T) {
+	bubble(t, 1, 2, func(t *testing.T, net *clustertest.Network, nodes []*cluster.Node) {
+		send(nodes[0], 1, 0, 3)
+		time.Sleep(time.Second)
+		net.Crash(1)
+		equal(t, "its Inbox", drain(nodes[1]), nil)
+	})
+}
+
+func TestTheRecordKnowsWhatNeverArrived(t *testing.T) {
+	lost := func(net *clustertest.Network, why string) (found bool) {
+		for _, e := range net.Events() {
+			if e.Kind == clustertest.Delivered {
+				return false
+			}
+			found = found || e.Kind == clustertest.Lost && strings.Contains(e.Why, why)
+		}
+		return found
+	}
+	bubble(t, 1, 2, func(t *testing.T, net *clustertest.Network, nodes []*cluster.Node) {
+		net.Watch(func(clustertest.Message) clustertest.Verdict { return clustertest.Hold })
+		send(nodes[0], 1, 0, 1)
+		time.Sleep(time.Second)
+		net.Crash(1)
+		net.Start(1)
+		net.Release()
+		time.Sleep(time.Second)
+		if !lost(net, "the receiver has crashed") {
+			t.Errorf("held while its receiver crashed: %v", net.Events())
+		}
+	})
+	bubble(t, 1, 2, func(t *testing.T, net *clustertest.Network, nodes []*cluster.Node) {
+		net.Set(clustertest.Faults{Delay: clustertest.Fixed(100 * time.Millisecond)})
+		send(nodes[0], 1, 0, 1)
+		nodes[1].Close()
+		time.Sleep(time.Second)
+		if !lost(net, "the receiver has closed") {
+			t.Errorf("its receiver had closed: %v", net.Events())
+		}
+		if net.Node(1) != nil {
+			t.Error("a node that has closed counts as running")
+		}
+	})
+}
