@@ -1,6 +1,10 @@
-// Cluster makes the keys of a cluster's servers:
+// Cluster makes the keys of a cluster's servers, and tries
+// the servers from a shell:
 //
 //	cluster keygen Config.json
+//	cluster ping Config.json -id 0 --to 1
+//	cluster listen Config.json -id 1
+//	cluster send Config.json -id 0 --to 1 "hello"
 //
 // Each explains itself with --help. It ends with 0 if all was well, with 1 if not, and
 // with 2 if it was not called as it should be.
@@ -51,7 +55,7 @@ func run(ctx context.Context, args []string, s streams) int {
 		Version: version(),
 		Description: "Exit codes: 0 all was well, 1 something was not, 2 wrong usage.\n" +
 			"The flags of a command may stand before or after its arguments, with one dash or with two.",
-		Commands:        []*cli.Command{keygenCommand(s)},
+		Commands:        []*cli.Command{keygenCommand(s), pingCommand(s), listenCommand(s), sendCommand(s)},
 		HideHelpCommand: true,
 		Writer:          s.out,
 		ErrWriter:       s.err,
