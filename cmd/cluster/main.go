@@ -1,7 +1,8 @@
-// Cluster makes the keys of a cluster's servers, and tries
+// Cluster makes the keys of a cluster's servers, checks their configuration, and tries
 // the servers from a shell:
 //
 //	cluster keygen Config.json
+//	cluster check Config.json
 //	cluster ping Config.json -id 0 --to 1
 //	cluster listen Config.json -id 1
 //	cluster send Config.json -id 0 --to 1 "hello"
@@ -55,7 +56,7 @@ func run(ctx context.Context, args []string, s streams) int {
 		Version: version(),
 		Description: "Exit codes: 0 all was well, 1 something was not, 2 wrong usage.\n" +
 			"The flags of a command may stand before or after its arguments, with one dash or with two.",
-		Commands:        []*cli.Command{keygenCommand(s), pingCommand(s), listenCommand(s), sendCommand(s)},
+		Commands:        []*cli.Command{keygenCommand(s), checkCommand(s), pingCommand(s), listenCommand(s), sendCommand(s)},
 		HideHelpCommand: true,
 		Writer:          s.out,
 		ErrWriter:       s.err,

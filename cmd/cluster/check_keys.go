@@ -1,0 +1,74 @@
+package main
+
+import (
+	"cmp"
+	"errors"
+	"io/fs"
+	"os"
+	"slices"
+
+	"github.com/abhishekg16/cluster/internal/curve"
+	"github.com/abhishekg16/cluster/internal/keyfile"
+)
+
+// checkKeys looks at the key files that are here, and at those that must be.
+func (r *report) checkKeys(file string) {
+	owner := make(map[string]int)
+	for _, s := range r.Servers {
+		for _, k := range s.peer.Keys() {
+			owner[k] = s.ID
+		}
+	}
+	for _, s := range r.Servers {
+		path := keyfile.Path(r.File, r.keyDir, s.ID)
+		if s.ID == r.id {
+			path = cmp.Or(file, os.Getenv(keyfile.Variable), path)
+		}
+		r.checkKey(s, path, owner)
+		if _, err := os.Lstat(path + ".new"); err == nil {
+			r.note("key", s, "%s.new waits to take the place of %s", path, path)
+		}
+	}
+}
+
+func (r *report) checkKey(s *serverReport, path string, owner map[string]int) {
+	secret, err := keyfile.Read(path)
+	listed := len(s.peer.Keys()) > 0
+	if errors.Is(err, fs.ErrNotExist) {
+		if !listed {
+			return
+		}
+		s.Key = "not here"
+		if s.ID == r.id || s.onlyHere() {
+			s.Key = "bad"
+			r.fault("key", s, "%s: there is no such file, and the server cannot start without its key", path)
+		}
+		return
+	}
+	s.Key = "bad"
+	if err != nil {
+		r.fault("key", s, "%v", err)
+		return
+	}
+	r.checkClock(path, "key", s)
+	public, err := curve.Public(secret)
+	switch other, known := owner[public]; {
+	case err != nil:
+		r.fault("key", s, "%s: %v", path, err)
+	case !r.Keys:
+		s.Key = "-"
+		r.note("key", s, "%s is there, but the configuration has no public keys: the servers talk in plaintext", path)
+	case !listed:
+		s.Key = "-"
+		r.note("key", s, "%s is there: cluster keygen puts its public key into the entry", path)
+	case slices.Contains(s.peer.Keys(), public):
+		s.Key = "ok"
+		if public == s.peer.PreviousPublicKey {
+			s.Key = "ok, the previous one"
+		}
+	case known:
+		r.fault("key", s, "%s: this is the key of server %d", path, other)
+	default:
+		r.fault("key", s, "%s: its public key is %s, and the entry of server %d has %q", path, public, s.ID, s.peer.Keys())
+	}
+}
