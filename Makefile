@@ -23,6 +23,11 @@ demo: setup ## servers in processes of their own send, get killed, come back (5 
 	@go build -buildvcs=false -o bin/demo ./examples/demo
 	@bin/demo
 
+demo-secure: setup ## the same with keys, and a stranger who is not let in
+	@go build -buildvcs=false -o bin/demo ./examples/demo
+	@cd cmd/cluster && go build -buildvcs=false -o ../../bin/cluster .
+	@scripts/demo-secure.sh
+
 test: ## every test of every module
 	@scripts/setup.sh python
 	$(call each,$(MODULES),go test ./...)
@@ -61,6 +66,6 @@ shell: ## check the scripts, where shellcheck is installed
 bench: setup ## the library beside a bare ZeroMQ loop (1 min)
 	@cd bench && go run . -rounds 5
 
-check: fmt build vet lint tidy shell poller fuzz-short race demo ## what .ci/run runs after the tests
+check: fmt build vet lint tidy shell poller fuzz-short race demo demo-secure ## what .ci/run runs after the tests
 
-.PHONY: help setup demo test race race-long poller bench fuzz-short fmt vet lint tidy build shell check
+.PHONY: help setup demo demo-secure test race race-long poller bench fuzz-short fmt vet lint tidy build shell check

@@ -8,6 +8,7 @@ import (
 	"testing"
 
 	"github.com/abhishekg16/cluster/internal/curve"
+	"github.com/abhishekg16/cluster/internal/keyfile"
 )
 
 // keyed gives each server of the configuration a key.
@@ -65,7 +66,7 @@ func TestAKeyThatCannotBeUsedIsAnErrorThatSaysWhy(t *testing.T) {
 	}{
 		{"no file", func(t *testing.T, cfg *Config, file string) {
 			os.Remove(file)
-		}, []string{"the secret key of server 0", "no such file", "KeyFile", keyFileVariable, "keyDir"}},
+		}, []string{"the secret key of server 0", "no such file", "KeyFile", keyfile.Variable, "keyDir"}},
 		{"others can read it", func(t *testing.T, cfg *Config, file string) {
 			os.Chmod(file, 0o640)
 		}, []string{"0640", "chmod 600 "}},

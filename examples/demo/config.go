@@ -58,6 +58,16 @@ func temporaryConfig() (string, error) {
 	return file.Name(), errors.Join(err, file.Close())
 }
 
+// freeAddress is an address of this machine that nobody listens on.
+func freeAddress() (string, error) {
+	l, err := net.Listen("tcp", "127.0.0.1:0")
+	if err != nil {
+		return "", err
+	}
+	defer l.Close()
+	return l.Addr().String(), nil
+}
+
 // findConfig looks for Config.json in the working directory and upward from there.
 func findConfig() string {
 	const name = "Config.json"

@@ -64,13 +64,16 @@ func newFleet(config string) (*fleet, error) {
 }
 
 // start starts server id in a process of its own: this program again, in its other role.
-func (f *fleet) start(id int) error {
+func (f *fleet) start(id int) error { return f.startWith(id, f.config, id) }
+
+// startWith starts server id of a configuration, which is known here as another number.
+func (f *fleet) startWith(as int, config string, id int) error {
 	self, err := os.Executable()
 	if err != nil {
 		return err
 	}
 	s := &server{ended: make(chan struct{})}
-	s.process = exec.Command(self, "-config", f.config, "-serve", strconv.Itoa(id))
+	s.process = exec.Command(self, "-config", config, "-serve", strconv.Itoa(id), "-as", strconv.Itoa(as))
 	s.process.Stdout, s.process.Stderr = f.pipe, os.Stderr
 	if s.orders, err = s.process.StdinPipe(); err != nil {
 		return err
@@ -78,11 +81,11 @@ func (f *fleet) start(id int) error {
 	if err := s.process.Start(); err != nil {
 		return err
 	}
-	f.servers[id] = s
+	f.servers[as] = s
 	go func() { // ends with the process, which close kills at the latest
 		err := s.process.Wait()
 		close(s.ended)
-		f.events <- event{Server: id, What: "ended", Text: fmt.Sprint(err)}
+		f.events <- event{Server: as, What: "ended", Text: fmt.Sprint(err)}
 	}()
 	return nil
 }
@@ -222,6 +225,9 @@ func (e event) String() string {
 // show prints one line of the log; each server has its colour on a terminal.
 func (f *fleet) show(id int, format string, args ...any) {
 	who := fmt.Sprintf("server %d", id)
+	if id == strangerID {
+		who = "stranger"
+	}
 	if f.colours {
 		who = fmt.Sprintf("\x1b[%dm%s\x1b[0m", 31+(id+1)%6, who)
 	}

@@ -1,9 +1,10 @@
 // Demo shows what the library does, with real servers in processes of their own, and checks each thing it shows:
 //
 //	make demo
+//	make demo-secure
 //
 // main.go is the story, server.go what one server does, fleet.go how the story commands the servers and listens to
-// them, config.go where they find each other.
+// them, config.go where they find each other, and stranger.go who wants to be one of them.
 package main
 
 import (
@@ -28,10 +29,12 @@ const (
 
 func main() {
 	config := flag.String("config", findConfig(), "the configuration `file`")
+	intruder := flag.String("stranger", "", "where the servers have keys: the `directory` of a stranger with keys of its own")
 	id := flag.Int("serve", -1, "be the server with this `id`: how the demo starts its servers")
+	as := flag.Int("as", 0, "with -serve: the `number` to report as")
 	flag.Parse()
 	if *id >= 0 {
-		if serve(*id, *config) != nil {
+		if serve(*id, *as, *config) != nil {
 			os.Exit(1) // the story has been told why
 		}
 		return
@@ -40,18 +43,21 @@ func main() {
 	defer stop()
 	ctx, cancel := context.WithTimeoutCause(ctx, 28*time.Second, errors.New("the demo took longer than 28 s"))
 	defer cancel()
-	if err := demo(ctx, *config); err != nil {
+	if err := demo(ctx, *config, *intruder); err != nil {
 		fmt.Fprintln(os.Stderr, "\ndemo FAILED:", err)
 		os.Exit(1)
 	}
 }
 
-func demo(ctx context.Context, path string) error {
+func demo(ctx context.Context, path, intruder string) error {
 	cfg, err := cluster.LoadConfig(path)
 	if err != nil {
 		return err
 	}
 	if err := usable(cfg); err != nil {
+		if intruder != "" {
+			return fmt.Errorf("%s: %w", path, err) // the keys are for that one
+		}
 		fmt.Printf("%s cannot be used just now: %v.\n", path, err)
 		if path, err = temporaryConfig(); err != nil {
 			return err
@@ -71,11 +77,11 @@ func demo(ctx context.Context, path string) error {
 	for _, p := range cfg.Peers {
 		ids = append(ids, p.ID)
 	}
-	return tell(ctx, f, ids)
+	return tell(ctx, f, ids, stranger{intruder})
 }
 
 // tell is the story. The servers do what it orders; it waits for them to report that, and fails if they do not.
-func tell(ctx context.Context, f *fleet, ids []int) error {
+func tell(ctx context.Context, f *fleet, ids []int, intruder stranger) error {
 	a, b, c := ids[0], ids[1], ids[2]
 	others := func(id int) []int { return slices.DeleteFunc(slices.Clone(ids), func(i int) bool { return i == id }) }
 	expected := map[string][]int{} // message -> who has to receive it, exactly once
@@ -201,6 +207,13 @@ func tell(ctx context.Context, f *fleet, ids []int) error {
 	}
 	if err := send(c, "thank you all", []int{cluster.BROADCAST}, others(c)...); err != nil {
 		return err
+	}
+
+	if intruder.dir != "" {
+		f.step("And a stranger, who has a key of its own and says that it is server %d: it is not let in.", c)
+		if err := intruder.intrude(ctx, f, c, a); err != nil {
+			return err
+		}
 	}
 
 	f.step("8. What server %d can tell about all this: its Stats.", a)

@@ -40,16 +40,16 @@ type event struct {
 	Books  books  `json:",omitzero"` // stats: what became of its messages so far, whoever they were for
 }
 
-type books struct{ Accepted, Sent, Queued, Dropped uint64 }
+type books struct{ Accepted, Sent, Queued, Dropped, Unlisted uint64 }
 
-// serve is the whole life of one server.
-func serve(id int, config string) error {
+// serve is the whole life of one server, which the story knows as another number if as is not its id.
+func serve(id, as int, config string) error {
 	signal.Ignore(os.Interrupt) // Ctrl-C reaches the story too, which then ends the servers
 	cluster.Register("demo.Question", Question{})
 	cluster.Register("demo.Answer", Answer{})
 
 	report := func(e event) {
-		e.Server = id
+		e.Server = as
 		line, _ := json.Marshal(e)
 		os.Stdout.Write(append(line, '\n'))
 	}
@@ -98,6 +98,7 @@ func obey(node *cluster.Node, orders io.Reader, report func(event)) error {
 			stats := node.Stats()
 			report(event{What: "stats", Text: stats.String(), Books: books{
 				stats.Sent.Accepted, stats.Sent.Sent, stats.Sent.Queued, stats.Sent.DroppedTotal(),
+				stats.Refused[cluster.RefusedKey],
 			}})
 			continue
 		}
