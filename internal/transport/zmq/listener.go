@@ -166,9 +166,7 @@ func (l *Listener) Recv(deadline time.Time) (head, tail []byte, err error) {
 // which no sender of this protocol makes, is an error, and all of it is taken. ZeroMQ
 // hands messages out whole, so no part is waited for.
 func (l *Listener) message(p part) (head, tail []byte, err error) {
-	if string(p.key) != l.key {
-		l.key = string(p.key)
-	}
+	l.learn(p.user)
 	if at := wire.Cut(p.data); at > 0 && !p.more {
 		// The payload will be the message: it has to be in memory of its own.
 		return bytes.Clone(p.data[:at]), bytes.Clone(p.data[at:]), nil
@@ -187,6 +185,18 @@ func (l *Listener) message(p part) (head, tail []byte, err error) {
 		}
 	}
 	return head, tail, nil
+}
+
+// learn takes the sender's key from the property of its message. It is the key only
+// behind the seal: see there.
+func (l *Listener) learn(user []byte) {
+	key, sealed := bytes.CutPrefix(user, []byte(seal))
+	if !sealed {
+		key = nil
+	}
+	if string(key) != l.key {
+		l.key = string(key)
+	}
 }
 
 // Key implements transport.Listener.

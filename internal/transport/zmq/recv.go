@@ -69,7 +69,7 @@ type receiver struct {
 type part struct {
 	data []byte
 	more bool
-	key  []byte // the public key that its sender has proved; likewise
+	user []byte // the property User-Id of its sender's connection; likewise
 }
 
 func newReceiver(s *zmq4.Socket, keyed bool) *receiver {
@@ -92,18 +92,18 @@ func (r *receiver) next() (part, error) {
 	if p.error != 0 {
 		return part{}, zmq4.Errno(syscall.Errno(p.error))
 	}
-	var key []byte
+	var user []byte
 	if p.user != nil {
-		const most = 64 // a key has 40
+		const most = 256 // ours is shorter
 		text := unsafe.Slice((*byte)(unsafe.Pointer(p.user)), most)
 		for n, c := range text {
 			if c == 0 {
-				key = text[:n]
+				user = text[:n]
 				break
 			}
 		}
 	}
-	return part{unsafe.Slice((*byte)(p.data), int(p.size)), p.more != 0, key}, nil
+	return part{unsafe.Slice((*byte)(p.data), int(p.size)), p.more != 0, user}, nil
 }
 
 // close comes before the socket's own.

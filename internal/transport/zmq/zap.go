@@ -1,6 +1,7 @@
 package zmq
 
 import (
+	"crypto/rand"
 	"errors"
 	"fmt"
 	"sync"
@@ -16,6 +17,11 @@ import (
 // be let in. One goroutine answers for all listeners of the process; each has a
 // domain of its own. It runs while there is a listener with security.
 const zapEndpoint = "inproc://zeromq.zap.01"
+
+// seal is known to this process alone. An answer names the key of who is let in as the
+// User-Id of its messages, behind the seal: where nobody answers ZeroMQ lets everybody
+// in, with the User-Id that they choose.
+var seal = rand.Text()
 
 var zap authenticator
 
@@ -141,8 +147,9 @@ func (a *authenticator) answer(request [][]byte) []any {
 	a.mu.Unlock()
 	key := curve.Encode([32]byte(request[6]))
 	if s == nil || !s.Admit(key) {
-		return reply("400", "not listed", "")
+		// Whoever it is may be listed later. With a code that is not temporary ZeroMQ
+		// would tell it so, and a server that is told never tries again.
+		return reply("300", "not listed", "")
 	}
-	// Each message of the connection has the key as its property User-Id.
-	return reply("200", "", key)
+	return reply("200", "", seal+key)
 }
