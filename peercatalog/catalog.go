@@ -40,6 +40,10 @@ type table struct {
 	keys  map[string]int // whose each public key is
 	ids   []int          // ascending
 	given []int          // the ids in the order in which New was given them
+
+	// Whether the peers have keys. The first decides it, also for those that come
+	// when all have been removed.
+	secured, decided bool
 }
 
 // entry is a peer with its address in normal form.
@@ -76,8 +80,8 @@ func newTable(peers []Peer) (*table, error) {
 		if err := check(p, owner, t.keys); err != nil {
 			faults = append(faults, err)
 		}
-		if first := peers[0]; first.keyed() != p.keyed() {
-			faults = append(faults, mixed(p, first.ID))
+		if err := t.decide(p); err != nil {
+			faults = append(faults, err)
 		}
 		if _, ok := t.peers[p.ID]; ok {
 			faults = append(faults, fmt.Errorf("%w: peer %d is given twice", ErrExists, p.ID))
@@ -151,13 +155,18 @@ func (t *table) dropKeys(id int) {
 
 func (p Peer) keyed() bool { return p.PublicKey != "" }
 
-// mixed is the fault of a peer that has a key where the other has none, or has none
-// where that has one.
-func mixed(p Peer, other int) error {
-	if p.keyed() {
-		return fmt.Errorf("peercatalog: peer %d: public_key is given, and peer %d has none: want keys for all peers, or for none", p.ID, other)
+// decide reports p if it has a key where the peers have none, or none where they have.
+func (t *table) decide(p Peer) error {
+	switch {
+	case !t.decided:
+		t.secured, t.decided = p.keyed(), true
+	case p.keyed() == t.secured:
+	case p.keyed():
+		return fmt.Errorf("peercatalog: peer %d: public_key is given, and the peers of the catalogue have none: want keys for all, or for none", p.ID)
+	default:
+		return fmt.Errorf("peercatalog: peer %d: public_key is missing, and the peers of the catalogue have one: want keys for all, or for none", p.ID)
 	}
-	return fmt.Errorf("peercatalog: peer %d: public_key is missing, and peer %d has one: want keys for all peers, or for none", p.ID, other)
+	return nil
 }
 
 // check validates p, also against the others: owner tells whose an address is, in its
@@ -259,16 +268,14 @@ func (c *Catalog) put(p Peer) error {
 	if err := check(p, owner, old.keys); err != nil {
 		return err
 	}
-	for id, e := range old.peers {
-		if id != p.ID && e.keyed() != p.keyed() {
-			return mixed(p, id)
-		}
-	}
 	was, replace := old.peers[p.ID]
 	if replace && was.equal(p) {
 		return nil
 	}
-	next := &table{peers: maps.Clone(old.peers), keys: maps.Clone(old.keys), ids: old.ids}
+	next := &table{peers: maps.Clone(old.peers), keys: maps.Clone(old.keys), ids: old.ids, secured: old.secured, decided: old.decided}
+	if err := next.decide(p); err != nil {
+		return err
+	}
 	next.dropKeys(p.ID)
 	next.setKeys(p)
 	next.peers[p.ID] = newEntry(p)
@@ -288,7 +295,7 @@ func (c *Catalog) Remove(id int) bool {
 	if _, ok := old.peers[id]; !ok {
 		return false
 	}
-	next := &table{peers: maps.Clone(old.peers), keys: maps.Clone(old.keys)}
+	next := &table{peers: maps.Clone(old.peers), keys: maps.Clone(old.keys), secured: old.secured, decided: old.decided}
 	next.dropKeys(id)
 	delete(next.peers, id)
 	at, _ := slices.BinarySearch(old.ids, id)
