@@ -86,7 +86,8 @@ func (in *inbox) run(l transport.Listener) {
 				runtime.Gosched()
 			}
 		case errors.Is(err, transport.ErrMalformed):
-			in.refuse(nil, RefusedMalformed, err)
+			sender, _ := in.sender(l.Key(), false)
+			in.refuse(sender, RefusedMalformed, err)
 		case errors.Is(err, transport.ErrTimeout):
 		case errors.Is(err, transport.ErrInterrupted) && !in.halted.Load():
 			// The loopback holds a frame: there is a deadline now.
@@ -147,6 +148,11 @@ func (in *inbox) overdue() {
 // the network.
 func (in *inbox) frame(head, tail []byte, key string, own bool) {
 	n := in.node
+	sender, listed := in.sender(key, own)
+	if !listed {
+		in.refuse(sender, RefusedKey, fmt.Errorf("no peer has the public key %q", key))
+		return
+	}
 	h, err := wire.ParseHeader(head)
 	if size := len(head) + len(tail); err == nil && size > wire.MaxFrame {
 		err = fmt.Errorf("%w: %d bytes", wire.ErrMalformed, size)
@@ -156,34 +162,23 @@ func (in *inbox) frame(head, tail []byte, key string, own bool) {
 		if errors.Is(err, wire.ErrVersion) {
 			reason = RefusedVersion
 		}
-		in.refuse(nil, reason, err)
+		in.refuse(sender, reason, err)
 		return
 	}
 	from := int(h.From)
-	if n.security != nil && !own {
-		// On every frame: the catalogue may have changed since the connection was
-		// made.
-		owner, ok := n.catalog.Owner(key)
-		if !ok {
-			in.refuse(nil, RefusedKey, fmt.Errorf("no peer has the public key %q", key))
-			return
-		}
-		if owner != from {
-			in.refuseOf(owner, RefusedIdentity, fmt.Errorf("it names %d as its sender", from))
-			return
-		}
-	}
 	switch {
+	case sender != nobody && sender != from:
+		in.refuse(sender, RefusedIdentity, fmt.Errorf("it names %d as its sender", from))
 	case h.Cluster != n.cluster:
-		in.refuse(nil, RefusedCluster, nil)
+		in.refuse(sender, RefusedCluster, nil)
 	case int(h.To) != n.pid:
-		in.refuse(nil, RefusedDestination, fmt.Errorf("it is for %d", h.To))
+		in.refuse(sender, RefusedDestination, fmt.Errorf("it is for %d", h.To))
 	case !n.catalog.Has(from):
-		in.refuse(nil, RefusedSender, fmt.Errorf("it names %d as its sender", from))
+		in.refuse(sender, RefusedSender, fmt.Errorf("it names %d as its sender", from))
 	case from == n.pid && !own:
-		in.refuse(nil, RefusedIncarnation, errors.New("another server uses this one's id"))
+		in.refuse(sender, RefusedIncarnation, errors.New("another server uses this one's id"))
 	default:
-		a := arrival{h, head[wire.HeaderSize:], tail, head, time.Now()}
+		a := arrival{h, head[wire.HeaderSize:], tail, head, time.Now(), key}
 		err := a.check()
 		in.rx.Lock()
 		defer in.rx.Unlock()
@@ -196,6 +191,22 @@ func (in *inbox) frame(head, tail []byte, key string, own bool) {
 		}
 		in.fromPeer(s, a)
 	}
+}
+
+// nobody is the sender of frames that nothing proves to be a peer's.
+const nobody = -1
+
+// sender is the peer that has proved to have the public key, and whether who did is
+// listed. It is asked for every frame, since the catalogue may have changed since the
+// connection was made. Without keys, and for the node's own frames, it is nobody.
+func (in *inbox) sender(key string, own bool) (id int, listed bool) {
+	if in.node.security == nil || own {
+		return nobody, true
+	}
+	if id, ok := in.node.catalog.Owner(key); ok {
+		return id, true
+	}
+	return nobody, false
 }
 
 // fromPeer takes a frame that names s as its sender. The caller holds mu.
@@ -260,7 +271,7 @@ func (in *inbox) begin(s *source, incarnation uint64) {
 	s.flush(func(a arrival) { in.take(s, a) })
 	s.begin(incarnation)
 	if l := in.node.linkIfAny(s.id); l != nil {
-		l.peerBegan()
+		l.peerBegan(frames[0].key)
 	}
 	for _, a := range frames {
 		in.present(s, a)
@@ -277,23 +288,20 @@ func (in *inbox) source(id int) *source {
 	return s
 }
 
-// refuse counts a frame that is not taken. s is nil if it can be laid at no
-// known peer's door.
-func (in *inbox) refuse(s *source, r Refusal, cause error) {
+// refuse counts a frame that is not taken, of the peer with this id, or of nobody if
+// it can be laid at no known peer's door.
+func (in *inbox) refuse(id int, r Refusal, cause error) {
 	in.mu.Lock()
 	defer in.mu.Unlock()
+	var s *source
+	if id != nobody {
+		s = in.source(id)
+	}
 	in.refuseLocked(s, r, cause)
 }
 
-// refuseOf counts a frame that the peer with this id has sent.
-func (in *inbox) refuseOf(id int, r Refusal, cause error) {
-	in.mu.Lock()
-	defer in.mu.Unlock()
-	in.refuseLocked(in.source(id), r, cause)
-}
-
-// refuseLocked is refuse for callers that hold mu. Each reason is logged once
-// for each peer.
+// refuseLocked is refuse for callers that hold mu, and s is nil for nobody. Each
+// reason is logged once for each peer.
 func (in *inbox) refuseLocked(s *source, r Refusal, cause error) {
 	count := &in.refused[r]
 	attrs := []any{"reason", r.String()}

@@ -9,6 +9,7 @@ import (
 
 	"github.com/abhishekg16/cluster/internal/curve"
 	"github.com/abhishekg16/cluster/internal/keyfile"
+	"github.com/abhishekg16/cluster/internal/transport"
 )
 
 // keyed gives each server of the configuration a key.
@@ -32,6 +33,16 @@ func writeKey(t testing.TB, file string) string {
 		t.Fatal(err)
 	}
 	return public
+}
+
+// stranger is a key that no peer has.
+func stranger(t testing.TB) *transport.Security {
+	t.Helper()
+	public, secret, err := curve.Generate()
+	if err != nil {
+		t.Fatal(err)
+	}
+	return &transport.Security{Public: public, Secret: secret}
 }
 
 func TestServersWithKeysHearOneAnother(t *testing.T) {

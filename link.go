@@ -22,8 +22,14 @@ const (
 	// maxPeerWindow is the most that a peer is granted to grant.
 	maxPeerWindow = 64 << 20
 	// keyInterval is how long a connection may take nothing before another of the
-	// peer's keys is tried.
+	// peer's keys is tried, in the first round; it doubles with each, so that at last
+	// it is enough for a handshake over any distance.
 	keyInterval = 500 * time.Millisecond
+	// afreshInterval is how long a connection may take nothing before it is made
+	// afresh: ZeroMQ never comes back to a server that has once broken the protocol,
+	// as a stranger on its port does. It is longer than a heartbeat takes to end a
+	// connection with a peer that has only stopped, so that nothing on it is lost.
+	afreshInterval = 5 * time.Second
 	// looksPerTimeout is how often a link looks, within SendTimeout, whether its
 	// peer has taken something.
 	looksPerTimeout = 8
@@ -53,6 +59,7 @@ type link struct {
 	endpoint string         // of the peer; empty while the catalogue does not have it
 	keys     []string       // its public keys: none, one, or two while it changes from one to the other
 	keyAt    int            // which of keys is tried
+	tries    int            // connections made in a row that took nothing
 	dialed   target         // of conn; run alone sets it
 	conn     transport.Conn // nil while there is none; used with io held, but for Interrupt
 	redialAt time.Time      // not before then, after dialing has failed
@@ -70,11 +77,12 @@ type link struct {
 	ready    bool      // it may take one now
 	starved  bool      // the link went down with its window closed, and no news since
 	progress time.Time // when the peer last took something, or could have
+	ackedAt  time.Time // when it last said so
 	looked   time.Time // when plan last ran
 	wrote    time.Time // a frame with records was last written
 	begun    time.Time // a new incarnation of the peer was last heard
 	asleep   bool      // nobody is about to write the queue
-	untimed  bool      // run waits for the connection, with nothing to write and so without a deadline
+	untimed  bool      // run waits for the connection, with nothing to write and so without the deadline of that
 	until    time.Time // when run last went to sleep: its deadline
 	draining bool      // no more is taken; end when all is written
 	cut      bool      // end at once
@@ -227,7 +235,8 @@ func (l *link) redirect(endpoint string, keys []string) {
 	}
 	l.endpoint = endpoint
 	if !slices.Equal(l.keys, keys) {
-		l.keys, l.keyAt = keys, 0
+		// A connection stands on as long as its key is one of the peer's.
+		l.keys, l.keyAt, l.tries = keys, max(0, slices.Index(keys, l.dialed.key)), 0
 	}
 	l.redialAt = time.Time{}
 	l.stir()
@@ -243,6 +252,7 @@ func (l *link) acked(h *wire.Header) {
 	l.flight.window = int(min(h.Window, maxPeerWindow))
 	if l.flight.acked(h.Ack) || h.Flags&wire.FlagTaking != 0 {
 		l.progress, l.starved = time.Now(), false
+		l.ackedAt = l.progress
 	}
 	if l.state == LinkDown || l.writer.batch != nil || !l.queue.empty() {
 		l.kick() // there may be something to be written now
@@ -252,11 +262,15 @@ func (l *link) acked(h *wire.Header) {
 // peerBegan is called when a new incarnation of the peer is heard. What is on
 // its way to an earlier one will not be acknowledged; and since this one is
 // there, messages for it wait for the connection as they would at the start. A
-// peer that begins again and again gets that once in a while only.
-func (l *link) peerBegan() {
+// peer that begins again and again gets that once in a while only. Key is the one
+// that it has now, if there are keys.
+func (l *link) peerBegan(key string) {
 	l.mu.Lock()
 	defer l.mu.Unlock()
 	l.flight.reset()
+	if at := slices.Index(l.keys, key); at >= 0 {
+		l.keyAt, l.tries, l.stuckAt = at, 0, time.Now()
+	}
 	if now := time.Now(); now.Sub(l.begun) >= 2*l.node.patience {
 		l.begun, l.progress, l.starved = now, now, false
 		if l.state == LinkDown {
@@ -389,7 +403,7 @@ func (l *link) plan(now time.Time) (step, time.Time) {
 	defer l.mu.Unlock()
 	step, deadline := l.planLocked(now)
 	l.asleep = step == stepSleep
-	l.untimed = step == stepAwaitConn && deadline.IsZero()
+	l.untimed = step == stepAwaitConn && l.writer.batch == nil
 	return step, deadline
 }
 
@@ -406,11 +420,13 @@ func (l *link) planLocked(now time.Time) (step, time.Time) {
 	if l.cut || l.draining && !pending {
 		return stepEnd, time.Time{}
 	}
-	tryKeyAt := l.tryKeyAt()
-	if !tryKeyAt.IsZero() && !now.Before(tryKeyAt) {
-		l.keyAt = (l.keyAt + 1) % len(l.keys)
+	retryAt := l.retryAt()
+	retry := l.dialed == l.target() && !retryAt.IsZero() && !now.Before(retryAt)
+	if retry {
+		l.tries++
+		l.keyAt = (l.keyAt + 1) % max(1, len(l.keys))
 	}
-	if l.dialed != l.target() {
+	if retry || l.dialed != l.target() {
 		if now.Before(l.redialAt) {
 			return stepSleep, l.redialAt
 		}
@@ -447,7 +463,7 @@ func (l *link) planLocked(now time.Time) (step, time.Time) {
 	unheard := l.wrote.Add(quietTime) // when to ask after frames that were not acknowledged
 	switch {
 	case l.stuck && !l.ready:
-		return stepAwaitConn, earliest(deadline, tryKeyAt)
+		return stepAwaitConn, earliest(deadline, retryAt)
 	case pending && open:
 		l.writer.message(l)
 		return stepWrite, deadline
@@ -468,12 +484,21 @@ func (l *link) planLocked(now time.Time) (step, time.Time) {
 	return stepSleep, earliest(deadline, l.ack.due)
 }
 
-// tryKeyAt is when another key of the peer should be tried; zero: not at all.
-func (l *link) tryKeyAt() time.Time {
-	if len(l.keys) < 2 || !l.stuck || l.ready || l.conn == nil {
+// retryAt is when another connection should be tried, with another key of the peer if
+// it has two; zero: not at all. The caller holds mu.
+func (l *link) retryAt() time.Time {
+	if !l.stuck || l.ready || l.conn == nil {
 		return time.Time{}
 	}
-	return l.stuckAt.Add(keyInterval)
+	interval := afreshInterval
+	if keys := len(l.keys); keys > 1 {
+		interval = min(interval, keyInterval<<min(l.tries/keys, 10))
+	}
+	// While the peer acknowledges, the connection stands, and is only slow.
+	if l.ackedAt.After(l.stuckAt) {
+		return l.ackedAt.Add(interval)
+	}
+	return l.stuckAt.Add(interval)
 }
 
 // look sees to it that the time since the last look counts against the peer for no
@@ -523,7 +548,7 @@ func (l *link) dial() {
 	l.conn, l.dialed = conn, to
 	l.stuck, l.ready, l.stuckAt = false, false, time.Now()
 	if old != nil && was.endpoint == to.endpoint {
-		// Only another key is tried: the peer's time runs on.
+		// It is only another try: the peer's time runs on.
 		l.stuck = true
 		return
 	}
@@ -548,6 +573,7 @@ func (l *link) write() {
 	l.stuck, l.ready = !ok, false
 	switch {
 	case ok:
+		l.tries = 0
 		l.writer.wrote(l)
 		if l.state == LinkConnecting {
 			l.enter(LinkUp)
@@ -649,7 +675,7 @@ func (l *link) drop(r Reason) int {
 // holds mu.
 func (l *link) enter(s LinkState, attrs ...any) {
 	l.state, l.since = s, time.Now()
-	attrs = append([]any{"peer", l.id, "endpoint", l.endpoint, "encrypted", len(l.keys) > 0}, attrs...)
+	attrs = append([]any{"peer", l.id, "endpoint", l.endpoint, "encrypted", l.node.encrypts(l.id)}, attrs...)
 	if s == LinkDown {
 		l.node.log.Warn("cluster: link is down", attrs...)
 	} else {
@@ -664,7 +690,7 @@ func (l *link) addTo(p *PeerStats) {
 	s := l.books.stats()
 	s.Queued, s.QueueBytes, s.FlightBytes = uint64(l.queue.messages), l.queue.bytes, l.flight.bytes
 	p.Sent.add(s)
-	p.State, p.Since, p.Encrypted = l.state, l.since, len(l.keys) > 0
+	p.State, p.Since = l.state, l.since
 }
 
 // earliest returns the earlier of two deadlines, where zero means none.

@@ -324,12 +324,15 @@ func (n *Node) dial(id int, to target) (transport.Conn, error) {
 	return n.network(to.endpoint).Dial(to.endpoint, n.security, to.key)
 }
 
+// encrypts reports whether what goes to and comes from the server id is encrypted.
+func (n *Node) encrypts(id int) bool { return n.security != nil && id != n.pid }
+
 // admit reports whether the owner of a public key may connect.
 func (n *Node) admit(publicKey string) bool {
 	if _, ok := n.catalog.Owner(publicKey); ok {
 		return true
 	}
-	n.inbox.refuse(nil, RefusedKey, fmt.Errorf("no peer has the public key %q", publicKey))
+	n.inbox.refuse(nobody, RefusedKey, fmt.Errorf("no peer has the public key %q", publicKey))
 	return false
 }
 
@@ -346,7 +349,7 @@ func (n *Node) Stats() Stats {
 	peers := make(map[int]*PeerStats)
 	peer := func(id int) *PeerStats {
 		if peers[id] == nil {
-			peers[id] = &PeerStats{ID: id}
+			peers[id] = &PeerStats{ID: id, Encrypted: n.encrypts(id)}
 		}
 		return peers[id]
 	}

@@ -66,6 +66,7 @@ type arrival struct {
 	body, tail []byte // after the header; see transport.Listener
 	buffer     []byte // that body is in
 	came       time.Time
+	key        string // the public key that its sender has proved to have, if there are keys
 }
 
 func (a *arrival) size() int { return wire.HeaderSize + len(a.body) + len(a.tail) }
