@@ -645,6 +645,8 @@ func FuzzLoadConfig(f *testing.F) {
 		`{"Peers":[{"Id":1,"Address":"localhost:8001"}],"InboxSize":1000,"OutboxSize":1000}`,
 		`[{"ID":"0","IP":"127.0.0.1","Port":"8081","a":1},{"ID":"1","IP":"::1","Port1":8081,"Port2":1}]`,
 		`{"ID":"0","IP":"127.0.0.1","Port":"8081"}{"id":5,"address":"ipc:///a"} 5`,
+		`{"peers":[{"id":0,"address":"a:1","public_key":"Yne@$w-vo<fVvi]a<NY6T1ed:M$fCG*[IaLV{hID","previous_public_key":"D:)Q[IlAW!ahhC2ac:9*A}h:p?([4%wOTJ%JR%cs"}],"keyDir":"keys"}`,
+		`{"peers":[{"id":0,"address":"a:1","public_key":"short","PublicKey":5},{"id":1,"address":"a:2"}],"keyFile":"x","key_dir":"y"}`,
 		`{"peers":[5,{"id":"x","address":5,"bind":{}},{"idd":0}],"inbox_size":1,"linger":5,"linger":5} x`,
 	} {
 		f.Add([]byte(seed))

@@ -107,12 +107,14 @@ func (s *siege) refuses(peer int, r Refusal) {
 }
 
 // key is the key of a server, as its file has it.
-func (s *siege) key(id int) *transport.Security {
-	s.t.Helper()
-	peer := s.cfg.Peers[slices.IndexFunc(s.cfg.Peers, func(p peercatalog.Peer) bool { return p.ID == id })]
-	public, secret, err := s.cfg.secretKey(peer)
+func (s *siege) key(id int) *transport.Security { return keyOf(s.t, s.cfg, id) }
+
+func keyOf(t testing.TB, cfg Config, id int) *transport.Security {
+	t.Helper()
+	peer := cfg.Peers[slices.IndexFunc(cfg.Peers, func(p peercatalog.Peer) bool { return p.ID == id })]
+	public, secret, err := cfg.secretKey(peer)
 	if err != nil {
-		s.t.Fatal(err)
+		t.Fatal(err)
 	}
 	return &transport.Security{Public: public, Secret: secret}
 }
@@ -121,9 +123,16 @@ func (s *siege) key(id int) *transport.Security {
 // a key, or without one. The caller closes it.
 func (s *siege) dialAt(address string, as *transport.Security) transport.Conn {
 	s.t.Helper()
-	c, err := zmq.Network{}.Dial("tcp://"+address, as, s.cfg.Peers[siegedPid].PublicKey)
+	return dialBare(s.t, address, as, s.cfg.Peers[siegedPid].PublicKey)
+}
+
+// dialBare connects a bare socket to an address where the server with the public key
+// should answer. The caller closes it.
+func dialBare(t testing.TB, address string, as *transport.Security, server string) transport.Conn {
+	t.Helper()
+	c, err := zmq.Network{}.Dial("tcp://"+address, as, server)
 	if err != nil {
-		s.t.Fatal(err)
+		t.Fatal(err)
 	}
 	return c
 }
