@@ -15,7 +15,9 @@ import (
 )
 
 // newNode is cluster.NewFromConfig as the suite wants it.
-func newNode(pid int, cfg cluster.Config) (cluster.Server, error) { return cluster.NewFromConfig(pid, cfg) }
+func newNode(pid int, cfg cluster.Config) (cluster.Server, error) {
+	return cluster.NewFromConfig(pid, cfg)
+}
 
 // TestContract checks the rules of the package comment over each transport.
 func TestContract(t *testing.T) {

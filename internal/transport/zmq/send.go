@@ -44,12 +44,17 @@ import (
 	zmq4 "github.com/pebbe/zmq4"
 )
 
-// transmit hands a message over to ZeroMQ, which copies it; head is not empty. It does
-// not wait: the error may be one of those that again knows.
+// transmit hands a message over to ZeroMQ, which copies it. It does not wait: the error
+// may be one of those that again knows.
 func transmit(socket unsafe.Pointer, head, tail []byte) error {
+	if len(head) == 0 {
+		head, tail = tail, nil
+	}
 	var rc C.int
 	// Written like this, &s[0] lets cgo's checks look at no more than the slice.
-	if len(tail) == 0 {
+	if len(head) == 0 {
+		rc = C.cluster_send(socket, nil, 0, nil, 0)
+	} else if len(tail) == 0 {
 		rc = C.cluster_send(socket, unsafe.Pointer(&head[0]), C.size_t(len(head)), nil, 0)
 	} else {
 		rc = C.cluster_send(socket, unsafe.Pointer(&head[0]), C.size_t(len(head)), unsafe.Pointer(&tail[0]), C.size_t(len(tail)))
