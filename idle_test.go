@@ -185,13 +185,23 @@ func TestAnIdleNodeUsesNoMeasurableProcessorTime(t *testing.T) {
 }
 
 func TestThreadsDoNotGrowWithTheNumberOfNodes(t *testing.T) {
-	one, others := connected(t, 51)
-	few, many := one.usage().Threads, others.usage().Threads
-	if few == 0 {
-		t.Skip("threads cannot be counted here: there is no /proc/self/status")
-	}
-	t.Logf("%d threads with 1 node, %d with 50", few, many)
-	if many > few+12 {
-		t.Errorf("a process with 50 nodes has %d threads, one with 1 node has %d", many, few)
+	// On a machine that is busy with other things a call of C may be interrupted, and
+	// Go then starts a thread, which it keeps. That does not happen each time; a thread
+	// for each node would.
+	for tries := 3; ; tries-- {
+		one, others := connected(t, 51)
+		few, many := one.usage().Threads, others.usage().Threads
+		if few == 0 {
+			t.Skip("threads cannot be counted here: there is no /proc/self/status")
+		}
+		t.Logf("%d threads with 1 node, %d with 50", few, many)
+		one.close()
+		others.close()
+		if many <= few+12 {
+			return
+		}
+		if tries == 1 {
+			t.Fatalf("a process with 50 nodes has %d threads, one with 1 node has %d", many, few)
+		}
 	}
 }
