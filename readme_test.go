@@ -45,7 +45,7 @@ func documents(t testing.TB) []string {
 	if err != nil {
 		t.Fatal(err)
 	}
-	return append([]string{"README.md", "CHANGELOG.md", "CONTRIBUTING.md"}, docs...)
+	return append([]string{"README.md", "CHANGELOG.md", "CONTRIBUTING.md", "SECURITY.md"}, docs...)
 }
 
 // blocks returns the fenced blocks of the language in a document.
@@ -396,5 +396,30 @@ func TestLinksOfDocumentsLeadSomewhere(t *testing.T) {
 				}
 			}
 		}
+	}
+}
+
+func TestTheTestsThatDocumentsNameExist(t *testing.T) {
+	var code strings.Builder
+	err := filepath.WalkDir(".", func(path string, d os.DirEntry, err error) error {
+		if err == nil && strings.HasSuffix(path, ".go") {
+			code.WriteString(readDocument(t, path))
+		}
+		return err
+	})
+	if err != nil {
+		t.Fatal(err)
+	}
+	count := 0
+	for _, file := range documents(t) {
+		for _, name := range regexp.MustCompile("`((?:Test|Fuzz)[A-Z]\\w+)`").FindAllStringSubmatch(readDocument(t, file), -1) {
+			count++
+			if !strings.Contains(code.String(), "\nfunc "+name[1]+"(") {
+				t.Errorf("%s names %s, and there is no such test", file, name[1])
+			}
+		}
+	}
+	if count == 0 {
+		t.Error("no document names a test: this tests nothing")
 	}
 }
