@@ -38,6 +38,7 @@ func TestALinkComesBack(t *testing.T) {
 	if testing.Short() {
 		t.Skip("it takes seconds")
 	}
+	t.Parallel()
 	t.Run("after a stranger was on its peer's port, without keys", func(t *testing.T) {
 		t.Parallel()
 		afterAStranger(t, processConfig(t, 2))

@@ -182,6 +182,7 @@ func push(t testing.TB, c transport.Conn, frame []byte, d time.Duration) bool {
 const shutOut = 300 * time.Millisecond
 
 func TestWhoHasNoListedKeyIsNotLetIn(t *testing.T) {
+	t.Parallel() // it waits more than it works
 	for _, c := range []struct {
 		name    string
 		as      func(s *siege) *transport.Security
@@ -261,6 +262,7 @@ func TestMalformedMessagesAreCountedAgainstTheOwnerOfTheKey(t *testing.T) {
 }
 
 func TestAServerWithoutKeysDoesNotReachOneWithKeys(t *testing.T) {
+	t.Parallel() // it waits more than it works
 	s := besiege(t)
 	plain := s.cfg
 	plain.Peers = slices.Clone(plain.Peers)
@@ -284,6 +286,7 @@ func TestAServerWithoutKeysDoesNotReachOneWithKeys(t *testing.T) {
 }
 
 func TestNothingIsSentToAListedServerAtTheAddressOfAnother(t *testing.T) {
+	t.Parallel() // it waits more than it works
 	cfg := keyed(t, processConfig(t, 4))
 	s := besiegeAt(t, cfg)
 	captured := join(t, capturedPid, cfg)
@@ -307,6 +310,7 @@ func TestNothingIsSentToAListedServerAtTheAddressOfAnother(t *testing.T) {
 }
 
 func TestARemovedPeersKeyIsGoodForNothing(t *testing.T) {
+	t.Parallel() // it waits more than it works
 	s := besiege(t)
 	n := join(t, capturedPid, s.cfg)
 	send := func(msg string) { t.Helper(); put(t, n, &Envelope{siegedPid, 0, msg}) }
@@ -378,6 +382,7 @@ var tampered = []struct {
 }
 
 func TestCommandsThatWereTamperedWithDeliverNothing(t *testing.T) {
+	t.Parallel() // it waits more than it works
 	s, p := tapped(t)
 	key := s.key(capturedPid)
 	// How long the units are is seen once.
