@@ -1,17 +1,14 @@
 package main
 
 import (
-	"net"
-	"time"
-
 	zmq "github.com/pebbe/zmq4"
 )
 
 // bare is what a program would write on ZeroMQ itself: one blocking call for
 // each message. bareCurve is the same, encrypted.
 var (
-	bare      = bareLoop("bare", "bare", plain{})
-	bareCurve = bareLoop("bare, CURVE", "bare, CURVE", curve{})
+	bare      = bareLoop("bare ZeroMQ", plain{})
+	bareCurve = bareLoop("bare ZeroMQ, CURVE", curve{})
 )
 
 // A mechanism prepares sockets for those who bind and those who connect.
@@ -31,70 +28,38 @@ type curve struct{}
 
 func (curve) server(s *zmq.Socket) {
 	check(s.SetCurveServer(1))
-	check(s.SetCurveSecretkey(benchKeys[0].secret))
+	check(s.SetCurveSecretkey(benchKey(0).secret))
 }
 
 func (curve) client(s *zmq.Socket) {
-	check(s.SetCurveServerkey(benchKeys[0].public))
-	check(s.SetCurvePublickey(benchKeys[0].public))
-	check(s.SetCurveSecretkey(benchKeys[0].secret))
+	key := benchKey(0)
+	check(s.SetCurveServerkey(key.public))
+	check(s.SetCurvePublickey(key.public))
+	check(s.SetCurveSecretkey(key.secret))
 }
 
-func bareLoop(name, base string, m mechanism) contestant {
-	pull := func(address string) *zmq.Socket { return socket(zmq.PULL, m.server, (*zmq.Socket).Bind, address) }
-	push := func(address string) *zmq.Socket { return socket(zmq.PUSH, m.client, (*zmq.Socket).Connect, address) }
-	return contestant{
-		name: name,
-		base: base,
-		sink: func(at addresses, size, n int) time.Duration {
-			s := pull(at[0])
-			receive(s)
-			start := time.Now()
-			for range n - 1 {
-				receive(s)
-			}
-			return time.Since(start)
-		},
-		source: func(at addresses, size, n int) {
-			s := push(at[0])
-			b := make([]byte, size)
-			for range n {
-				_, err := s.SendBytes(b, 0)
+func bareLoop(name string, m mechanism) peer {
+	return peer{name: name, base: name, join: func(me int, at []string) end {
+		if me == 0 {
+			check(zmq.SetMaxSockets(65_536)) // many servers in one process have many
+		}
+		pull := socket(zmq.PULL, m.server, (*zmq.Socket).Bind, at[me])
+		pushes := make([]*zmq.Socket, len(at))
+		return end{
+			send: func(to int, b []byte) {
+				if pushes[to] == nil {
+					pushes[to] = socket(zmq.PUSH, m.client, (*zmq.Socket).Connect, at[to])
+				}
+				_, err := pushes[to].SendBytes(b, 0)
 				check(err)
-			}
-			time.Sleep(time.Minute) // until it is killed
-		},
-		echo: func(at addresses) {
-			in, out := pull(at[1]), push(at[0])
-			for {
-				_, err := out.SendBytes(receive(in), 0)
+			},
+			receive: func() []byte {
+				b, err := pull.RecvBytes(0)
 				check(err)
-			}
-		},
-		ping: func(at addresses, size, n int) []time.Duration {
-			in, out := pull(at[0]), push(at[1])
-			b := make([]byte, size)
-			return trips(n, func() {
-				_, err := out.SendBytes(b, 0)
-				check(err)
-				receive(in)
-			})
-		},
-	}
-}
-
-// trips times n calls of f, after some to warm up.
-func trips(n int, f func()) []time.Duration {
-	for range 200 {
-		f()
-	}
-	times := make([]time.Duration, n)
-	for i := range times {
-		start := time.Now()
-		f()
-		times[i] = time.Since(start)
-	}
-	return times
+				return b
+			},
+		}
+	}}
 }
 
 func socket(kind zmq.Type, prepare func(*zmq.Socket), attach func(*zmq.Socket, string) error, address string) *zmq.Socket {
@@ -103,18 +68,4 @@ func socket(kind zmq.Type, prepare func(*zmq.Socket), attach func(*zmq.Socket, s
 	prepare(s)
 	check(attach(s, "tcp://"+address))
 	return s
-}
-
-func receive(s *zmq.Socket) []byte {
-	b, err := s.RecvBytes(0)
-	check(err)
-	return b
-}
-
-// freeAddress is an address of this machine with a port that nobody uses.
-func freeAddress() string {
-	l, err := net.Listen("tcp", "127.0.0.1:0")
-	check(err)
-	defer l.Close()
-	return l.Addr().String()
 }

@@ -1,8 +1,9 @@
 package main
 
 import (
+	"fmt"
 	"os"
-	"strings"
+	"path/filepath"
 
 	zmq "github.com/pebbe/zmq4"
 )
@@ -10,20 +11,43 @@ import (
 // A keyPair is one server's.
 type keyPair struct{ public, secret string }
 
-// benchKeys are the keys of both processes, which make them known to their children
-// in the environment.
-var benchKeys = func() (keys [2]keyPair) {
-	const variable = "BENCH_KEYS"
-	if words := strings.Fields(os.Getenv(variable)); len(words) == 4 {
-		return [2]keyPair{{words[0], words[1]}, {words[2], words[3]}}
+// keyDirVariable tells the processes that measure where the keys are.
+const keyDirVariable = "BENCH_KEYS"
+
+func keyDir() string { return os.Getenv(keyDirVariable) }
+
+// makeKeys makes the keys of two servers known to all processes that this one starts.
+// The caller calls remove in the end.
+func makeKeys() (remove func(), err error) {
+	dir, err := os.MkdirTemp("", "bench-keys")
+	if err != nil {
+		return nil, err
 	}
-	var words []string
-	for i := range keys {
+	remove = func() { os.RemoveAll(dir) }
+	for i := range 2 {
 		public, secret, err := zmq.NewCurveKeypair()
-		check(err)
-		keys[i] = keyPair{public, secret}
-		words = append(words, public, secret)
+		if err == nil {
+			err = os.WriteFile(keyFile(dir, i, "pub"), []byte(public), 0o600)
+		}
+		if err == nil {
+			err = os.WriteFile(keyFile(dir, i, "key"), []byte(secret), 0o600)
+		}
+		if err != nil {
+			remove()
+			return nil, err
+		}
 	}
-	check(os.Setenv(variable, strings.Join(words, " ")))
-	return keys
-}()
+	return remove, os.Setenv(keyDirVariable, dir)
+}
+
+func benchKey(server int) keyPair {
+	public, err := os.ReadFile(keyFile(keyDir(), server, "pub"))
+	check(err)
+	secret, err := os.ReadFile(keyFile(keyDir(), server, "key"))
+	check(err)
+	return keyPair{string(public), string(secret)}
+}
+
+func keyFile(dir string, server int, kind string) string {
+	return filepath.Join(dir, fmt.Sprintf("%d.%s", server, kind))
+}

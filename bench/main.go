@@ -1,134 +1,127 @@
-// Command bench measures cluster against a bare PUSH/PULL loop over ZeroMQ, in
-// one run on the same work: each figure comes from two fresh processes over
-// 127.0.0.1, the contestants take turns, and the table gives medians and ratios.
+// Command bench measures cluster beside what a program could use instead, in one run
+// on the same work. See README.md.
 package main
 
 import (
+	"context"
+	"encoding/json"
+	"errors"
 	"flag"
 	"fmt"
 	"os"
-	"os/exec"
-	"slices"
-	"strconv"
-	"strings"
+	"os/signal"
+	"regexp"
 	"time"
+
+	"github.com/schollz/progressbar/v3"
 )
 
-// A contestant is one way to pass messages between two processes.
-type contestant struct {
-	name string
-	base string // the contestant that its ratios are to
-	// sink receives n messages of size bytes and returns how long that took from
-	// the first to the last; source sends them.
-	sink   func(at addresses, size, n int) time.Duration
-	source func(at addresses, size, n int)
-	// echo returns what it receives, until it is killed; ping makes n round trips
-	// and returns how long each took.
-	echo func(at addresses)
-	ping func(at addresses, size, n int) []time.Duration
-}
-
-var contestants = []contestant{bare, channels, bareCurve, keyed}
-
-// addresses are where the two processes listen: the first one measures.
-type addresses [2]string
-
 func main() {
-	role := flag.String("role", "", "used by the program itself")
-	rounds := flag.Int("rounds", 5, "how often each contestant is measured")
-	size := flag.Int("size", 16, "bytes of a message")
-	count := flag.Int("count", 2_000_000, "messages one way")
-	trips := flag.Int("trips", 20_000, "round trips")
-	flag.Parse()
-	if *role != "" {
-		play(*role, flag.Args())
+	if os.Getenv(workerVariable) != "" {
+		work(os.Stdin, os.Stdout)
 		return
 	}
-	oneWay := make(map[string][]float64)
-	p50 := make(map[string][]float64)
-	p99 := make(map[string][]float64)
-	for range *rounds {
-		for _, c := range contestants {
-			out := measure(c.name, "oneway", *size, *count)
-			oneWay[c.name] = append(oneWay[c.name], out[0])
-			out = measure(c.name, "trip", *size, *trips)
-			p50[c.name] = append(p50[c.name], out[0])
-			p99[c.name] = append(p99[c.name], out[1])
-		}
-	}
-	row := func(what, unit string, of map[string][]float64) {
-		for _, c := range contestants {
-			m, base := median(of[c.name]), median(of[c.base])
-			fmt.Printf("%-22s %-14s %12.1f %-6s %6.2fx   (%.1f to %.1f)\n", what, c.name, m, unit, m/base,
-				slices.Min(of[c.name]), slices.Max(of[c.name]))
-		}
-	}
-	row("one way", "k/s", oneWay)
-	row("round trip, p50", "µs", p50)
-	row("round trip, p99", "µs", p99)
-}
-
-// measure runs one contestant in two processes and returns the figures that the
-// measuring one prints.
-func measure(name, what string, size, n int) []float64 {
-	at := addresses{freeAddress(), freeAddress()}
-	args := []string{name, at[0], at[1], strconv.Itoa(size), strconv.Itoa(n)}
-	self, err := os.Executable()
-	check(err)
-	far := exec.Command(self, append([]string{"-role", what + "-far"}, args...)...)
-	far.Stderr = os.Stderr
-	check(far.Start())
-	defer func() {
-		far.Process.Kill()
-		far.Wait()
-	}()
-	near := exec.Command(self, append([]string{"-role", what}, args...)...)
-	near.Stderr = os.Stderr
-	timeout := time.AfterFunc(2*time.Minute, func() { near.Process.Kill() })
-	defer timeout.Stop()
-	out, err := near.Output()
-	check(err)
-	var figures []float64
-	for _, f := range strings.Fields(string(out)) {
-		v, err := strconv.ParseFloat(f, 64)
-		check(err)
-		figures = append(figures, v)
-	}
-	return figures
-}
-
-func play(role string, args []string) {
-	i := slices.IndexFunc(contestants, func(c contestant) bool { return c.name == args[0] })
-	c, at := contestants[i], addresses{args[1], args[2]}
-	size, err := strconv.Atoi(args[3])
-	check(err)
-	n, err := strconv.Atoi(args[4])
-	check(err)
-	switch role {
-	case "oneway":
-		took := c.sink(at, size, n)
-		fmt.Println(float64(n-1) / took.Seconds() / 1000)
-	case "oneway-far":
-		c.source(at, size, n)
-	case "trip":
-		times := c.ping(at, size, n)
-		slices.Sort(times)
-		fmt.Println(micro(times[n/2]), micro(times[n*99/100]))
-	case "trip-far":
-		c.echo(at)
-	}
-}
-
-func micro(d time.Duration) float64 { return float64(d.Nanoseconds()) / 1000 }
-
-func median(v []float64) float64 {
-	v = slices.Sorted(slices.Values(v))
-	return v[len(v)/2]
-}
-
-func check(err error) {
-	if err != nil {
+	if err := run(); err != nil {
 		fmt.Fprintln(os.Stderr, "bench:", err)
 		os.Exit(1)
 	}
+}
+
+func run() error {
+	quick := flag.Bool("quick", false, "measure the headline alone")
+	rounds := flag.Int("rounds", 5, "how often each peer is measured")
+	limit := flag.Duration("limit", 20*time.Minute, "when to stop measuring")
+	what := flag.String("what", "", "measure only what this regular expression matches, such as 'one way, 16 B|round trip'")
+	who := flag.String("peers", "", "measure only the peers whose names this regular expression matches")
+	write := flag.String("write", "", "the document to renew, with plots and samples in the directory of its name")
+	from := flag.String("from", "", "measure nothing, take the samples from this file")
+	command := flag.String("command", "", "how the document names the command that made it")
+	flag.Parse()
+	if flag.NArg() > 0 {
+		return fmt.Errorf("unexpected arguments: %q", flag.Args())
+	}
+	whatPattern, err := regexp.Compile(*what)
+	if err != nil {
+		return err
+	}
+	whoPattern, err := regexp.Compile(*who)
+	if err != nil {
+		return err
+	}
+	var r results
+	if *from != "" {
+		text, err := os.ReadFile(*from)
+		if err != nil {
+			return err
+		}
+		if err := json.Unmarshal(text, &r); err != nil {
+			return fmt.Errorf("%s: %w", *from, err)
+		}
+	} else {
+		plan := fullPlan()
+		if *quick {
+			plan = quickPlan()
+		}
+		plan = only(plan, whatPattern, whoPattern)
+		ctx, stop := signal.NotifyContext(context.Background(), os.Interrupt)
+		defer stop()
+		if r, err = measureAll(ctx, plan, *rounds, *limit); err != nil {
+			return err
+		}
+		r.Command = *command
+	}
+	for _, t := range r.tables() {
+		fmt.Printf("%s. %s\n\n%s\n", t.title, t.text, t)
+	}
+	for _, n := range r.notes() {
+		fmt.Println(n)
+	}
+	if *write != "" {
+		return r.write(*write)
+	}
+	return nil
+}
+
+// measureAll carries the plan out within the time limit, and shows how far it is.
+func measureAll(ctx context.Context, plan []experiment, rounds int, limit time.Duration) (results, error) {
+	remove, err := makeKeys()
+	if err != nil {
+		return results{}, err
+	}
+	defer remove()
+	total := 0
+	for _, e := range plan {
+		total += rounds * len(e.peers)
+	}
+	if total == 0 {
+		return results{}, errors.New("there is nothing to measure")
+	}
+	bar := progressbar.NewOptions(total,
+		progressbar.OptionSetWriter(os.Stderr), progressbar.OptionShowCount(), progressbar.OptionSetPredictTime(true),
+		progressbar.OptionSetWidth(20), progressbar.OptionThrottle(redraw()), progressbar.OptionOnCompletion(func() { fmt.Fprintln(os.Stderr) }))
+	timed, cancel := context.WithTimeout(ctx, limit)
+	defer cancel()
+	began := time.Now()
+	r := results{Date: began.Format(time.DateOnly), System: system(), Rounds: rounds}
+	r.Samples = carryOut(timed, plan, rounds, func(what string) {
+		bar.Describe(fmt.Sprintf("%-45.45s", what))
+		bar.Add(1)
+	})
+	r.Took = time.Since(began).Round(time.Second).String()
+	switch {
+	case ctx.Err() != nil:
+		return results{}, errors.New("interrupted")
+	case timed.Err() != nil:
+		r.Notes = append(r.Notes, fmt.Sprintf("The time limit of %v came first: %d of %d measurements were made.", limit, len(r.Samples), total))
+	}
+	return r, nil
+}
+
+// redraw is how often the progress is shown: often on a terminal, and elsewhere now
+// and then.
+func redraw() time.Duration {
+	if info, err := os.Stderr.Stat(); err == nil && info.Mode()&os.ModeCharDevice != 0 {
+		return 100 * time.Millisecond
+	}
+	return 20 * time.Second
 }
