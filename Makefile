@@ -63,9 +63,12 @@ build: setup ## build every package and command of every module
 shell: ## check the scripts, where shellcheck is installed
 	@! command -v shellcheck >/dev/null || shellcheck scripts/*.sh .ci/run
 
-bench: setup ## the library beside a bare ZeroMQ loop (1 min)
-	@cd bench && go run . -rounds 5
+bench: setup ## the library beside others; renews docs/performance.md (20 min)
+	@cd bench && go run . -command 'make bench' -write ../docs/performance.md
+
+bench-quick: setup ## its headline, beside a bare ZeroMQ loop and plain TCP (2 min)
+	@cd bench && go run . -quick -limit 4m
 
 check: fmt build vet lint tidy shell poller fuzz-short race demo demo-secure ## what .ci/run runs after the tests
 
-.PHONY: help setup demo demo-secure test race race-long poller bench fuzz-short fmt vet lint tidy build shell check
+.PHONY: help setup demo demo-secure test race race-long poller bench bench-quick fuzz-short fmt vet lint tidy build shell check

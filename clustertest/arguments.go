@@ -49,14 +49,14 @@ func (f Faults) check() error {
 		value float64
 	}{{"Loss", f.Loss}, {"Duplicate", f.Duplicate}, {"Reorder", f.Reorder}} {
 		if !(p.value >= 0 && p.value <= 1) { // NaN is neither
-			return fmt.Errorf("%s is %v: want a probability from 0 to 1", p.name, p.value)
+			return fmt.Errorf("a %s of %v: want a probability from 0 to 1", p.name, p.value)
 		}
 	}
 	switch {
 	case f.Bandwidth < 0:
-		return fmt.Errorf("Bandwidth is %d: want bytes a second, or 0 for no limit", f.Bandwidth)
+		return fmt.Errorf("a Bandwidth of %d: want bytes a second, or 0 for no limit", f.Bandwidth)
 	case f.InFlight < 0:
-		return fmt.Errorf("InFlight is %d: want bytes, or 0 for 1 MiB", f.InFlight)
+		return fmt.Errorf("an InFlight of %d: want bytes, or 0 for 1 MiB", f.InFlight)
 	}
 	return nil
 }
