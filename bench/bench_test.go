@@ -20,7 +20,12 @@ func TestMain(m *testing.M) {
 // testPlan is the full plan with windows too short to mean anything, and with the loads
 // and the numbers of servers that reach all code of the peers.
 func testPlan() (plan []experiment) {
+	seen := make(map[string]bool)
 	for _, e := range fullPlan() {
+		if seen[e.key()] {
+			continue
+		}
+		seen[e.key()] = true
 		switch e.Load {
 		case "256 B", "1 KiB", "64 KiB":
 			if e.Kind == stream {

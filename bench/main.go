@@ -3,6 +3,7 @@
 package main
 
 import (
+	"cmp"
 	"context"
 	"encoding/json"
 	"errors"
@@ -11,6 +12,8 @@ import (
 	"os"
 	"os/signal"
 	"regexp"
+	"strings"
+	"syscall"
 	"time"
 
 	"github.com/schollz/progressbar/v3"
@@ -63,12 +66,12 @@ func run() error {
 			plan = quickPlan()
 		}
 		plan = only(plan, whatPattern, whoPattern)
-		ctx, stop := signal.NotifyContext(context.Background(), os.Interrupt)
+		ctx, stop := signal.NotifyContext(context.Background(), os.Interrupt, syscall.SIGTERM)
 		defer stop()
 		if r, err = measureAll(ctx, plan, *rounds, *limit); err != nil {
 			return err
 		}
-		r.Command = *command
+		r.Command = cmp.Or(*command, strings.Join(append([]string{"go run ."}, os.Args[1:]...), " "))
 	}
 	for _, t := range r.tables() {
 		fmt.Printf("%s. %s\n\n%s\n", t.title, t.text, t)
