@@ -91,13 +91,24 @@ func (r results) encrypted() (table, bool) {
 	return t, ok && len(rows) > 0
 }
 
-// losses names the peers that lost messages while they were measured.
+// losses says which peers lost messages while they were measured, and why.
 func (r results) losses() (found []string) {
+	type loss struct{ peer, experiment, figure string }
+	seen := make(map[loss]bool)
 	for _, s := range r.Samples {
 		for _, name := range slices.Sorted(maps.Keys(s.Values)) {
-			if reason, ok := strings.CutPrefix(name, lostPrefix); ok {
-				found = append(found, fmt.Sprintf("%s lost %.0f messages in round %d (%s): %s.", s.Peer, s.Values[name], s.Round+1, s.Experiment, reason))
+			reason, ok := strings.CutPrefix(name, lostPrefix)
+			l := loss{s.Peer, s.Experiment, name}
+			if !ok || seen[l] {
+				continue
 			}
+			seen[l] = true
+			total := 0.0
+			rounds := r.of(s.Experiment, s.Peer, name)
+			for _, n := range rounds {
+				total += n
+			}
+			found = append(found, fmt.Sprintf("%s lost %.0f messages in %d of the rounds (%s): %s.", s.Peer, total, len(rounds), s.Experiment, reason))
 		}
 	}
 	return found
