@@ -33,6 +33,10 @@ func Path(config, keyDir string, id int) string {
 // Read returns the key in a file that nobody but its owner may read or write. Errors
 // name the file, and do not quote what is in it.
 func Read(file string) (secret string, err error) {
+	// To open what is no file, such as a pipe, may take for ever.
+	if info, err := os.Stat(file); err == nil && !info.Mode().IsRegular() {
+		return "", fmt.Errorf("%s: it is not a file", file)
+	}
 	f, err := os.Open(file)
 	if err != nil {
 		return "", err
@@ -42,8 +46,6 @@ func Read(file string) (secret string, err error) {
 	switch {
 	case err != nil:
 		return "", err
-	case !info.Mode().IsRegular():
-		return "", fmt.Errorf("%s: it is not a file", file)
 	case info.Size() > maxSize:
 		return "", fmt.Errorf("%s: %d bytes are more than a key", file, info.Size())
 	case runtime.GOOS != "windows" && info.Mode().Perm()&0o077 != 0:
