@@ -1,5 +1,5 @@
 # What people and CI run. `make` alone lists it.
-FUZZTIME ?= 5s
+FUZZTIME ?= 10s
 export FUZZTIME
 
 # staticcheck with all its checks but two kinds: the spelling of names (ST1003: BROADCAST and MsgId are the
@@ -42,7 +42,10 @@ poller: setup ## the tests of the data path with ZeroMQ's own poller, which serv
 	go test -tags zmqpoller ./internal/transport/zmq
 	go test -tags zmqpoller -run 'TestContract/(tcp|ipc)' ./clustertest
 
-fuzz-short: setup ## each fuzz target for FUZZTIME (5s)
+fuzz: setup ## each fuzz target for 5 minutes (about an hour and a quarter)
+	$(call each,$(MODULES),FUZZTIME=5m $(CURDIR)/scripts/fuzz.sh)
+
+fuzz-short: setup ## each fuzz target for FUZZTIME (10s)
 	$(call each,$(MODULES),$(CURDIR)/scripts/fuzz.sh)
 
 fmt: ## fail if gofmt would change something
@@ -71,4 +74,4 @@ bench-quick: setup ## its headline, beside a bare ZeroMQ loop and plain TCP (2 m
 
 check: fmt build vet lint tidy shell poller fuzz-short race demo demo-secure ## what .ci/run runs after the tests
 
-.PHONY: help setup demo demo-secure test race race-long poller bench bench-quick fuzz-short fmt vet lint tidy build shell check
+.PHONY: help setup demo demo-secure test race race-long poller bench bench-quick fuzz fuzz-short fmt vet lint tidy build shell check

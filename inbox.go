@@ -326,7 +326,6 @@ func (in *inbox) take(s *source, a arrival) {
 	if a.Flags&wire.FlagPiece != 0 {
 		in.assemble(s, a, &c)
 		transport.PutBuffer(a.buffer)
-		transport.PutBuffer(a.tail)
 	} else {
 		s.want = wire.Position{Seq: s.want.Seq + uint64(a.Count)}
 		c.fill(a)

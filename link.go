@@ -29,7 +29,9 @@ const (
 	// afresh: ZeroMQ never comes back to a server that has once broken the protocol,
 	// as a stranger on its port does. It is longer than a heartbeat takes to end a
 	// connection with a peer that has only stopped, so that nothing on it is lost.
-	afreshInterval = 5 * time.Second
+	// While something may be on its way, and only be slow, it is cautiousInterval.
+	afreshInterval   = 5 * time.Second
+	cautiousInterval = 30 * time.Second
 	// looksPerTimeout is how often a link looks, within SendTimeout, whether its
 	// peer has taken something.
 	looksPerTimeout = 8
@@ -491,6 +493,9 @@ func (l *link) retryAt() time.Time {
 		return time.Time{}
 	}
 	interval := afreshInterval
+	if l.flight.bytes > 0 {
+		interval = cautiousInterval
+	}
 	if keys := len(l.keys); keys > 1 {
 		interval = min(interval, keyInterval<<min(l.tries/keys, 10))
 	}

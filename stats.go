@@ -108,7 +108,7 @@ type PeerStats struct {
 	ID        int
 	State     LinkState
 	Since     time.Time // of State
-	Encrypted bool      // the link to the peer is, and so is what the peer sends
+	Encrypted bool      // what goes to and comes from the peer is, unless it stays inside the process (mem://)
 	Sent      SentStats
 	Received  ReceivedStats
 }

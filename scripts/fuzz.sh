@@ -1,7 +1,7 @@
 #!/bin/sh
-# Runs every fuzz target of the module in the working directory for FUZZTIME (5s) each.
+# Runs every fuzz target of the module in the working directory for FUZZTIME (10s) each.
 set -eu
-fuzztime=${FUZZTIME:-5s}
+fuzztime=${FUZZTIME:-10s}
 log=$(mktemp)
 trap 'rm -f "$log"' EXIT
 

@@ -22,7 +22,7 @@ func keygenCommand(s streams) *cli.Command {
 		Usage:     "make keys for servers",
 		UsageText: "cluster keygen CONFIG [-id N] [--force]\ncluster keygen CONFIG -id N --rotate [--force]\ncluster keygen -id N [--dir DIR] [--force]",
 		Description: `With a configuration, makes keys for all servers in it that have none, or for the
-server -id alone: the public keys go into CONFIG, of which no other byte changes, and the
+server -id alone, if all others have one: the public keys go into CONFIG, of which no other byte changes, and the
 secret ones into its keyDir, each in a file <id>.key that only its owner may read. Where
 such a file is there already, its key is taken. Either all of this is written or nothing.
 
@@ -102,6 +102,17 @@ func keygenAll(out io.Writer, file *configFile, only int, force bool) error {
 	}
 	if only != noID && !slices.ContainsFunc(cfg.Peers, hasID(only)) {
 		return fmt.Errorf("%s: no entry has the id %d", file.path, only)
+	}
+	if only != noID {
+		var others []int
+		for i, p := range cfg.Peers {
+			if p.ID != only && !file.hasKey(i) {
+				others = append(others, p.ID)
+			}
+		}
+		if len(others) > 0 {
+			return fmt.Errorf("%s: servers %v have no key either, and all must have one or none: leave out -id to make keys for all (nothing was changed)", file.path, others)
+		}
 	}
 	w := writes{config: file, force: force}
 	var edits []edit

@@ -220,7 +220,7 @@ func TestKeygenThatFailsChangesNothing(t *testing.T) {
 			write(t, dir, "Config.json", `{"peers":[{"id":0,"adress":"127.0.0.1:1"}, 5]}`, 0o644)
 		}, []string{"Config.json"}, 1, []string{`did you mean "address"?`, "peers[1]: got the number 5"}},
 		{"no such server", func(*testing.T, string) {}, []string{"Config.json", "-id", "9"}, 1, []string{"no entry has the id 9"}},
-		{"one of two", func(*testing.T, string) {}, []string{"Config.json", "-id", "1"}, 1, []string{"want keys for all, or for none"}},
+		{"one of two", func(*testing.T, string) {}, []string{"Config.json", "-id", "1"}, 1, []string{"leave out -id to make keys for all (nothing was changed)"}},
 		{"a key file open to others", func(t *testing.T, dir string) {
 			write(t, dir, "1.key", "x\n", 0o644)
 		}, []string{"Config.json"}, 1, []string{"server 1", "--force", "chmod 600 1.key"}},

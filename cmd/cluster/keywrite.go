@@ -177,10 +177,13 @@ func (w *writes) commit() (err error) {
 			return err
 		}
 	}
+	var faults []error
 	for _, file := range old {
-		os.Remove(file)
+		if err := os.Remove(file); err != nil {
+			faults = append(faults, fmt.Errorf("all is written, but an old secret key is left: %w", err))
+		}
 	}
-	return nil
+	return errors.Join(faults...)
 }
 
 // setAside renames a file that is to be replaced, if there is one, and returns its

@@ -3,7 +3,9 @@ package transport
 import "sync"
 
 // The sizes of buffers that are used again: what a frame of many records takes, and
-// what a frame with a piece of a large one takes.
+// what a frame with a piece of a large one takes. A buffer is known by its capacity, so
+// these are sizes that Go's allocator gives to nothing else: it rounds up to multiples
+// of 8 KiB.
 const (
 	batchBuffer = 66 << 10
 	pieceBuffer = 130 << 10

@@ -164,7 +164,7 @@ func (l *Listener) Recv(deadline time.Time) (head, tail []byte, err error) {
 
 // message copies the message that begins with the part p. One of more than two parts,
 // which no sender of this protocol makes, is an error, and all of it is taken. ZeroMQ
-// hands messages out whole, so no part is waited for.
+// hands messages out whole: when the first part is there, all are.
 func (l *Listener) message(p part) (head, tail []byte, err error) {
 	l.learn(p.user)
 	if at := wire.Cut(p.data); at > 0 && !p.more {

@@ -3,6 +3,7 @@ package zmq
 /*
 #cgo !windows pkg-config: libzmq
 #cgo windows LDFLAGS: -lzmq
+#include <errno.h>
 #include <stdlib.h>
 #include <zmq.h>
 
@@ -19,7 +20,10 @@ static cluster_part cluster_recv(void *socket, zmq_msg_t *msg, int keyed) {
 	cluster_part p = {0};
 	zmq_msg_close(msg);
 	zmq_msg_init(msg);
-	if (zmq_msg_recv(msg, socket, ZMQ_DONTWAIT) < 0) {
+	// A signal may interrupt any part, also one that is there.
+	while (zmq_msg_recv(msg, socket, ZMQ_DONTWAIT) < 0) {
+		if (zmq_errno() == EINTR)
+			continue;
 		p.error = zmq_errno();
 		return p;
 	}

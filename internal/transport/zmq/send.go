@@ -12,8 +12,9 @@ static int cluster_send(void *socket, void *head, size_t head_size, void *tail, 
 	// while: a frame must not go to a connection that is known to be gone.
 	int events;
 	size_t size = sizeof events;
-	if (zmq_getsockopt(socket, ZMQ_EVENTS, &events, &size) < 0)
-		return zmq_errno();
+	while (zmq_getsockopt(socket, ZMQ_EVENTS, &events, &size) < 0)
+		if (zmq_errno() != EINTR)
+			return zmq_errno();
 	if (!(events & ZMQ_POLLOUT))
 		return EAGAIN;
 	zmq_msg_t msg;
@@ -24,8 +25,10 @@ static int cluster_send(void *socket, void *head, size_t head_size, void *tail, 
 		memcpy(data, head, head_size);
 	if (tail_size > 0)
 		memcpy(data + head_size, tail, tail_size);
-	if (zmq_msg_send(&msg, socket, ZMQ_DONTWAIT) < 0) {
+	while (zmq_msg_send(&msg, socket, ZMQ_DONTWAIT) < 0) {
 		int error = zmq_errno();
+		if (error == EINTR)
+			continue;
 		zmq_msg_close(&msg);
 		return error;
 	}

@@ -17,6 +17,8 @@ import (
 
 	"github.com/abhishekg16/cluster/internal/transport"
 	"github.com/abhishekg16/cluster/internal/wire"
+	"golang.org/x/sys/unix"
+	"runtime"
 )
 
 const limit = 10 * time.Second
@@ -381,6 +383,60 @@ func TestThePortIsFreeAfterClose(t *testing.T) {
 			t.Fatal(err)
 		}
 	}
+}
+
+// Go's own signals interrupt calls of C, in which ZeroMQ then gives up.
+func TestASignalInTheMidstOfAMessageIsNoError(t *testing.T) {
+	endpoint := freeEndpoint(t)
+	l := listen(t, endpoint)
+	stop, ended := make(chan struct{}), make(chan struct{})
+	go func() {
+		defer close(ended)
+		s, err := newSocket(zmq4.PUSH, func(s *zmq4.Socket) error { return s.Connect(endpoint) })
+		if err != nil {
+			t.Error(err)
+			return
+		}
+		defer closeAndWait(s, 0, nil)
+		parts := make([]any, 200)
+		for i := range parts {
+			parts[i] = []byte{1}
+		}
+		for {
+			select {
+			case <-stop:
+				return
+			default:
+				if _, err := s.SendMessageDontwait(parts...); err != nil {
+					time.Sleep(time.Millisecond) // its queue is full
+				}
+			}
+		}
+	}()
+	runtime.LockOSThread()
+	defer runtime.UnlockOSThread()
+	thread := unix.Gettid()
+	signals := make(chan struct{})
+	go func() {
+		defer close(signals)
+		for {
+			select {
+			case <-stop:
+				return
+			default:
+				unix.Tgkill(os.Getpid(), thread, syscall.SIGURG)
+			}
+		}
+	}()
+	for end := time.Now().Add(2 * time.Second); time.Now().Before(end); {
+		if _, _, err := l.Recv(time.Now().Add(limit)); !errors.Is(err, transport.ErrMalformed) {
+			t.Errorf("a message of 200 parts: %v", err)
+			break
+		}
+	}
+	close(stop)
+	<-ended
+	<-signals
 }
 
 func BenchmarkOneWay(b *testing.B) {
