@@ -31,7 +31,7 @@ const (
 	// connection with a peer that has only stopped, so that nothing on it is lost.
 	// While something may be on its way, and only be slow, it is cautiousInterval.
 	afreshInterval   = 5 * time.Second
-	cautiousInterval = 30 * time.Second
+	cautiousInterval = 10 * time.Second
 	// looksPerTimeout is how often a link looks, within SendTimeout, whether its
 	// peer has taken something.
 	looksPerTimeout = 8
