@@ -177,8 +177,12 @@ func ipcEndpoint(file string) (string, error) {
 	}
 	// A name that begins with @ is no path (see abstract sockets in unix(7)),
 	// and what .. means depends on symbolic links.
-	if !strings.HasPrefix(file, "@") && !strings.Contains(file, "..") {
-		file = path.Clean(file)
+	if strings.HasPrefix(file, "@") || strings.Contains(file, "..") {
+		return "ipc://" + file, nil
+	}
+	// Without its ./ the name of a file may mean something else.
+	if clean := path.Clean(file); clean != "*" && clean[0] != '@' && strings.TrimSpace(clean) == clean {
+		file = clean
 	}
 	return "ipc://" + file, nil
 }
