@@ -53,8 +53,8 @@
 // Each link queues at most QueueBytes, or one message that is larger. Inbox holds
 // InboxSize envelopes and about QueueBytes of payload, or one message; as much
 // again may be on its way there, and of each peer at least 256 KiB and one message
-// in parts (peers that are added later come on top). A message larger than MaxMessageBytes is refused by its
-// sender, and by its receiver.
+// in parts (peers that are added later come on top). A message larger than
+// MaxMessageBytes is refused by its sender, and by its receiver.
 //
 // # Closing
 //

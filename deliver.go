@@ -168,7 +168,7 @@ func (in *inbox) report() {
 	}
 	in.reported = now
 	for _, s := range in.turns {
-		in.tell(s, true, now)
+		in.offer(s, true, now)
 	}
 }
 
@@ -183,7 +183,7 @@ func (in *inbox) taken(s *source, c *chunk) {
 	case s.unacked >= int(in.window)/4:
 		in.acknowledge(s, time.Now())
 	case s.asked:
-		in.offer(s, time.Now().Add(ackDelay))
+		in.offer(s, false, time.Now().Add(ackDelay))
 	default:
 		if l := in.node.linkIfAny(s.id); l != nil {
 			l.offer(s.incarnation, s.position(), false, time.Time{})
@@ -194,15 +194,12 @@ func (in *inbox) taken(s *source, c *chunk) {
 // acknowledge tells the peer at once how far it was taken. The caller holds mu.
 func (in *inbox) acknowledge(s *source, now time.Time) {
 	s.unacked = 0
-	in.offer(s, now)
+	in.offer(s, false, now)
 }
 
-// offer sees to it that the peer is told by due how far it was taken. The caller
-// holds mu.
-func (in *inbox) offer(s *source, due time.Time) { in.tell(s, false, due) }
-
-// tell is offer, and says too whether the program is taking envelopes.
-func (in *inbox) tell(s *source, taking bool, due time.Time) {
+// offer sees to it that the peer is told by due how far it was taken, and whether the
+// program is taking envelopes, if slowly. The caller holds mu.
+func (in *inbox) offer(s *source, taking bool, due time.Time) {
 	// What still waits is to be told of as well.
 	s.asked = s.asked && s.waits()
 	if l, _ := in.node.link(s.id); l != nil {

@@ -27,8 +27,8 @@ type Peer struct {
 	Bind string `json:"bind,omitempty"`
 	// PublicKey is the server's public key: 40 characters in Z85. It is given for
 	// all peers of a cluster or for none: with keys, only the servers that are
-	// listed get in, each as itself alone, and all that leaves a process is encrypted. No
-	// two peers have the same.
+	// listed get in, each as itself alone, and all that leaves a process is
+	// encrypted. No two peers have the same.
 	PublicKey string `json:"public_key,omitempty"`
 	// PreviousPublicKey is one more key that the server may have: while it goes
 	// from one to another, some servers may know only the one, and it itself may
