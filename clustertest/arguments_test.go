@@ -74,6 +74,27 @@ func TestWhatAServerHadSentBeforeItCrashedArrives(t *testing.T) {
 	})
 }
 
+// At the very moment of the crash, what its receivers do because of it would race with
+// the end of the server.
+func TestWhatAPausedServerHadSentArrivesAfterItsCrash(t *testing.T) {
+	bubble(t, 1, 3, func(t *testing.T, net *clustertest.Network, nodes []*cluster.Node) {
+		send(nodes[0], cluster.BROADCAST, 0, 1)
+		net.Pause(0)
+		time.Sleep(time.Second)
+		net.Crash(0)
+		equal(t, "server 1", drain(nodes[1]), numbers(0, 1))
+		equal(t, "server 2", drain(nodes[2]), numbers(0, 1))
+		at := make(map[clustertest.Kind][]time.Duration)
+		for _, e := range net.Events() {
+			at[e.Kind] = append(at[e.Kind], e.At)
+		}
+		crash, arrivals := at[clustertest.Crashed][0], at[clustertest.Delivered]
+		if len(arrivals) != 2 || arrivals[0] <= crash || arrivals[1] == arrivals[0] {
+			t.Errorf("the server crashed at %v, and its messages arrived at %v: want later, each at another moment", crash, arrivals)
+		}
+	})
+}
+
 func TestWhatACrashedServerHadNotTakenIsGone(t *testing.T) {
 	bubble(t, 1, 2, func(t *testing.T, net *clustertest.Network, nodes []*cluster.Node) {
 		send(nodes[0], 1, 0, 3)

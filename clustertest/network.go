@@ -208,35 +208,37 @@ func (n *Network) Crash(id int) {
 // crash reports whether the server was running.
 func (n *Network) crash(id int) bool {
 	n.mu.Lock()
-	node := n.nodes[id]
-	delete(n.nodes, id)
-	if node != nil {
-		n.dead[id] = true
-		delete(n.paused, id)
-		n.note(Event{Kind: Crashed, From: id, To: id})
-		for _, x := range n.held {
-			if x.To == id {
-				n.lost(x, "the receiver has crashed")
-			}
-		}
-		n.held = slices.DeleteFunc(n.held, func(x *parcel) bool { return x.To == id })
+	node, paused := n.nodes[id], n.paused[id]
+	if node == nil {
+		n.mu.Unlock()
+		return false
 	}
+	delete(n.nodes, id)
+	delete(n.paused, id)
+	n.dead[id] = true
+	n.note(Event{Kind: Crashed, From: id, To: id})
+	for _, x := range n.held {
+		if x.To == id {
+			n.lost(x, "the receiver has crashed")
+		}
+	}
+	n.held = slices.DeleteFunc(n.held, func(x *parcel) bool { return x.To == id })
 	for l, p := range n.paths {
 		switch {
-		case node == nil:
 		case l.To == id:
 			p.clear(n, "the receiver has crashed")
 		case l.From == id:
 			p.forget(n)
+			if paused {
+				p.resume(n)
+			}
 		}
 	}
 	n.mu.Unlock()
-	if node != nil {
-		kill(node)
-		for range node.Inbox() { // what was there is gone with the process
-		}
+	kill(node)
+	for range node.Inbox() { // what was there is gone with the process
 	}
-	return node != nil
+	return true
 }
 
 // kill closes a node at once.
