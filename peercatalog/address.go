@@ -168,7 +168,7 @@ func ipcEndpoint(file string) (string, error) {
 		return "", errors.New("no path: " + want)
 	case file == "*":
 		return "", errors.New("a path that ZeroMQ makes up cannot be reached: " + want)
-	case strings.HasSuffix(file, "/"):
+	case isDirectory(file):
 		return "", errors.New("the path is that of a directory: " + want)
 	case strings.TrimSpace(file) != file:
 		return "", errors.New("a space at an end of the path: " + want)
@@ -185,6 +185,12 @@ func ipcEndpoint(file string) (string, error) {
 		file = clean
 	}
 	return "ipc://" + file, nil
+}
+
+// isDirectory tells whether a path can only be that of a directory.
+func isDirectory(file string) bool {
+	base := path.Base(file)
+	return strings.HasSuffix(file, "/") || base == "." || base == ".."
 }
 
 func memEndpoint(name string) (string, error) {

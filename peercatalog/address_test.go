@@ -111,6 +111,7 @@ func TestUnusableAddressesAreExplained(t *testing.T) {
 		"ipc://":                             `address "ipc://": no path: want ipc://path, for example ipc:///run/app/0.sock`,
 		"ipc://*":                            `address "ipc://*": a path that ZeroMQ makes up cannot be reached: want ipc://path, for example ipc:///run/app/0.sock`,
 		"ipc:///tmp/":                        `address "ipc:///tmp/": the path is that of a directory: want ipc://path, for example ipc:///run/app/0.sock`,
+		"ipc:///tmp/.":                       `address "ipc:///tmp/.": the path is that of a directory: want ipc://path, for example ipc:///run/app/0.sock`,
 		"ipc:///tmp/a ":                      `address "ipc:///tmp/a ": a space at an end of the path: want ipc://path, for example ipc:///run/app/0.sock`,
 		"ipc:///tmp/a\n":                     `address "ipc:///tmp/a\n": a control character` + want,
 		"mem://":                             `address "mem://": no name: want mem://name`,
