@@ -2,7 +2,6 @@ package cluster
 
 import (
 	"errors"
-	"reflect"
 
 	"github.com/abhishekg16/cluster/internal/codec"
 	"github.com/abhishekg16/cluster/internal/transport"
@@ -50,12 +49,9 @@ const (
 	// how many bytes together.
 	readyMost  = 16
 	readyBytes = 8 << 10
-	// smallBytes is the largest payload whose message is allocated together with
-	// others: who keeps one of them keeps all.
-	smallBytes = 64
 )
 
-// An outcome is what became of the messages that unpack took from a chunk.
+// An outcome is what became of the messages that unpack could not take.
 type outcome struct {
 	faults [refusals]uint64
 	causes [refusals]error // the first of each kind
@@ -68,54 +64,29 @@ func (o *outcome) fault(r Refusal, err error) {
 }
 
 // unpack decodes the next messages of the chunk, each of limit bytes at most. Where
-// none of them can be decoded, none is ready after it.
-func (c *chunk) unpack(from, limit int) (o outcome) {
+// none of them can be decoded, none is ready after it. The outcome is nil if all were.
+func (c *chunk) unpack(from, limit int) (o *outcome) {
 	most := min(c.count, readyMost)
 	if cap(c.store) == 0 {
 		c.store = make([]decoded, 0, most)
 	}
 	c.ready = c.store
-	var slab []Envelope
-	var joint small
-	bytes := 0
+	var m mold
 	owned := c.rest == nil
-	for n := 0; n < most && bytes < readyBytes; n++ {
-		r := c.next()
-		size := len(r.Payload)
-		if size > limit {
-			o.fault(RefusedTooLarge, errTooLargeHere)
+	for n, bytes := 0, 0; n < most && bytes < readyBytes; n++ {
+		id, kind, payload := c.next()
+		e, err := m.envelope(codec.Kind(kind), payload, owned, most-n, limit)
+		if err != nil {
+			if o == nil {
+				o = new(outcome)
+			}
+			o.fault(refusalOf(err), err)
 			continue
 		}
-		var e *Envelope
-		if size > smallBytes {
-			e = new(Envelope)
-		} else {
-			if len(slab) == 0 {
-				slab = make([]Envelope, most-n)
-			}
-			e = &slab[0]
-		}
-		if most > 1 && codec.Kind(r.Kind) == codec.Bytes && size <= smallBytes {
-			joint.add(r.Payload, e, most-n)
-		} else {
-			msg, err := codec.Decode(codec.Kind(r.Kind), r.Payload, owned)
-			if errors.Is(err, codec.ErrUnregistered) {
-				o.fault(RefusedUnregistered, err)
-				continue
-			} else if err != nil {
-				o.fault(RefusedUndecodable, err)
-				continue
-			}
-			e.Msg = msg
-		}
-		e.Pid, e.MsgId = from, r.MsgID
-		if size <= smallBytes {
-			slab = slab[1:]
-		}
-		c.ready = append(c.ready, decoded{e, size})
-		bytes += size
+		e.Pid, e.MsgId = from, id
+		c.ready = append(c.ready, decoded{e, len(payload)})
+		bytes += len(payload)
 	}
-	joint.box()
 	if c.count == 0 {
 		transport.PutBuffer(c.buffer)
 		c.rest, c.buffer = nil, nil
@@ -124,50 +95,24 @@ func (c *chunk) unpack(from, limit int) (o outcome) {
 }
 
 // next takes the next record from the chunk.
-func (c *chunk) next() (r wire.Record) {
+func (c *chunk) next() (msgID int64, kind uint8, payload []byte) {
 	c.count--
 	if c.rest == nil {
-		return c.record
+		return c.record.MsgID, c.record.Kind, c.record.Payload
 	}
-	r, c.rest = wire.NextRecord(c.rest)
-	return r
-}
-
-// small is several small messages of type []byte, which are made with one
-// allocation for their contents, and one for the slices that the interface values
-// point to.
-type small struct {
-	data   []byte
-	slices [readyMost][]byte
-	of     [readyMost]*Envelope
-	count  int
-}
-
-// add makes a copy of payload the message of e, once box is called, which is not nil
-// even if it is empty. As many as left may be added, this one included.
-func (s *small) add(payload []byte, e *Envelope, left int) {
-	if s.data == nil || cap(s.data)-len(s.data) < len(payload) {
-		s.data = make([]byte, 0, max(1, left*len(payload)))
-	}
-	at := len(s.data)
-	s.data = append(s.data, payload...)
-	s.slices[s.count], s.of[s.count] = s.data[at:len(s.data):len(s.data)], e
-	s.count++
-}
-
-// box gives the messages to their envelopes. An element of an array in an interface
-// is made an interface without a copy; the other way to that is package unsafe.
-func (s *small) box() {
-	if s.count < readyMost/2 {
-		for i := range s.count {
-			s.of[i].Msg = s.slices[i]
-		}
-		return
-	}
-	array := reflect.ValueOf(s.slices)
-	for i := range s.count {
-		s.of[i].Msg = array.Index(i).Interface()
-	}
+	msgID, kind, payload, c.rest = wire.SplitRecord(c.rest)
+	return msgID, kind, payload
 }
 
 var errTooLargeHere = errors.New("larger than maxMessageBytes")
+
+// refusalOf says how a message is counted that could not be made an envelope.
+func refusalOf(err error) Refusal {
+	switch {
+	case err == errTooLargeHere:
+		return RefusedTooLarge
+	case errors.Is(err, codec.ErrUnregistered):
+		return RefusedUnregistered
+	}
+	return RefusedUndecodable
+}

@@ -19,7 +19,9 @@ func (in *inbox) deliver(s *source, c *chunk) bool {
 		in.mu.Unlock()
 		o := c.unpack(s.id, in.node.cfg.MaxMessageBytes) // may run code of the program
 		in.mu.Lock()
-		in.book(s, &o)
+		if o != nil {
+			in.book(s, o)
+		}
 	}
 	// Who takes a message finds it counted already.
 	s.books.receive(c.ready)

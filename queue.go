@@ -46,7 +46,7 @@ func (r *run) first() (one, rest run) {
 	if len(r.records) == 0 {
 		return one, run{}
 	}
-	_, rest.records = wire.NextRecord(r.records)
+	_, _, _, rest.records = wire.SplitRecord(r.records)
 	rest.count--
 	one.records, one.blob, one.count = r.records[:len(r.records)-len(rest.records)], nil, 1
 	return one, rest

@@ -58,10 +58,16 @@ func CheckRecords(body []byte, count uint32) error {
 
 // NextRecord splits the first record off body, which CheckRecords has accepted.
 func NextRecord(body []byte) (r Record, rest []byte) {
+	r.MsgID, r.Kind, r.Payload, rest = SplitRecord(body)
+	return r, rest
+}
+
+// SplitRecord is NextRecord for loops that cannot wait: a Record is too large for
+// registers, and one that was written field by field is slow to copy.
+func SplitRecord(body []byte) (msgID int64, kind uint8, payload, rest []byte) {
 	le := binary.LittleEndian
 	n := RecordSize + int(le.Uint32(body[12:]))
-	r = Record{int64(le.Uint64(body)), body[8], body[RecordSize:n:n]}
-	return r, body[n:]
+	return int64(le.Uint64(body)), body[8], body[RecordSize:n:n], body[n:]
 }
 
 // Piece is what a frame with FlagPiece carries.

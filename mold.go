@@ -1,0 +1,94 @@
+package cluster
+
+import (
+	"unsafe"
+
+	"github.com/abhishekg16/cluster/internal/codec"
+)
+
+// smallBytes is the largest payload whose message is allocated together with others:
+// who keeps one of them keeps all, up to readyMost.
+const smallBytes = 64
+
+// A mold makes envelopes of payloads, with few allocations where those are small.
+type mold struct {
+	cells []cell     // for the next small messages that are bytes or text,
+	data  []byte     // with the contents of those before
+	plain []Envelope // for other small messages
+}
+
+// A cell is an envelope and the content of its message, if that is bytes or text. The
+// message as an interface points to data, whose first two words are also those of a
+// string: so one allocation serves both, and several cells at a time.
+type cell struct {
+	Envelope
+	data []byte
+}
+
+// Interfaces of the types that a message in a cell can have.
+var (
+	someBytes any = []byte(nil)
+	someText  any = ""
+)
+
+// envelope makes an envelope with the message of a payload of limit bytes at most. If
+// the message owns the payload it may be made of it, or else it is copied. As many as
+// left small ones may be made together, this one included.
+func (m *mold) envelope(kind codec.Kind, payload []byte, owned bool, left, limit int) (*Envelope, error) {
+	switch {
+	case len(payload) > limit:
+		return nil, errTooLargeHere
+	case kind == codec.Bytes:
+		c := m.cell(payload, owned, left)
+		c.Msg = boxed(someBytes, &c.data)
+		return &c.Envelope, nil
+	case kind == codec.String:
+		c := m.cell(payload, owned, left)
+		c.Msg = boxed(someText, &c.data)
+		return &c.Envelope, nil
+	}
+	msg, err := codec.Decode(kind, payload, owned)
+	if err != nil {
+		return nil, err
+	}
+	if len(payload) > smallBytes {
+		return &Envelope{Msg: msg}, nil
+	}
+	if len(m.plain) == 0 {
+		m.plain = make([]Envelope, left)
+	}
+	e := &m.plain[0]
+	m.plain = m.plain[1:]
+	e.Msg = msg
+	return e, nil
+}
+
+// cell makes a cell with the payload, which is not nil even if it is empty.
+func (m *mold) cell(payload []byte, owned bool, left int) *cell {
+	switch {
+	case owned && payload != nil:
+		return &cell{data: payload[:len(payload):len(payload)]}
+	case len(payload) > smallBytes:
+		return &cell{data: append([]byte{}, payload...)}
+	}
+	if len(m.cells) == 0 {
+		m.cells = make([]cell, left)
+	}
+	if cap(m.data)-len(m.data) < len(payload) || m.data == nil {
+		m.data = make([]byte, 0, max(1, left*len(payload)))
+	}
+	at := len(m.data)
+	m.data = append(m.data, payload...)
+	c := &m.cells[0]
+	m.cells = m.cells[1:]
+	c.data = m.data[at:len(m.data):len(m.data)]
+	return c
+}
+
+// boxed returns an interface with the type of like that holds the value at p, without
+// allocating the copy that a conversion makes. Nobody else may change that value.
+func boxed(like any, p *[]byte) any {
+	// An interface of such a type is two pointers: to the type, and to the value.
+	(*[2]unsafe.Pointer)(unsafe.Pointer(&like))[1] = unsafe.Pointer(p)
+	return like
+}
