@@ -140,16 +140,18 @@ func newLink(n *Node, id int) *link {
 
 // patient tells how put is to wait for room in a full queue.
 type patient struct {
-	wait bool            // false: not at all
-	stop <-chan struct{} // if not nil, until it is closed
-	then Reason          // and then this is the reason of the drop
+	wait  bool            // false: not at all
+	leave bool            // instead of waiting, leave the rest of the run
+	stop  <-chan struct{} // if not nil, until it is closed
+	then  Reason          // and then this is the reason of the drop
+	give  bool            // the queue may have the run's buffer, and leave it another
 }
 
 // put queues a run. If the queue is full it waits for room, or for the link to go
 // down, as p says. It returns the reason of the last drop, which it has counted,
-// or 0.
+// or 0. The run is empty after it, or is what p said to leave.
 func (l *link) put(r *run, p patient) Reason {
-	reason, wake := l.enqueue(*r, p)
+	reason, wake := l.enqueue(r, p)
 	switch {
 	case !wake:
 	case l.id == l.node.pid || !l.io.TryLock():
@@ -166,33 +168,37 @@ func (l *link) put(r *run, p patient) Reason {
 
 // enqueue is the part of put that needs mu. It reports whether nobody is about to
 // write the queue.
-func (l *link) enqueue(r run, p patient) (reason Reason, wake bool) {
+func (l *link) enqueue(r *run, p patient) (reason Reason, wake bool) {
 	l.mu.Lock()
 	defer l.mu.Unlock()
-	for {
+	for r.count > 0 {
 		switch {
 		case l.draining || l.cut:
-			return l.books.refuse(ReasonClosed, r.count), wake
+			reason = l.refuse(r, ReasonClosed)
+			continue
 		case l.endpoint == "":
-			return l.books.refuse(ReasonUnknownPeer, r.count), wake
+			reason = l.refuse(r, ReasonUnknownPeer)
+			continue
 		case l.state == LinkDown:
-			return l.books.refuse(ReasonUnreachable, r.count), wake
+			reason = l.refuse(r, ReasonUnreachable)
+			continue
 		case l.queue.fits(r.size(), l.node.cfg.QueueBytes):
-			l.accept(&r, &wake)
-			return reason, wake
+			l.accept(r, p.give, &wake)
+			r.count = 0
+			continue
 		}
 		one, rest := r.first()
 		switch {
 		case r.count > 1 && l.queue.fits(one.size(), l.node.cfg.QueueBytes):
-			l.accept(&one, &wake)
-			r = rest
+			l.accept(&one, false, &wake)
+			*r = rest
 			continue
 		case !p.wait:
-			reason = l.books.refuse(ReasonTimedOut, 1)
-			if r = rest; r.count == 0 {
-				return reason, wake
-			}
+			reason = l.refuse(&one, ReasonTimedOut)
+			*r = rest
 			continue
+		case p.leave:
+			return reason, wake
 		}
 		if wake {
 			wake = false
@@ -208,15 +214,23 @@ func (l *link) enqueue(r run, p patient) (reason Reason, wake bool) {
 			l.mu.Lock()
 		case <-p.stop:
 			l.mu.Lock()
-			return l.books.refuse(p.then, r.count), false
+			return l.refuse(r, p.then), false
 		}
 	}
+	return reason, wake
+}
+
+// refuse counts all of a run as dropped, and empties it. The caller holds mu.
+func (l *link) refuse(r *run, reason Reason) Reason {
+	count := r.count
+	r.count = 0
+	return l.books.refuse(reason, count)
 }
 
 // accept queues messages for which there is room, and sets wake if nobody is about
 // to write them. The caller holds mu.
-func (l *link) accept(r *run, wake *bool) {
-	l.queue.push(r)
+func (l *link) accept(r *run, give bool, wake *bool) {
+	l.queue.push(r, give)
 	l.books.accepted += uint64(r.count)
 	if l.asleep {
 		l.asleep, *wake = false, true

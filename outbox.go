@@ -6,12 +6,8 @@ import (
 	"fmt"
 	"reflect"
 	"runtime"
-	"slices"
 	"sync"
 	"time"
-
-	"github.com/abhishekg16/cluster/internal/codec"
-	"github.com/abhishekg16/cluster/internal/wire"
 )
 
 // pump is the goroutine that takes envelopes from Outbox, one after the other,
@@ -58,30 +54,39 @@ func (n *Node) isCut() bool {
 	}
 }
 
-// forwardMost is how many envelopes forward takes, so that closing is noticed though
-// senders never stop.
-const forwardMost = 1024
+const (
+	// forwardMost is how many envelopes forward takes, so that closing is noticed though
+	// senders never stop.
+	forwardMost = 4096
+	// Where traffic goes to spreadLeast servers or more, each frame carries little: then
+	// forward lets others run spreadTurns times, who may be about to send more.
+	spreadLeast = 8
+	spreadTurns = 3
+)
 
-// forward sends an envelope, and those behind it in Outbox, until a run is full. It
+// forward sends an envelope, and those behind it in Outbox, until they are enough. It
 // reports whether there were any behind it.
 func (n *Node) forward(enc *encoder, env *Envelope, p patient) (dense bool) {
 	defer n.flush(enc, p)
-	for range forwardMost {
-		n.add(enc, env, p)
-		if enc.full() {
-			return true
-		}
+	turns := 0
+	n.add(enc, env, p)
+	for count := 1; count < forwardMost && !enc.full; {
 		select {
-		case next, ok := <-n.outbox:
+		case env, ok := <-n.outbox:
 			if !ok {
 				return false
 			}
-			env, dense = next, true
+			n.add(enc, env, p)
+			count++
+			dense = true
 		default:
-			return dense
+			if len(enc.open) < spreadLeast || turns == spreadTurns {
+				return dense
+			}
+			turns++
+			runtime.Gosched()
 		}
 	}
-	n.add(enc, env, p)
 	return true
 }
 
@@ -192,54 +197,84 @@ func (n *Node) send(enc *encoder, env *Envelope, p patient) error {
 	return errors.Join(err, n.flush(enc, p))
 }
 
-// add encodes an envelope as the next of the run, which it flushes before if the
-// envelope goes elsewhere or the run is full.
+// add encodes an envelope into the run that goes where it goes. Runs that may not wait
+// for that are flushed before.
 func (n *Node) add(enc *encoder, env *Envelope, p patient) error {
 	if env == nil {
 		return n.unsent(ReasonNotEncodable, 1)
 	}
-	if enc.count > 0 && (env.Pid != enc.pid || enc.full() || !enc.current(n)) {
+	if enc.full || !enc.current(n) {
 		n.flush(enc, p)
+		enc.follow(n)
 	}
-	if enc.count == 0 {
-		if err := enc.address(n, env.Pid); err != nil {
+	out := enc.toward(env.Pid)
+	if out == nil {
+		// Of two runs that reach the same server, the first must be put first.
+		if enc.shared || env.Pid < 0 {
+			n.flush(enc, p)
+		}
+		var err error
+		if out, err = enc.begin(n, env.Pid); err != nil {
 			n.unsent(ReasonUnknownPeer, 1, "to", env.Pid)
 			return err
 		}
 	}
-	if len(enc.to) == 0 {
+	if len(out.to) == 0 {
 		return nil
 	}
 	id := env.MsgId
 	if id == 0 {
 		id = enc.nextID(n)
 	}
-	reason, err := enc.encode(id, env.Msg, n.cfg.MaxMessageBytes)
+	reason, err := enc.encode(out, id, env.Msg, n.cfg.MaxMessageBytes)
 	if err != nil {
 		n.unsendable(reason, env, err)
 	}
 	return err
 }
 
-// flush puts the run into the queues of its destinations.
+// flush puts the runs into the queues of their destinations: first where there is room,
+// so that a peer that is behind keeps nothing from the others. It leaves them empty, and
+// returns what went wrong.
 func (n *Node) flush(enc *encoder, p patient) error {
-	if enc.count == 0 {
-		return nil
-	}
 	p.wait = p.wait && n.cfg.SendTimeout >= 0
+	try := p
+	try.leave = p.wait
 	var errs []error
-	for _, pid := range enc.to {
-		l, reason := enc.link(n, pid)
-		if l != nil {
-			reason = l.put(&enc.run, p)
-		} else {
-			n.unsent(reason, enc.count, "to", pid)
-		}
+	failed := func(pid int, reason Reason) {
 		if reason != 0 {
 			errs = append(errs, fmt.Errorf("peer %d: %w", pid, reason.err()))
 		}
 	}
-	enc.run.reset()
+	var waiting []*link
+	var rests []run
+	for _, out := range enc.open {
+		before := len(waiting)
+		for i, pid := range out.to {
+			if out.count == 0 {
+				break
+			}
+			l, reason := enc.link(n, pid)
+			if l == nil {
+				n.unsent(reason, out.count, "to", pid)
+				failed(pid, reason)
+				continue
+			}
+			try.give = i == len(out.to)-1 && len(waiting) == before // nobody else needs it
+			rest := out.run
+			reason = l.put(&rest, try)
+			if rest.count > 0 {
+				waiting, rests = append(waiting, l), append(rests, rest)
+			} else if try.give {
+				out.run = rest // with another buffer, perhaps
+			}
+			failed(pid, reason)
+		}
+	}
+	for i, l := range waiting {
+		failed(l.id, l.put(&rests[i], p))
+	}
+	enc.close()
 	return errors.Join(errs...)
 }
 
@@ -278,117 +313,3 @@ type unsendable struct {
 }
 
 const unsendableMost = 64
-
-// An encoder turns envelopes into runs. It keeps its buffers from one to the
-// next, and is used by one goroutine at a time.
-type encoder struct {
-	run
-	pid int   // where the run goes
-	to  []int // the same, as ids of servers
-
-	reading, readings int64 // of the clock for message ids: the next, and how many are left
-
-	one [1]int
-
-	// What is remembered of a node, as of a version of its catalogue.
-	node    *Node
-	version uint64
-	peers   []int // all other servers
-	last    *link // the link used last
-}
-
-// forget lets go of the node: a pool must not keep one that has closed, nor give
-// what belongs to one to another.
-func (e *encoder) forget() { e.node, e.peers, e.last = nil, nil, nil }
-
-// current reports whether what e remembers is of this node and of today.
-func (e *encoder) current(n *Node) bool { return e.node == n && e.version == n.catalog.Version() }
-
-// follow forgets what is not current.
-func (e *encoder) follow(n *Node) {
-	if !e.current(n) {
-		e.forget()
-		e.node, e.version = n, n.catalog.Version()
-	}
-}
-
-// link is n.link, but remembers its last result.
-func (e *encoder) link(n *Node, pid int) (*link, Reason) {
-	e.follow(n)
-	if e.last != nil && e.last.id == pid {
-		return e.last, 0
-	}
-	l, reason := n.link(pid)
-	e.last = l
-	return l, reason
-}
-
-// address begins a run to the Pid of an envelope to send.
-func (e *encoder) address(n *Node, pid int) (err error) {
-	e.follow(n)
-	e.pid = pid
-	switch {
-	case pid >= 0:
-		e.one[0] = pid
-		e.to = e.one[:]
-	case pid == BROADCAST:
-		if e.peers == nil {
-			e.peers = n.Peers()
-		}
-		e.to = e.peers
-	default:
-		e.to, err = n.groups.members(pid)
-	}
-	return err
-}
-
-// nextID is the id for the next message of the run. Like the run, the readings of the
-// clock that it takes in advance grow with the traffic.
-func (e *encoder) nextID(n *Node) int64 {
-	if e.count == 0 || e.readings == 0 {
-		e.readings = int64(min(max(1, e.count), 64))
-		e.reading = n.ids.reserve(int(e.readings))
-	}
-	id := n.ids.id(e.reading)
-	e.reading++
-	e.readings--
-	return id
-}
-
-// encode adds the record of a message to the run.
-func (e *encoder) encode(id int64, msg any, limit int) (Reason, error) {
-	blob, kind, ok := codec.Blob(msg)
-	if large := ok && len(blob) >= blobBytes; !large {
-		at := len(e.records)
-		payload := at + wire.RecordSize
-		var err error
-		if e.records, kind, err = codec.Append(slices.Grow(e.records, wire.RecordSize)[:payload], msg); err != nil {
-			e.records = e.records[:at]
-			return ReasonNotEncodable, fmt.Errorf("%w: %w", ErrNotEncodable, err)
-		}
-		size := len(e.records) - payload
-		if size < blobBytes {
-			if size > limit {
-				e.records = e.records[:at]
-				return ReasonTooLarge, tooLarge(size, limit)
-			}
-			wire.PutRecordHeader(e.records[at:], id, uint8(kind), size)
-			e.count++
-			return 0, nil
-		}
-		// It goes with the message, and the next one gets another buffer.
-		blob = e.records[payload:]
-		e.records = slices.Clone(e.records[:at])
-	}
-	if len(blob) > limit {
-		return ReasonTooLarge, tooLarge(len(blob), limit)
-	}
-	e.blob = blob
-	wire.PutRecordHeader(e.blobHead[:], id, uint8(kind), len(blob))
-	e.count++
-	return 0, nil
-}
-
-func tooLarge(size, limit int) error {
-	return fmt.Errorf("%w: %d bytes encoded, and maxMessageBytes is %d", ErrTooLarge, size, limit)
-}

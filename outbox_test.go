@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"log/slog"
+	"math/rand/v2"
 	"sync"
 	"testing"
 	"testing/synctest"
@@ -160,6 +161,99 @@ func TestTheLogSaysWhatToDoAboutEachTypeThatCannotBeSent(t *testing.T) {
 		}
 		if got := log.count("dropped a message"); got != 3 {
 			t.Errorf("%d lines for three kinds of messages:\n%s", got, log.text.String())
+		}
+	})
+}
+
+// A broadcast that has to wait for one peer is with the others already.
+func TestABroadcastDoesNotWaitForAPeerThatIsBehind(t *testing.T) {
+	bubble(t, 3, func(t *testing.T, cfg Config) {
+		cfg.QueueBytes = minQueueBytes
+		a, c := join(t, 0, cfg), join(t, 2, cfg) // 1 is not there
+		put(t, a, &Envelope{1, 0, make([]byte, minQueueBytes-30)})
+		start := time.Now()
+		put(t, a, &Envelope{BROADCAST, 0, "for all"})
+		if e := take(t, c); e.Msg != "for all" || time.Since(start) != 0 {
+			t.Errorf("received %v after %v, want the broadcast at once", e.Msg, time.Since(start))
+		}
+		synctest.Wait()
+		if s := a.Stats().Sent; s.DroppedTotal() != 0 {
+			t.Errorf("dropped %v: nothing should wait for long enough yet", s.Dropped)
+		}
+		time.Sleep(2 * defaultSendTimeout)
+		synctest.Wait()
+		if s := a.Stats().Sent; s.DroppedTotal() != 2 || s.Sent != 1 {
+			t.Errorf("later: %+v, want 1 message sent and 2 dropped", s)
+		}
+	})
+}
+
+// What waits for one peer stays as it is while the others' copies come and go.
+func TestABroadcastThatWaitsForAPeerReachesItUnchanged(t *testing.T) {
+	bubble(t, 3, func(t *testing.T, cfg Config) {
+		cfg.QueueBytes = minQueueBytes
+		a, c := join(t, 0, cfg), join(t, 2, cfg)
+		put(t, a, &Envelope{1, 0, make([]byte, minQueueBytes-30)})
+		put(t, a, &Envelope{BROADCAST, 0, "for all"})
+		for range 50 {
+			take(t, c)
+			if err := a.Send(context.Background(), &Envelope{2, 0, "another"}); err != nil {
+				t.Fatal(err)
+			}
+		}
+		b := join(t, 1, cfg)
+		take(t, b)
+		if e := take(t, b); e.Msg != "for all" {
+			t.Errorf("received %q", e.Msg)
+		}
+	})
+}
+
+// Whatever goes to one server keeps its order, though it went by different addresses, and
+// more of it than is gathered at a time.
+func TestOneServerAndManyAreSentToInOrder(t *testing.T) {
+	bubble(t, 12, func(t *testing.T, cfg Config) {
+		nodes := startAll(t, cfg)
+		from, count := nodes[0], 20_000
+		few, err := from.Group(1, 2, 3)
+		if err != nil {
+			t.Fatal(err)
+		}
+		others, err := from.Group(3, 4, 5)
+		if err != nil {
+			t.Fatal(err)
+		}
+		want := make([][]int, len(nodes))
+		random := rand.New(rand.NewPCG(1, 2))
+		to := make([]int, count)
+		for i := range to {
+			var reached []int
+			switch r := random.IntN(300); {
+			case r == 0:
+				to[i], reached = BROADCAST, from.Peers()
+			case r == 1:
+				to[i], reached = few, []int{1, 2, 3}
+			case r == 2:
+				to[i], reached = others, []int{3, 4, 5}
+			default:
+				to[i] = 1 + r%11
+				reached = []int{to[i]}
+			}
+			for _, id := range reached {
+				want[id] = append(want[id], i)
+			}
+		}
+		go func() { // It ends with its last message.
+			for i, pid := range to {
+				from.Outbox() <- &Envelope{pid, 0, i}
+			}
+		}()
+		for id, n := range nodes {
+			for at, i := range want[id] {
+				if e := take(t, n); e.Msg != i {
+					t.Fatalf("server %d received %v as its %d., want %d", id, e.Msg, at+1, i)
+				}
+			}
 		}
 	})
 }

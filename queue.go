@@ -24,36 +24,46 @@ const (
 // A run is messages on their way into the queues of their destinations: small
 // records in a row, and last of all a large message, whose payload is apart.
 type run struct {
-	records  []byte
+	buf      []byte // room for the header of a frame, and somewhere behind it the records,
+	at       int    // from here on
 	blob     []byte // shared by all links that send it, and never written to
 	blobHead [wire.RecordSize]byte
 	count    int // of messages, the large one included
 }
 
+func (r *run) records() []byte { return r.buf[r.at:] }
+
 func (r *run) size() int {
-	if r.blob == nil {
-		return len(r.records)
+	n := len(r.buf) - r.at
+	if r.blob != nil {
+		n += len(r.blobHead) + len(r.blob)
 	}
-	return len(r.records) + len(r.blobHead) + len(r.blob)
+	return n
 }
 
 // full reports whether no more may be added.
-func (r *run) full() bool { return len(r.records) >= runBytes || r.blob != nil }
+func (r *run) full() bool { return len(r.buf) >= runBytes || r.blob != nil }
 
 // first splits the first message off.
 func (r *run) first() (one, rest run) {
 	one, rest = *r, *r
-	if len(r.records) == 0 {
+	if len(r.records()) == 0 {
 		return one, run{}
 	}
-	_, _, _, rest.records = wire.SplitRecord(r.records)
+	_, _, _, behind := wire.SplitRecord(r.records())
+	rest.at = len(r.buf) - len(behind)
 	rest.count--
-	one.records, one.blob, one.count = r.records[:len(r.records)-len(rest.records)], nil, 1
+	one.buf, one.blob, one.count = r.buf[:rest.at], nil, 1
 	return one, rest
 }
 
 // reset empties the run, and keeps its buffer.
-func (r *run) reset() { r.records, r.blob, r.count = r.records[:0], nil, 0 }
+func (r *run) reset() {
+	if cap(r.buf) < wire.HeaderSize {
+		r.buf = make([]byte, 0, 512)
+	}
+	r.buf, r.at, r.blob, r.count = r.buf[:wire.HeaderSize], wire.HeaderSize, nil, 0
+}
 
 // A batch is what one frame carries: many small records, or one large one. buf
 // begins with room for the frame's header.
@@ -98,7 +108,9 @@ func (q *queue) fits(size, limit int) bool {
 	return q.bytes == 0 || q.bytes+size <= limit
 }
 
-func (q *queue) push(r *run) {
+// push adds the messages of a run. If the run gives its buffer it may get another one
+// for it, with anything in it.
+func (q *queue) push(r *run, give bool) {
 	q.bytes += r.size()
 	q.messages += r.count
 	small := r.count
@@ -106,9 +118,7 @@ func (q *queue) push(r *run) {
 		small--
 	}
 	if small > 0 {
-		b := q.last(len(r.records))
-		b.buf = append(b.buf, r.records...)
-		b.count += small
+		q.pushRecords(r, small, give)
 	}
 	if r.blob != nil {
 		b := newBatch()
@@ -118,17 +128,21 @@ func (q *queue) push(r *run) {
 	}
 }
 
-// last is a batch at the end of the queue that has room for size bytes of
-// records.
-func (q *queue) last(size int) *batch {
+func (q *queue) pushRecords(r *run, count int, give bool) {
 	if i := len(q.batches) - 1; i >= 0 {
-		if b := q.batches[i]; b.blob == nil && len(b.buf)+size <= batchBytes {
-			return b
+		if b := q.batches[i]; b.blob == nil && len(b.buf)+len(r.records()) <= batchBytes {
+			b.buf = append(b.buf, r.records()...)
+			b.count += count
+			return
 		}
 	}
 	b := newBatch()
+	if b.count = count; give && r.at == wire.HeaderSize {
+		b.buf, r.buf = r.buf, b.buf
+	} else {
+		b.buf = append(b.buf, r.records()...)
+	}
 	q.batches = append(q.batches, b)
-	return b
 }
 
 // pop takes the oldest batch out. Its bytes count until release.
