@@ -9,6 +9,7 @@ import (
 	"sync/atomic"
 	"time"
 
+	"github.com/abhishekg16/cluster/internal/flaw"
 	"github.com/abhishekg16/cluster/internal/transport"
 	"github.com/abhishekg16/cluster/internal/wire"
 )
@@ -368,7 +369,7 @@ func (in *inbox) assemble(s *source, a arrival, c *chunk) {
 	p := &s.part
 	if a.Start.Offset == 0 {
 		*p = assembly{msgID: piece.MsgID, kind: piece.Kind, total: piece.Total}
-		if p.total > in.node.cfg.MaxMessageBytes {
+		if p.total > in.node.cfg.MaxMessageBytes && !flaw.On(flaw.Size) {
 			p.discard = true
 			in.refuseLocked(s, RefusedTooLarge, errTooLargeHere)
 		} else {

@@ -5,6 +5,7 @@ import (
 	"sync"
 	"time"
 
+	"github.com/abhishekg16/cluster/internal/flaw"
 	"github.com/abhishekg16/cluster/internal/transport"
 	"github.com/abhishekg16/cluster/internal/wire"
 )
@@ -300,6 +301,7 @@ func (l *link) finish() {
 	l.mu.Lock()
 	defer l.mu.Unlock()
 	l.draining = true
+	l.cut = l.cut || flaw.On(flaw.Close)
 	l.stir()
 }
 
@@ -671,7 +673,9 @@ func (l *link) drop(r Reason) int {
 		n += b.count
 		b.free()
 	}
-	l.books.dropped[r] += uint64(n)
+	if !flaw.On(flaw.Drops) {
+		l.books.dropped[r] += uint64(n)
+	}
 	l.release()
 	return n
 }

@@ -11,6 +11,7 @@ import (
 	"time"
 
 	"github.com/abhishekg16/cluster/internal/codec"
+	"github.com/abhishekg16/cluster/internal/flaw"
 	"github.com/abhishekg16/cluster/internal/wire"
 )
 
@@ -368,7 +369,7 @@ func (e *encoder) encode(id int64, msg any, limit int) (Reason, error) {
 		}
 		size := len(e.records) - payload
 		if size < blobBytes {
-			if size > limit {
+			if size > limit && !flaw.On(flaw.Size) {
 				e.records = e.records[:at]
 				return ReasonTooLarge, tooLarge(size, limit)
 			}
@@ -380,7 +381,7 @@ func (e *encoder) encode(id int64, msg any, limit int) (Reason, error) {
 		blob = e.records[payload:]
 		e.records = slices.Clone(e.records[:at])
 	}
-	if len(blob) > limit {
+	if len(blob) > limit && !flaw.On(flaw.Size) {
 		return ReasonTooLarge, tooLarge(len(blob), limit)
 	}
 	e.blob = blob
