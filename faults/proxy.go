@@ -19,18 +19,23 @@ type proxy struct {
 
 	mu   sync.Mutex // guards what follows
 	open map[*net.TCPConn]bool
-	pass passing // nil: everything passes as it is
+	pass passing
 }
 
-// A passing copies one way of one connection.
-type passing func(to, from *net.TCPConn) error
+// A passing copies one way of one connection: up is the way to the server.
+type passing func(to, from *net.TCPConn, up bool) error
+
+func asItIs(to, from *net.TCPConn, _ bool) error {
+	_, err := io.Copy(to, from)
+	return err
+}
 
 func newProxy(target string) (*proxy, error) {
 	l, err := net.Listen("tcp", "127.0.0.1:0")
 	if err != nil {
 		return nil, err
 	}
-	p := &proxy{target: target, l: l, open: make(map[*net.TCPConn]bool)}
+	p := &proxy{target: target, l: l, open: make(map[*net.TCPConn]bool), pass: asItIs}
 	p.conns.Go(p.accept) // close ends it, and waits.
 	return p, nil
 }
@@ -55,11 +60,12 @@ func (f *field) behind(ids ...int) (map[int]*proxy, error) {
 
 func (p *proxy) address() string { return p.l.Addr().String() }
 
-// change makes connections from now on pass as it says.
+// change makes connections pass in another way: it resets those that there are.
 func (p *proxy) change(how passing) {
 	p.mu.Lock()
-	defer p.mu.Unlock()
 	p.pass = how
+	p.mu.Unlock()
+	p.reset()
 }
 
 func (p *proxy) accept() {
@@ -80,9 +86,6 @@ func (p *proxy) accept() {
 		p.open[client], p.open[server] = true, true
 		pass := p.pass
 		p.mu.Unlock()
-		if pass == nil {
-			pass = func(to, from *net.TCPConn) error { _, err := io.Copy(to, from); return err }
-		}
 		over := func() {
 			p.mu.Lock()
 			defer p.mu.Unlock()
@@ -92,8 +95,8 @@ func (p *proxy) accept() {
 			}
 		}
 		// They end with the connections.
-		p.conns.Go(func() { defer over(); pass(server, client) })
-		p.conns.Go(func() { defer over(); pass(client, server) })
+		p.conns.Go(func() { defer over(); pass(server, client, true) })
+		p.conns.Go(func() { defer over(); pass(client, server, false) })
 	}
 }
 

@@ -16,6 +16,7 @@ import (
 	"time"
 
 	"github.com/abhishekg16/cluster"
+	"github.com/abhishekg16/cluster/internal/flaw"
 	"github.com/abhishekg16/cluster/peercatalog"
 )
 
@@ -23,7 +24,8 @@ import (
 type command struct {
 	Do    string        // see server.do
 	Load  load          // for "load"
-	Pause time.Duration // for "pace": after each message that is taken
+	Pause time.Duration // for "pace": after each message that is taken; for "shift": of the clock
+	What  string        // for "hoard": "descriptors", or an address to use the ports up to
 	Peer  *peer         // for "peer"
 }
 
@@ -38,6 +40,9 @@ type answer struct {
 	Counters *counters `json:",omitempty"`
 	Holdings *holdings `json:",omitempty"`
 	Handed   uint64    `json:",omitempty"` // messages of all loads so far
+	// Blocked is the longest that handing one over has taken.
+	Blocked   time.Duration `json:",omitempty"`
+	LogFaults int           `json:",omitempty"` // lines that could not be written to the log
 }
 
 // A load is what a server is to send, until it is told otherwise.
@@ -59,6 +64,9 @@ type server struct {
 
 	pause  atomic.Int64 // after each message that is taken
 	handed atomic.Uint64
+	block  atomic.Int64 // the longest time of put
+	log    *logFile
+	hoard  hoard
 	halt   chan struct{} // closed to end the load
 	load   sync.WaitGroup
 	others sync.WaitGroup // who takes, and who keeps counters
@@ -75,6 +83,7 @@ func serve(arguments []string) error {
 	life := flags.Uint("life", 1, "which of the driver's processes this is")
 	path := flags.String("journal", "", "the file to write everything down in")
 	descriptors := flags.Uint64("descriptors", 0, "how many may be open, if not 0")
+	logPath := flags.String("log", "", "the file for the library's log (default: standard error)")
 	if err := flags.Parse(arguments); err != nil {
 		return err
 	}
@@ -95,7 +104,16 @@ func serve(arguments []string) error {
 	if err != nil {
 		return err
 	}
-	cfg.Logger = slog.New(slog.NewTextHandler(os.Stderr, nil))
+	s.log = &logFile{w: os.Stderr}
+	if *logPath != "" {
+		f, err := os.OpenFile(*logPath, os.O_CREATE|os.O_WRONLY|os.O_APPEND, 0o600)
+		if err != nil {
+			return err
+		}
+		defer f.Close()
+		s.log.w = f
+	}
+	cfg.Logger = slog.New(slog.NewTextHandler(s.log, nil))
 	if s.node, err = cluster.NewFromConfig(*pid, cfg); err != nil {
 		return err
 	}
@@ -140,6 +158,14 @@ func (s *server) do(c command) (a answer, err error) {
 		s.pause.Store(int64(c.Pause))
 	case "peer":
 		err = s.node.Catalog().Put(peercatalog.Peer{ID: c.Peer.ID, Address: c.Peer.Address})
+	case "shift":
+		if flaw.Shift(c.Pause); !flaw.Enabled {
+			err = errors.New("this program was built without the tag mutants")
+		}
+	case "hoard":
+		err = s.hoard.fill(c.What)
+	case "release":
+		s.hoard.empty()
 	case "counters":
 	case "holdings":
 		h := hold()
@@ -150,7 +176,8 @@ func (s *server) do(c command) (a answer, err error) {
 		err = fmt.Errorf("unknown command %q", c.Do)
 	}
 	now := count(s.node.Stats())
-	a.Counters, a.Handed = &now, s.handed.Load()
+	a.Counters, a.Handed, a.Blocked = &now, s.handed.Load(), time.Duration(s.block.Load())
+	a.LogFaults = int(s.log.faults.Load())
 	return a, err
 }
 
@@ -233,7 +260,12 @@ func (s *server) put(m message, size int) bool {
 	select {
 	case s.node.Outbox() <- &cluster.Envelope{Pid: m.to, Msg: payload}:
 		s.handed.Add(1)
-		return true
+		for took := since(m.at, now()); ; {
+			most := s.block.Load()
+			if int64(took) <= most || s.block.CompareAndSwap(most, int64(took)) {
+				return true
+			}
+		}
 	case <-s.node.Done():
 		r.withdraw()
 		return false
