@@ -45,6 +45,7 @@ func closes(t *trial) error {
 		return err
 	}
 	t.judge(b)
+	all := uint64(0)
 	for _, l := range b.of(0)[:rounds] {
 		accepted := uint64(0)
 		for id, p := range l.counters.Peers {
@@ -53,6 +54,7 @@ func closes(t *trial) error {
 				t.fail(found(oracleClose, "%v accepted %d messages for %d, and dropped %d when it closed: %v", l, p.Accepted, id, p.dropped(), p.Dropped))
 			}
 		}
+		all += accepted
 		if accepted < 100 {
 			t.fail(found(oracleVacuity, "%v has accepted %d messages", l, accepted))
 		}
@@ -65,7 +67,7 @@ func closes(t *trial) error {
 	if longestClose > longest {
 		t.fail(found(oracleHang, "closing took %v", longestClose))
 	}
-	t.figure("delivered", "%d of %d that were accepted in %d lives", b.received, b.received, rounds)
+	t.figure("delivered", "%d of %d that were accepted in %d lives", b.received, all, rounds)
 	t.figure("longest close and exit", "%v", longestClose.Round(time.Millisecond))
 	return nil
 }

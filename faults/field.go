@@ -128,7 +128,8 @@ func (f *field) start(id int) error {
 		"-config", file + ".json", "-pid", fmt.Sprint(id), "-life", fmt.Sprint(l.number), "-journal", l.journal,
 	}, plan.arguments...)
 	l.began = now()
-	l.proc, err = startProcess(l.String(), plan.prefix, plan.environment, f.exe, arguments...)
+	environment := append(slices.Clone(f.t.environment), plan.environment...)
+	l.proc, err = startProcess(l.String(), plan.prefix, environment, f.exe, arguments...)
 	if err != nil {
 		l.ended = now()
 		return fmt.Errorf("starting server %d: %w", id, err)

@@ -46,14 +46,15 @@ var errFailed = errors.New("a row failed")
 
 // options are what a campaign is to do.
 type options struct {
-	quick   bool
-	only    []string
-	seed    uint64
-	limit   time.Duration
-	dir     string
-	exe     string
-	command string
-	report  func(line string)
+	quick       bool
+	only        []string
+	seed        uint64
+	limit       time.Duration
+	dir         string
+	exe         string   // of the servers
+	environment []string // likewise
+	command     string
+	report      func(line string)
 }
 
 func run(arguments []string) error {
@@ -65,6 +66,7 @@ func run(arguments []string) error {
 	minutes := flags.Float64("minutes", 15, "begin no row after this, and end the soak then")
 	dir := flags.String("dir", "", "where the servers keep their journals while a row runs (default: the system's place)")
 	write := flags.String("write", "", "the document to renew")
+	mutants := flags.Bool("mutants", false, "break the library, one rule at a time, and see that the campaign notices")
 	command := flags.String("command", "", "how the document names the command that made it")
 	if err := flags.Parse(arguments); err != nil {
 		return err
@@ -102,6 +104,9 @@ func run(arguments []string) error {
 	}
 	ctx, stop := signal.NotifyContext(context.Background(), os.Interrupt, syscall.SIGTERM)
 	defer stop()
+	if *mutants {
+		return mutate(ctx, o)
+	}
 	c := carryOut(ctx, chosen, o)
 	fmt.Printf("\n%s", c.table())
 	if *write != "" && ctx.Err() == nil {

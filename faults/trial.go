@@ -45,16 +45,17 @@ var needRoot = need{"root", func() error {
 
 // A trial is a row while it runs.
 type trial struct {
-	ctx    context.Context // it ends when the campaign is interrupted
-	row    *row
-	quick  bool
-	seed   uint64
-	limit  time.Duration // for rows that take as long as they are given
-	dir    string        // for the trial's files
-	exe    string        // of the servers
-	fields []*field
-	began  time.Time
-	report func(line string)
+	ctx         context.Context // it ends when the campaign is interrupted
+	row         *row
+	quick       bool
+	seed        uint64
+	limit       time.Duration // for rows that take as long as they are given
+	dir         string        // for the trial's files
+	exe         string        // of the servers
+	environment []string      // likewise
+	fields      []*field
+	began       time.Time
+	report      func(line string)
 
 	verdicts []violation
 	figures  []figure
@@ -197,7 +198,7 @@ func newTrial(ctx context.Context, r *row, o options) (t *trial, remove func(), 
 	if err != nil {
 		return nil, nil, err
 	}
-	t = &trial{ctx: ctx, row: r, quick: o.quick, seed: o.seed, dir: dir, exe: o.exe, report: o.report}
+	t = &trial{ctx: ctx, row: r, quick: o.quick, seed: o.seed, dir: dir, exe: o.exe, environment: o.environment, report: o.report}
 	return t, func() { os.RemoveAll(dir) }, nil
 }
 
