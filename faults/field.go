@@ -40,9 +40,10 @@ type serverPlan struct {
 	arguments   []string
 }
 
-// A life is one process of one server.
+// A life is one process of one server. Number counts the lives of all servers of a
+// trial, from 1.
 type life struct {
-	pid, number int // number counts the lives of all servers, from 1
+	pid, number int
 	journal     string
 	proc        *process
 	began       int64
@@ -112,7 +113,7 @@ func (f *field) others(but ...int) []int {
 func (f *field) start(id int) error {
 	plan := f.servers[id]
 	f.mu.Lock()
-	l := &life{pid: id, number: len(f.lives) + 1}
+	l := &life{pid: id, number: int(f.t.lives.Add(1))}
 	f.lives = append(f.lives, l)
 	f.mu.Unlock()
 	file := filepath.Join(f.t.dir, fmt.Sprintf("life%d", l.number))

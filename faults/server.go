@@ -84,6 +84,7 @@ func serve(arguments []string) error {
 	path := flags.String("journal", "", "the file to write everything down in")
 	descriptors := flags.Uint64("descriptors", 0, "how many may be open, if not 0")
 	logPath := flags.String("log", "", "the file for the library's log (default: standard error)")
+	take := flags.String("hoard", "", "what to take before the node starts; see hoard")
 	if err := flags.Parse(arguments); err != nil {
 		return err
 	}
@@ -114,6 +115,11 @@ func serve(arguments []string) error {
 		s.log.w = f
 	}
 	cfg.Logger = slog.New(slog.NewTextHandler(s.log, nil))
+	if *take != "" {
+		if err := s.hoard.fill(*take); err != nil {
+			return err
+		}
+	}
 	if s.node, err = cluster.NewFromConfig(*pid, cfg); err != nil {
 		return err
 	}

@@ -10,6 +10,7 @@ import (
 	"path/filepath"
 	"slices"
 	"strings"
+	"sync/atomic"
 	"time"
 )
 
@@ -54,6 +55,7 @@ type trial struct {
 	exe         string        // of the servers
 	environment []string      // likewise
 	fields      []*field
+	lives       atomic.Int32 // of all servers so far
 	began       time.Time
 	report      func(line string)
 
