@@ -372,6 +372,41 @@ func TestCloseGivesUpAfterItsLinger(t *testing.T) {
 	}
 }
 
+// ZeroMQ has one thread that puts an end to sockets, and it must not be kept from that.
+func TestACloseThatIsInterruptedHoldsUpNoOther(t *testing.T) {
+	endpoint := freeEndpoint(t)
+	narrow(t, endpoint) // never read
+	c, err := Network{}.Dial(endpoint, nil, "")
+	if err != nil {
+		t.Fatal(err)
+	}
+	if err := c.Wait(time.Now().Add(limit)); err != nil {
+		t.Fatal(err)
+	}
+	fill(t, c)
+	interrupt := time.AfterFunc(50*time.Millisecond, c.Interrupt)
+	defer interrupt.Stop()
+	start := time.Now()
+	if err := c.Close(300 * time.Millisecond); err != nil {
+		t.Error(err)
+	}
+	if took := time.Since(start); took > 250*time.Millisecond {
+		t.Fatalf("Close took %v though it was interrupted", took)
+	}
+	time.Sleep(500 * time.Millisecond) // its socket ends meanwhile
+	another, err := Network{}.Dial(endpoint, nil, "")
+	if err != nil {
+		t.Fatal(err)
+	}
+	start = time.Now()
+	if err := another.Close(0); err != nil {
+		t.Error(err)
+	}
+	if took := time.Since(start); took > limit/4 {
+		t.Errorf("Close took %v after another was interrupted", took)
+	}
+}
+
 func TestThePortIsFreeAfterClose(t *testing.T) {
 	endpoint := freeEndpoint(t)
 	for i := range 100 {
