@@ -88,6 +88,7 @@ type link struct {
 	untimed  bool      // run waits for the connection, with nothing to write and so without the deadline of that
 	until    time.Time // when run last went to sleep: its deadline
 	draining bool      // no more is taken; end when all is written
+	ending   bool      // the connection is being closed, and only a cut may end that early
 	cut      bool      // end at once
 }
 
@@ -326,7 +327,7 @@ func (l *link) kick() {
 func (l *link) stir() {
 	l.release()
 	l.kick()
-	if l.conn != nil {
+	if l.conn != nil && (!l.ending || l.cut) {
 		l.conn.Interrupt()
 	}
 }
@@ -632,6 +633,7 @@ func (l *link) end() {
 		linger = 0
 	}
 	conn := l.conn
+	l.ending = true
 	l.mu.Unlock()
 	if conn != nil {
 		l.hangUp(conn, linger)
