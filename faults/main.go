@@ -14,6 +14,7 @@ import (
 	"os"
 	"os/signal"
 	"slices"
+	"strconv"
 	"strings"
 	"syscall"
 	"time"
@@ -23,11 +24,7 @@ import (
 const serverRole = "server"
 
 func main() {
-	if len(os.Args) > 1 && os.Args[1] == serverRole {
-		if err := serve(os.Args[2:]); err != nil {
-			fmt.Fprintln(os.Stderr, "faults: server:", err)
-			os.Exit(1)
-		}
+	if played(os.Args[1:]) {
 		return
 	}
 	err := run(os.Args[1:])
@@ -39,6 +36,30 @@ func main() {
 		fmt.Fprintln(os.Stderr, "faults:", err)
 		os.Exit(2)
 	}
+}
+
+// played does what a process does that the driver starts, and reports whether this is one.
+func played(arguments []string) bool {
+	if len(arguments) == 0 {
+		return false
+	}
+	var err error
+	switch arguments[0] {
+	case serverRole:
+		err = serve(arguments[1:])
+	case churnRole:
+		var cycles int
+		if cycles, err = strconv.Atoi(arguments[2]); err == nil {
+			err = churnHere(arguments[1], cycles)
+		}
+	default:
+		return false
+	}
+	if err != nil {
+		fmt.Fprintf(os.Stderr, "faults: %s: %v\n", arguments[0], err)
+		os.Exit(1)
+	}
+	return true
 }
 
 // errFailed is what a campaign ends with in which a row failed, which was told already.
