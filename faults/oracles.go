@@ -334,6 +334,9 @@ func (b *books) onItsWay(l *lifeBook, from, least int) int {
 // for a machine that is busy.
 const slowest = 2 * time.Second
 
+// recoveryMost is after how long a server that was not heard counts as lost for good.
+const recoveryMost = 30 * time.Second
+
 // recovery is how long after the moment of healing each of these servers had something
 // from each of the sources, at the latest.
 func (b *books) recovery(healed int64, within time.Duration, sources, servers []int) (worst time.Duration, vs []violation) {
@@ -341,7 +344,10 @@ func (b *books) recovery(healed int64, within time.Duration, sources, servers []
 	b.deliveries(func(r *record) {
 		k := [2]int{int(r.from), int(r.to)}
 		// What was sent before may come out of a queue: that is recovery too.
-		if _, ok := first[k]; !ok && r.at >= healed {
+		if r.at < healed || r.at > healed+int64(recoveryMost) {
+			return
+		}
+		if at, ok := first[k]; !ok || r.at < at {
 			first[k] = r.at
 		}
 	})

@@ -4,6 +4,7 @@ package main
 
 import (
 	"io"
+	"math/rand/v2"
 	"net"
 	"sync"
 	"sync/atomic"
@@ -20,14 +21,92 @@ type proxy struct {
 	mu   sync.Mutex // guards what follows
 	open map[*net.TCPConn]bool
 	pass passing
+	// opened is closed when the way passes again that is shut; nil: it passes. The
+	// second is the way to the server.
+	opened [2]chan struct{}
 }
 
 // A passing copies one way of one connection: up is the way to the server.
 type passing func(to, from *net.TCPConn, up bool) error
 
-func asItIs(to, from *net.TCPConn, _ bool) error {
-	_, err := io.Copy(to, from)
-	return err
+// asItIs passes everything, but nothing while its way is shut.
+func (p *proxy) asItIs(to, from *net.TCPConn, up bool) error {
+	b := make([]byte, 64<<10)
+	for {
+		n, err := from.Read(b)
+		if err != nil {
+			return err
+		}
+		p.mu.Lock()
+		opened := p.opened[btoi(up)]
+		p.mu.Unlock()
+		if opened != nil {
+			<-opened
+		}
+		if _, err := to.Write(b[:n]); err != nil {
+			return err
+		}
+	}
+}
+
+// shut lets nothing pass from now on: what comes waits, and connections stand, but for
+// what their ends make of it.
+func (p *proxy) shut(up, down bool) {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	for i, shut := range []bool{down, up} {
+		if shut && p.opened[i] == nil {
+			p.opened[i] = make(chan struct{})
+		}
+	}
+}
+
+// unshut lets everything pass again.
+func (p *proxy) unshut() {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	for i, opened := range p.opened {
+		if opened != nil {
+			close(opened)
+			p.opened[i] = nil
+		}
+	}
+}
+
+// delayed passes everything on after a while that varies by jitter, up or down, and
+// keeps the order.
+func delayed(base, jitter time.Duration) passing {
+	return func(to, from *net.TCPConn, _ bool) error {
+		type piece struct {
+			bytes []byte
+			due   time.Time
+		}
+		pieces, done := make(chan piece, 1024), make(chan struct{})
+		defer close(done)
+		go func() { // It ends with the connection, or with the other end's.
+			defer close(pieces)
+			for {
+				b := make([]byte, 4<<10)
+				n, err := from.Read(b)
+				if err != nil {
+					return
+				}
+				after := base - jitter + time.Duration(rand.Int64N(int64(2*jitter)+1))
+				select {
+				case pieces <- piece{b[:n], time.Now().Add(after)}:
+				case <-done:
+					return
+				}
+			}
+		}()
+		for p := range pieces {
+			time.Sleep(time.Until(p.due))
+			if _, err := to.Write(p.bytes); err != nil {
+				return err
+			}
+		}
+		return io.EOF
+	}
 }
 
 func newProxy(target string) (*proxy, error) {
@@ -35,7 +114,8 @@ func newProxy(target string) (*proxy, error) {
 	if err != nil {
 		return nil, err
 	}
-	p := &proxy{target: target, l: l, open: make(map[*net.TCPConn]bool), pass: asItIs}
+	p := &proxy{target: target, l: l, open: make(map[*net.TCPConn]bool)}
+	p.pass = p.asItIs
 	p.conns.Go(p.accept) // close ends it, and waits.
 	return p, nil
 }
@@ -60,9 +140,13 @@ func (f *field) behind(ids ...int) (map[int]*proxy, error) {
 
 func (p *proxy) address() string { return p.l.Addr().String() }
 
-// change makes connections pass in another way: it resets those that there are.
+// change makes connections pass in another way, or as they are if that is nil. It resets
+// those that there are.
 func (p *proxy) change(how passing) {
 	p.mu.Lock()
+	if how == nil {
+		how = p.asItIs
+	}
 	p.pass = how
 	p.mu.Unlock()
 	p.reset()
@@ -113,6 +197,7 @@ func (p *proxy) reset() {
 
 func (p *proxy) close() {
 	p.l.Close()
+	p.unshut()
 	p.reset()
 	p.conns.Wait()
 }
