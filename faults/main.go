@@ -75,6 +75,7 @@ type options struct {
 	exe         string   // of the servers
 	environment []string // likewise
 	command     string
+	write       string // the document to renew
 	report      func(line string)
 }
 
@@ -101,6 +102,7 @@ func run(arguments []string) error {
 	}
 	o := options{
 		quick: *quick, seed: *seed, limit: time.Duration(*minutes * float64(time.Minute)), dir: *dir, exe: exe,
+		write:   *write,
 		command: cmp.Or(*command, strings.Join(append([]string{"go run ."}, arguments...), " ")),
 		report:  func(line string) { fmt.Println(line) },
 	}
@@ -130,8 +132,8 @@ func run(arguments []string) error {
 	}
 	c := carryOut(ctx, chosen, o)
 	fmt.Printf("\n%s", c.table())
-	if *write != "" && ctx.Err() == nil {
-		if err := c.write(*write); err != nil {
+	if o.write != "" && ctx.Err() == nil {
+		if err := c.write(o.write); err != nil {
 			return err
 		}
 	}

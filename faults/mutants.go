@@ -12,6 +12,7 @@ import (
 	"slices"
 	"strings"
 	"text/tabwriter"
+	"time"
 
 	"github.com/abhishekg16/cluster/internal/flaw"
 )
@@ -62,10 +63,7 @@ func mutate(ctx context.Context, o options) error {
 		return err
 	}
 	o.quick = true
-	var b strings.Builder
-	w := tabwriter.NewWriter(&b, 0, 0, 2, ' ', 0)
-	fmt.Fprintln(w, "rule\trow\tit names\tfound when the rule is broken\tfound when it is not\t")
-	missed := 0
+	var verdicts []verdict
 	for _, m := range mutants {
 		o.only = []string{m.row}
 		chosen, err := choose(o)
@@ -84,19 +82,36 @@ func mutate(ctx context.Context, o options) error {
 			}
 			found[i] = c.Results[0].Oracles
 		}
-		verdict := "noticed"
-		if !slices.Contains(found[0], m.oracle) || len(found[1]) > 0 {
-			verdict = "MISSED"
-			missed++
-		}
-		fmt.Fprintf(w, "%s\t%s\t%s\t%s\t%s\t%s\n", m.rule, m.row, m.oracle, oneOf(found[0]), oneOf(found[1]), verdict)
+		verdicts = append(verdicts, verdict{m.rule, m.row, m.oracle, found[0], found[1]})
 	}
-	w.Flush()
-	fmt.Printf("\n%s\n", b.String())
-	if missed > 0 {
+	fmt.Printf("\n%s\n", mutantTable(verdicts))
+	if o.write != "" {
+		err := renew(o.write, func(s *standing) {
+			s.Mutants, s.MutantsDate, s.MutantsCommand = verdicts, time.Now().Format(time.DateOnly), o.command
+		})
+		if err != nil {
+			return err
+		}
+	}
+	if slices.ContainsFunc(verdicts, func(v verdict) bool { return !v.noticed() }) {
 		return errFailed
 	}
 	return nil
+}
+
+func mutantTable(verdicts []verdict) string {
+	var b strings.Builder
+	w := tabwriter.NewWriter(&b, 0, 0, 2, ' ', 0)
+	fmt.Fprintln(w, "rule\trow\tit names\tfound when the rule is broken\tfound when it is not\t")
+	for _, v := range verdicts {
+		word := "noticed"
+		if !v.noticed() {
+			word = "MISSED"
+		}
+		fmt.Fprintf(w, "%s\t%s\t%s\t%s\t%s\t%s\n", v.Rule, v.Row, v.Oracle, oneOf(v.Broken), oneOf(v.Whole), word)
+	}
+	w.Flush()
+	return b.String()
 }
 
 func oneOf(oracles []string) string {
