@@ -126,10 +126,13 @@ func (s *soak) lossy(p period) (func() error, error) {
 	_, port, _ := strings.Cut(s.proxies[p.victims[0]].address(), ":")
 	table := fmt.Sprintf("faults%d", os.Getpid())
 	remove := func() error { return runCommand("nft", "delete", "table", "inet", table) }
-	rules := fmt.Sprintf(`table inet %s { chain lossy { type filter hook input priority 0;
-		tcp dport %s numgen random mod 100 < 10 drop
-		tcp sport %s numgen random mod 100 < 10 drop
-	} }`, table, port, port)
+	rules := fmt.Sprintf(`table inet %s {
+		chain lossy {
+			type filter hook input priority 0
+			tcp dport %s numgen random mod 100 < 10 drop
+			tcp sport %s numgen random mod 100 < 10 drop
+		}
+	}`, table, port, port)
 	if err := runCommand("nft", rules); err != nil {
 		return nil, err
 	}
