@@ -28,9 +28,9 @@ func pause(t *trial) error {
 	if err := f.startAll(); err != nil {
 		return err
 	}
-	// 400 kB a second to each peer: the queue for the one that is stopped is full, and
-	// its link down, a second or so later.
-	work := load{Rate: scale(t, 400, 250), Size: scale(t, 1000, 4000)}
+	// A megabyte a second to each peer: the queue for the one that is stopped is full as
+	// its link goes down, a SendTimeout later.
+	work := load{Rate: 260, Size: 4000}
 	healthy := f.others(victim)
 	if err := f.loadAll(work); err != nil {
 		return err
@@ -43,7 +43,7 @@ func pause(t *trial) error {
 		return err
 	}
 	t.say("five servers send %d messages a second to each other", work.Rate)
-	before, err := t.sleep(scale(t, 8*time.Second, 4*time.Second))
+	before, err := t.sleep(scale(t, 8*time.Second, 3*time.Second))
 	if err != nil {
 		return err
 	}
@@ -53,7 +53,7 @@ func pause(t *trial) error {
 		return err
 	}
 	watch := f.watch(healthy)
-	during, err := t.sleep(scale(t, 30*time.Second, 6*time.Second))
+	during, err := t.sleep(scale(t, 30*time.Second, 5*time.Second))
 	if err != nil {
 		return err
 	}
@@ -63,7 +63,7 @@ func pause(t *trial) error {
 	if err := f.signal(victim, syscall.SIGCONT); err != nil {
 		return err
 	}
-	after, err := t.sleep(scale(t, 6*time.Second, 4*time.Second))
+	after, err := t.sleep(scale(t, 6*time.Second, 3*time.Second))
 	if err != nil {
 		return err
 	}
@@ -86,11 +86,14 @@ func pause(t *trial) error {
 	if peak > queue {
 		t.fail(found(oracleBound, "%d bytes were queued for one peer; QueueBytes is %d", peak, queue))
 	}
+	if peak < queue/2 {
+		t.fail(found(oracleVacuity, "the queue of %d bytes was never more than %d full", queue, peak))
+	}
 	t.figure("most queued for one peer", "%d KiB of %d", peak>>10, queue>>10)
 	// What was written before the link was down waits in the window, in the sockets
 	// and in its inbox until it runs again.
 	window := 256<<10 + 512<<10
-	n, v := b.stale(scale(t, 10*time.Second, 4*time.Second), len(healthy)*window/work.Size+b.inbox, with(victim))
+	n, v := b.stale(scale(t, 10*time.Second, 3*time.Second), len(healthy)*window/work.Size+b.inbox, with(victim))
 	t.failIf(v)
 	t.figure("delivered late", "%d", n)
 	t.fail(b.traffic(1000, nil, before, after)...)

@@ -51,7 +51,7 @@ func restarts(t *trial, group int) error {
 	if _, err := t.sleep(time.Second); err != nil {
 		return err
 	}
-	before, err := t.sleep(4 * time.Second)
+	before, err := t.sleep(scale(t, 4*time.Second, 2*time.Second))
 	if err != nil {
 		return err
 	}
@@ -75,7 +75,7 @@ func restarts(t *trial, group int) error {
 			f.kill(id)
 			killed[id] = true
 		}
-		if _, err := t.sleep(time.Duration(500+random.IntN(1500)) * time.Millisecond); err != nil {
+		if _, err := t.sleep(scale(t, 2*time.Millisecond, time.Millisecond) * time.Duration(250+random.IntN(750))); err != nil {
 			return err
 		}
 		err := f.each(r.victims, func(id int) error {
@@ -88,7 +88,7 @@ func restarts(t *trial, group int) error {
 			return err
 		}
 		r.up = now()
-		if r.after, err = t.sleep(restartPeriod - since(began, now())); err != nil {
+		if r.after, err = t.sleep(scale(t, restartPeriod, 3*time.Second) - since(began, now())); err != nil {
 			return err
 		}
 		rounds = append(rounds, r)

@@ -63,7 +63,7 @@ func (t *trial) shortage(f *field, take func() error, complaint string) error {
 			return err
 		}
 	}
-	before, err := t.sleep(3 * time.Second)
+	before, err := t.sleep(scale(t, 4*time.Second, 2*time.Second))
 	if err != nil {
 		return err
 	}
@@ -79,7 +79,7 @@ func (t *trial) shortage(f *field, take func() error, complaint string) error {
 			return err
 		}
 	}
-	during, err := t.sleep(4 * time.Second)
+	during, err := t.sleep(scale(t, 4*time.Second, 2*time.Second))
 	if err != nil {
 		return err
 	}
@@ -93,7 +93,7 @@ func (t *trial) shortage(f *field, take func() error, complaint string) error {
 		return err
 	}
 	healed := now()
-	after, err := t.sleep(3 * time.Second)
+	after, err := t.sleep(2 * time.Second)
 	if err != nil {
 		return err
 	}

@@ -188,7 +188,7 @@ func soakAll(t *trial) error {
 	var healings []healing
 	counts := make(map[string]int)
 	t.say("seed %d", t.seed)
-	for end := time.Now().Add(scale(t, t.limit-soakEnd, 15*time.Second)); time.Now().Before(end); {
+	for end := time.Now().Add(scale(t, t.limit-soakEnd, 12*time.Second)); time.Now().Before(end); {
 		p := drawn.next()
 		heal, err := s.begin(p)
 		if err != nil {
