@@ -12,10 +12,11 @@ import (
 )
 
 // A barePair is what a program would write on ZeroMQ itself: a PUSH socket that connects
-// to a PULL socket, here through a proxy.
+// to a PULL socket, here through a proxy or not.
 type barePair struct {
 	push, pull *zmq4.Socket // push is used by send alone, pull by the goroutine of receive
-	proxy      *proxy
+	proxy      *proxy       // nil: none
+	port       string       // that push connects to
 	sent       int
 	receiving  sync.WaitGroup
 
@@ -24,7 +25,7 @@ type barePair struct {
 	over bool
 }
 
-func newBarePair() (*barePair, error) {
+func newBarePair(behind bool) (*barePair, error) {
 	b := &barePair{seen: make(map[uint64]bool)}
 	var err error
 	if b.pull, err = zmq4.NewSocket(zmq4.PULL); err != nil {
@@ -38,16 +39,21 @@ func newBarePair() (*barePair, error) {
 	if err != nil {
 		return nil, err
 	}
-	if b.proxy, err = newProxy(endpoint[len("tcp://"):]); err != nil {
-		return nil, err
+	address := endpoint[len("tcp://"):]
+	if behind {
+		if b.proxy, err = newProxy(address); err != nil {
+			return nil, err
+		}
+		address = b.proxy.address()
 	}
+	b.port = portOf(address)
 	if b.push, err = zmq4.NewSocket(zmq4.PUSH); err != nil {
 		return nil, err
 	}
 	b.push.SetSndtimeo(5 * time.Second)
 	b.push.SetLinger(0)
 	b.push.SetReconnectIvl(10 * time.Millisecond) // as the library does
-	if err := b.push.Connect("tcp://" + b.proxy.address()); err != nil {
+	if err := b.push.Connect("tcp://" + address); err != nil {
 		return nil, err
 	}
 	b.receiving.Go(b.receive) // close ends it, and waits.
@@ -97,7 +103,9 @@ func (b *barePair) close() {
 	b.over = true
 	b.mu.Unlock()
 	b.receiving.Wait()
-	b.proxy.close()
+	if b.proxy != nil {
+		b.proxy.close()
+	}
 	b.push.Close()
 	b.pull.Close()
 }

@@ -68,6 +68,7 @@ var errFailed = errors.New("a row failed")
 // options are what a campaign is to do.
 type options struct {
 	quick       bool
+	long        bool
 	only        []string
 	seed        uint64
 	limit       time.Duration
@@ -82,6 +83,7 @@ type options struct {
 func run(arguments []string) error {
 	flags := flag.NewFlagSet("faults", flag.ContinueOnError)
 	quick := flags.Bool("quick", false, "the rows of the quick campaign, each for a shorter time")
+	long := flags.Bool("long", false, "give the rows with restarts five minutes each")
 	only := flags.String("only", "", "only these rows, separated by commas")
 	list := flags.Bool("list", false, "list the rows, and what they need")
 	seed := flags.Uint64("seed", 0, "what chance is drawn from; 0 draws one")
@@ -101,7 +103,7 @@ func run(arguments []string) error {
 		return err
 	}
 	o := options{
-		quick: *quick, seed: *seed, limit: time.Duration(*minutes * float64(time.Minute)), dir: *dir, exe: exe,
+		quick: *quick, long: *long, seed: *seed, limit: time.Duration(*minutes * float64(time.Minute)), dir: *dir, exe: exe,
 		write:   *write,
 		command: cmp.Or(*command, strings.Join(append([]string{"go run ."}, arguments...), " ")),
 		report:  func(line string) { fmt.Println(line) },

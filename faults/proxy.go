@@ -7,7 +7,6 @@ import (
 	"math/rand/v2"
 	"net"
 	"sync"
-	"sync/atomic"
 	"time"
 )
 
@@ -16,7 +15,6 @@ type proxy struct {
 	target string
 	l      net.Listener
 	conns  sync.WaitGroup
-	resets atomic.Int64 // connections that were reset
 
 	mu   sync.Mutex // guards what follows
 	open map[*net.TCPConn]bool
@@ -191,7 +189,6 @@ func (p *proxy) reset() {
 	for c := range p.open {
 		c.SetLinger(0)
 		c.Close()
-		p.resets.Add(1)
 	}
 }
 

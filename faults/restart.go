@@ -64,7 +64,11 @@ func restarts(t *trial, group int) error {
 	var rounds []round
 	killed := make(map[int]bool)
 	during := span{from: now()}
-	for range scale(t, 6, 2) {
+	count := scale(t, 6, 2)
+	if t.long {
+		count = 60
+	}
+	for range count {
 		// Server 0 lives through it all.
 		r := round{victims: f.others(0)}
 		random.Shuffle(len(r.victims), func(i, j int) { r.victims[i], r.victims[j] = r.victims[j], r.victims[i] })

@@ -49,6 +49,7 @@ type trial struct {
 	ctx         context.Context // it ends when the campaign is interrupted
 	row         *row
 	quick       bool
+	long        bool
 	seed        uint64
 	limit       time.Duration // for rows that take as long as they are given
 	dir         string        // for the trial's files
@@ -200,7 +201,7 @@ func newTrial(ctx context.Context, r *row, o options) (t *trial, remove func(), 
 	if err != nil {
 		return nil, nil, err
 	}
-	t = &trial{ctx: ctx, row: r, quick: o.quick, seed: o.seed, dir: dir, exe: o.exe, environment: o.environment, report: o.report}
+	t = &trial{ctx: ctx, row: r, quick: o.quick, long: o.long, seed: o.seed, dir: dir, exe: o.exe, environment: o.environment, report: o.report}
 	return t, func() { os.RemoveAll(dir) }, nil
 }
 

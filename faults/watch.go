@@ -51,7 +51,7 @@ func (f *field) watch(ids []int) (stop func() (peak int)) {
 // returnsTo waits until a server holds no more of the machine than it did, or fails.
 func (t *trial) returnsTo(f *field, id int, before holdings) error {
 	var vs []violation
-	for end := time.Now().Add(10 * time.Second); time.Now().Before(end); {
+	for end := time.Now().Add(20 * time.Second); time.Now().Before(end); {
 		h, err := f.holdings(id)
 		if err != nil {
 			return err
