@@ -55,6 +55,10 @@ func restarts(t *trial, group int) error {
 	if err != nil {
 		return err
 	}
+	held, err := f.holdings(0)
+	if err != nil {
+		return err
+	}
 	random := rand.New(rand.NewPCG(t.seed, 1))
 	type round struct {
 		victims []int
@@ -98,6 +102,9 @@ func restarts(t *trial, group int) error {
 		rounds = append(rounds, r)
 	}
 	during.to = now()
+	if err := t.returnsTo(f, 0, held); err != nil {
+		return err
+	}
 	b, err := f.finish()
 	if err != nil {
 		return err
