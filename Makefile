@@ -80,7 +80,7 @@ faults-quick: setup ## the most important of it (under 2 min)
 	@scripts/setup.sh faults
 	@cd faults && go run . -quick -minutes 2
 
-faults-mutants: setup ## break the library one rule at a time, and see that the campaign notices (2 min)
+faults-mutants: setup ## break the library one rule at a time, and see that the campaign notices (3 min)
 	@cd faults && go run . -mutants -command 'make faults-mutants' -write ../docs/reliability.md
 
 check: fmt build vet lint tidy shell poller fuzz-short race faults-quick demo demo-secure ## what .ci/run runs after the tests

@@ -215,7 +215,7 @@ func (in *inbox) fromPeer(s *source, a arrival) {
 	limit := int(in.window)
 	switch {
 	case in.closed:
-	case s.isEarlier(a.Incarnation):
+	case s.isEarlier(a.Incarnation) && !flaw.On(flaw.Life):
 		in.refuseLocked(s, RefusedIncarnation, errors.New("a newer incarnation was heard before: do two servers use the id?"))
 	case a.Incarnation == s.incarnation:
 		in.present(s, a)

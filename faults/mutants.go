@@ -24,8 +24,10 @@ type mutant struct{ rule, row, oracle string }
 var mutants = []mutant{
 	{flaw.Order, "crossed", oracleInversion},
 	{flaw.Dedupe, "twice", oracleDuplicate},
+	{flaw.Life, "late", oracleIncarnation},
 	{flaw.Gap, "resets", oracleConservation},
 	{flaw.Drops, "pause", oracleConservation},
+	{flaw.Queue, "pause", oracleBound},
 	{flaw.Size, "size", oracleSize},
 	{flaw.Close, "close", oracleClose},
 }
@@ -64,7 +66,11 @@ func mutate(ctx context.Context, o options) error {
 	}
 	o.quick = true
 	var verdicts []verdict
+	asked := o.only
 	for _, m := range mutants {
+		if len(asked) > 0 && !slices.Contains(asked, m.row) {
+			continue
+		}
 		o.only = []string{m.row}
 		chosen, err := choose(o)
 		if err != nil {

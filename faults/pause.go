@@ -28,9 +28,9 @@ func pause(t *trial) error {
 	if err := f.startAll(); err != nil {
 		return err
 	}
-	// A megabyte a second to each peer: the queue for the one that is stopped is full as
-	// its link goes down, a SendTimeout later.
-	work := load{Rate: 260, Size: 4000}
+	// The queue for the one that is stopped is full before its link goes down, a
+	// SendTimeout later.
+	work := load{Rate: 400, Size: 4000}
 	healthy := f.others(victim)
 	if err := f.loadAll(work); err != nil {
 		return err

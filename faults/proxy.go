@@ -22,6 +22,7 @@ type proxy struct {
 	// opened is closed when the way passes again that is shut; nil: it passes. The
 	// second is the way to the server.
 	opened [2]chan struct{}
+	kept   map[*net.TCPConn]chan struct{} // the same, for connections of which nothing passes
 }
 
 // A passing copies one way of one connection: up is the way to the server.
@@ -36,11 +37,14 @@ func (p *proxy) asItIs(to, from *net.TCPConn, up bool) error {
 			return err
 		}
 		p.mu.Lock()
-		opened := p.opened[btoi(up)]
-		p.mu.Unlock()
-		if opened != nil {
-			<-opened
+		for _, opened := range []chan struct{}{p.opened[btoi(up)], p.kept[from]} {
+			if opened != nil {
+				p.mu.Unlock()
+				<-opened
+				p.mu.Lock()
+			}
 		}
+		p.mu.Unlock()
 		if _, err := to.Write(b[:n]); err != nil {
 			return err
 		}
@@ -59,6 +63,17 @@ func (p *proxy) shut(up, down bool) {
 	}
 }
 
+// keep lets nothing pass from now on of the connections that there are; others pass.
+func (p *proxy) keep() {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	for c := range p.open {
+		if p.kept[c] == nil {
+			p.kept[c] = make(chan struct{})
+		}
+	}
+}
+
 // unshut lets everything pass again.
 func (p *proxy) unshut() {
 	p.mu.Lock()
@@ -68,6 +83,10 @@ func (p *proxy) unshut() {
 			close(opened)
 			p.opened[i] = nil
 		}
+	}
+	for c, opened := range p.kept {
+		close(opened)
+		delete(p.kept, c)
 	}
 }
 
@@ -112,7 +131,7 @@ func newProxy(target string) (*proxy, error) {
 	if err != nil {
 		return nil, err
 	}
-	p := &proxy{target: target, l: l, open: make(map[*net.TCPConn]bool)}
+	p := &proxy{target: target, l: l, open: make(map[*net.TCPConn]bool), kept: make(map[*net.TCPConn]chan struct{})}
 	p.pass = p.asItIs
 	p.conns.Go(p.accept) // close ends it, and waits.
 	return p, nil

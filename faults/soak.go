@@ -28,6 +28,9 @@ type soakFault struct {
 	name  string
 	needs []need
 	begin func(s *soak, p period) (heal func() error, err error)
+	// after is how long TCP itself may take to go on once the fault has ended: it repeats
+	// what was lost at intervals that double each time.
+	after time.Duration
 }
 
 // A soak is the cluster of the row while it runs. Each server is behind a proxy.
@@ -57,7 +60,7 @@ var soakFaults = []soakFault{
 	{name: "kill a majority", begin: func(s *soak, p period) (func() error, error) { return s.slay(p.victims[:3]) }},
 	{name: "kill a minority", begin: func(s *soak, p period) (func() error, error) { return s.slay(p.victims[:2]) }},
 	{name: "kill one", begin: func(s *soak, p period) (func() error, error) { return s.slay(p.victims[:1]) }},
-	{name: "loss 10 %", needs: []need{needRoot, tool("nft")}, begin: (*soak).lossy},
+	{name: "loss 10 %", needs: []need{needRoot, tool("nft")}, begin: (*soak).lossy, after: 4 * time.Second},
 	{name: "pause", begin: func(s *soak, p period) (func() error, error) {
 		victim := p.victims[0]
 		return func() error { return s.signal(victim, syscall.SIGCONT) }, s.signal(victim, syscall.SIGSTOP)
@@ -225,7 +228,11 @@ func soakAll(t *trial) error {
 	t.judge(b)
 	worst := time.Duration(0)
 	for i, h := range healings {
-		took, vs := b.recovery(h.at, soaked, f.ids(), f.ids())
+		within := soaked
+		if i := faultNamed(h.fault); i >= 0 {
+			within += soakFaults[i].after
+		}
+		took, vs := b.recovery(h.at, within, f.ids(), f.ids())
 		worst = max(worst, took)
 		for _, v := range few(vs) {
 			v.text = fmt.Sprintf("period %d (%v): %s", i+1, h.period, v.text)
@@ -247,10 +254,15 @@ func soakAll(t *trial) error {
 	return nil
 }
 
+// faultNamed is the index of a fault, or -1 for quiet.
+func faultNamed(name string) int {
+	return slices.IndexFunc(soakFaults, func(f soakFault) bool { return f.name == name })
+}
+
 // begin does what the period says.
 func (s *soak) begin(p period) (heal func() error, err error) {
 	s.t.say("%v", p)
-	i := slices.IndexFunc(soakFaults, func(f soakFault) bool { return f.name == p.fault })
+	i := faultNamed(p.fault)
 	if i < 0 {
 		return nil, nil
 	}

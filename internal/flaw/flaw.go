@@ -9,8 +9,10 @@ package flaw
 const (
 	Order  = "order"  // frames that came too early wait for those before them
 	Dedupe = "dedupe" // a frame that had come before is refused
+	Life   = "life"   // nothing of an earlier life of a peer is taken
 	Gap    = "gap"    // what is missing in the sequence is counted
 	Drops  = "drops"  // what is dropped from a queue is counted
+	Queue  = "queue"  // a link queues no more than QueueBytes
 	Size   = "size"   // what is larger than MaxMessageBytes is neither sent nor received
 	Close  = "close"  // what was accepted is delivered before the node closes
 )
