@@ -93,6 +93,10 @@ func (res *result) carryOut(ctx context.Context, r *row, o options, left time.Du
 	defer remove()
 	t.limit = left
 	t.carryOut()
+	if ctx.Err() != nil {
+		res.Skipped = "interrupted"
+		return
+	}
 	res.add(t.verdicts)
 	res.Figures, res.Took = t.figures, time.Since(began).Round(100*time.Millisecond)
 }

@@ -120,9 +120,9 @@ func run(arguments []string) error {
 	}
 	if *list {
 		for _, r := range chosen {
-			fmt.Printf("%-14s %s\n", r.name, r.fault)
+			fmt.Printf("%-16s %s\n", r.name, r.fault)
 			if missing := r.missing(); missing != "" {
-				fmt.Printf("%-14s skipped here: %s\n", "", missing)
+				fmt.Printf("%-16s skipped here: %s\n", "", missing)
 			}
 		}
 		return nil

@@ -15,14 +15,14 @@ func init() {
 		quick bool
 		who   string
 	}{
-		{"restart-one", 1, false, "one of five servers"},
-		{"restart-minority", 2, true, "two of five servers"},
-		{"restart-majority", 3, false, "three of five servers"},
+		{"restart-one", 1, false, "one of five servers is"},
+		{"restart-minority", 2, true, "two of five servers are"},
+		{"restart-majority", 3, false, "three of five servers are"},
 	} {
 		register(row{
 			name:    c.name,
 			promise: "a new life of a server is seen as such, nothing of an old one is delivered after its first message, and only what was on its way is unexplained",
-			fault:   "every 5 s " + c.who + " are killed (SIGKILL) and started again",
+			fault:   "every 5 s " + c.who + " killed (SIGKILL) and started again",
 			quick:   c.quick,
 			run:     func(t *trial) error { return restarts(t, c.group) },
 		})
