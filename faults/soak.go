@@ -214,7 +214,7 @@ func soakAll(t *trial) error {
 			return err
 		}
 	}
-	after, err := t.sleep(time.Second)
+	calm, err := t.sleep(time.Second)
 	if err != nil {
 		return err
 	}
@@ -226,20 +226,22 @@ func soakAll(t *trial) error {
 		return err
 	}
 	t.judge(b)
-	worst := time.Duration(0)
+	worst, after := time.Duration(0), ""
 	for i, h := range healings {
 		within := soaked
 		if i := faultNamed(h.fault); i >= 0 {
 			within += soakFaults[i].after
 		}
 		took, vs := b.recovery(h.at, within, f.ids(), f.ids())
-		worst = max(worst, took)
+		if took > worst {
+			worst, after = took, h.period.String()
+		}
 		for _, v := range few(vs) {
 			v.text = fmt.Sprintf("period %d (%v): %s", i+1, h.period, v.text)
 			t.fail(v)
 		}
 	}
-	t.fail(b.traffic(500, nil, before, after)...)
+	t.fail(b.traffic(500, nil, before, calm)...)
 	unexplained, lost, dropped := 0, 0, 0
 	for _, a := range b.pids() {
 		for _, z := range b.pids() {
@@ -250,7 +252,7 @@ func soakAll(t *trial) error {
 	t.figure("periods", "%d, %d of them quiet, with %d lives of 5 servers", len(healings), counts[""], len(b.lives))
 	t.figure("messages", "%d handed over, %d delivered, %d dropped and %d lost and counted, %d on their way at a kill",
 		b.handedAll, b.received, dropped, lost, unexplained)
-	t.figure("first delivery after, at the latest", "%v", worst.Round(time.Millisecond))
+	t.figure("first delivery after, at the latest", "%v (%s)", worst.Round(time.Millisecond), after)
 	return nil
 }
 
