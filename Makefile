@@ -72,6 +72,17 @@ bench: setup ## the library beside others; renews docs/performance.md (20 min)
 bench-quick: setup ## its headline, beside a bare ZeroMQ loop and plain TCP (2 min)
 	@cd bench && go run . -quick -limit 4m
 
-check: fmt build vet lint tidy shell poller fuzz-short race demo demo-secure ## what .ci/run runs after the tests
+faults: setup ## break real clusters in every way; renews docs/reliability.md (15 min, root for all of it)
+	@scripts/setup.sh faults
+	@cd faults && go run . -command 'make faults' -write ../docs/reliability.md
 
-.PHONY: help setup demo demo-secure test race race-long poller bench bench-quick fuzz fuzz-short fmt vet lint tidy build shell check
+faults-quick: setup ## the most important of it (under 2 min)
+	@scripts/setup.sh faults
+	@cd faults && go run . -quick -minutes 2
+
+faults-mutants: setup ## break the library one rule at a time, and see that the campaign notices (3 min)
+	@cd faults && go run . -mutants -command 'make faults-mutants' -write ../docs/reliability.md
+
+check: fmt build vet lint tidy shell poller fuzz-short race faults-quick demo demo-secure ## what .ci/run runs after the tests
+
+.PHONY: help setup demo demo-secure test race race-long poller bench bench-quick faults faults-quick faults-mutants fuzz fuzz-short fmt vet lint tidy build shell check

@@ -6,6 +6,7 @@ import (
 	"sync"
 
 	"github.com/abhishekg16/cluster/internal/codec"
+	"github.com/abhishekg16/cluster/internal/flaw"
 	"github.com/abhishekg16/cluster/internal/wire"
 )
 
@@ -161,7 +162,7 @@ func (r *run) encode(id int64, msg any, limit int) (Reason, error) {
 		}
 		size := len(r.buf) - payload
 		if size < blobBytes {
-			if size > limit {
+			if size > limit && !flaw.On(flaw.Size) {
 				r.buf = r.buf[:at]
 				return ReasonTooLarge, tooLarge(size, limit)
 			}
@@ -173,7 +174,7 @@ func (r *run) encode(id int64, msg any, limit int) (Reason, error) {
 		blob = r.buf[payload:]
 		r.buf = slices.Clone(r.buf[:at])
 	}
-	if len(blob) > limit {
+	if len(blob) > limit && !flaw.On(flaw.Size) {
 		return ReasonTooLarge, tooLarge(len(blob), limit)
 	}
 	r.blob = blob

@@ -2,9 +2,9 @@ package cluster
 
 import (
 	"sync/atomic"
-	"time"
 
 	"github.com/abhishekg16/cluster/internal/codec"
+	"github.com/abhishekg16/cluster/internal/flaw"
 )
 
 // BROADCAST, as the Pid of an envelope to send, addresses every other server.
@@ -61,7 +61,7 @@ func (m *messageIDs) next() int64 { return m.id(m.reserve(1)) }
 func (m *messageIDs) reserve(count int) int64 {
 	for {
 		last := m.last.Load()
-		first := max(time.Now().UnixMicro(), last+1)
+		first := max(flaw.Now().UnixMicro(), last+1)
 		if m.last.CompareAndSwap(last, first+int64(count-1)) {
 			return first
 		}

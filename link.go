@@ -5,6 +5,7 @@ import (
 	"sync"
 	"time"
 
+	"github.com/abhishekg16/cluster/internal/flaw"
 	"github.com/abhishekg16/cluster/internal/transport"
 	"github.com/abhishekg16/cluster/internal/wire"
 )
@@ -87,6 +88,7 @@ type link struct {
 	untimed  bool      // run waits for the connection, with nothing to write and so without the deadline of that
 	until    time.Time // when run last went to sleep: its deadline
 	draining bool      // no more is taken; end when all is written
+	ending   bool      // the connection is being closed, and only a cut may end that early
 	cut      bool      // end at once
 }
 
@@ -314,6 +316,7 @@ func (l *link) finish() {
 	l.mu.Lock()
 	defer l.mu.Unlock()
 	l.draining = true
+	l.cut = l.cut || flaw.On(flaw.Close)
 	l.stir()
 }
 
@@ -338,7 +341,7 @@ func (l *link) kick() {
 func (l *link) stir() {
 	l.release()
 	l.kick()
-	if l.conn != nil {
+	if l.conn != nil && (!l.ending || l.cut) {
 		l.conn.Interrupt()
 	}
 }
@@ -644,6 +647,7 @@ func (l *link) end() {
 		linger = 0
 	}
 	conn := l.conn
+	l.ending = true
 	l.mu.Unlock()
 	if conn != nil {
 		l.hangUp(conn, linger)
@@ -685,7 +689,9 @@ func (l *link) drop(r Reason) int {
 		n += b.count
 		b.free()
 	}
-	l.books.dropped[r] += uint64(n)
+	if !flaw.On(flaw.Drops) {
+		l.books.dropped[r] += uint64(n)
+	}
 	l.release()
 	return n
 }

@@ -753,6 +753,45 @@ func TestShutdownIsBoundedAlsoForLinksThatAreNew(t *testing.T) {
 	})
 }
 
+// A slowConn takes everything, and closes only when it is interrupted.
+type slowConn struct{ closing, interrupted chan struct{} }
+
+func (c *slowConn) TrySend(_, _ []byte) (bool, error) { return true, nil }
+func (c *slowConn) Wait(time.Time) error              { return nil }
+func (c *slowConn) Interrupt()                        { c.interrupted <- struct{}{} }
+
+func (c *slowConn) Close(time.Duration) error {
+	close(c.closing)
+	<-c.interrupted
+	return nil
+}
+
+func TestOnlyACutEndsTheFlushOfAClosingLink(t *testing.T) {
+	bubble(t, 2, func(t *testing.T, cfg Config) {
+		n := join(t, 0, cfg)
+		l := newLink(n, 1)
+		conn := &slowConn{make(chan struct{}), make(chan struct{}, 10)}
+		l.conn = conn
+		l.io.Lock()
+		ended := make(chan struct{})
+		go func() { // It ends with the link.
+			defer close(ended)
+			l.end()
+		}()
+		<-conn.closing
+		l.peerBegan("") // a new life of the peer was heard
+		l.redirect("mem://elsewhere", nil)
+		synctest.Wait()
+		select {
+		case <-ended:
+			t.Error("the flush ended though nobody had cut it short")
+		default:
+			l.abandon()
+			<-ended
+		}
+	})
+}
+
 // A confidant asks the node for its Stats while it is decoded.
 type confidant struct{ X int }
 

@@ -4,6 +4,7 @@ import (
 	"slices"
 	"time"
 
+	"github.com/abhishekg16/cluster/internal/flaw"
 	"github.com/abhishekg16/cluster/internal/wire"
 )
 
@@ -174,12 +175,24 @@ func (s *source) arrive(a arrival, limit int, take func(arrival)) Refusal {
 	case a.Start == s.want:
 		s.accept(a, take)
 		s.release(take)
+	case flaw.On(flaw.Order) && !a.Bare(), flaw.On(flaw.Dedupe) && a.Start.Before(s.want):
+		s.takeAnyway(a, take)
 	case s.want.Before(a.Start):
 		return s.hold(a, limit, take)
 	case !a.Bare():
 		return RefusedSequence
 	}
 	return 0
+}
+
+// takeAnyway takes a frame that is not the next, which only a flaw does.
+func (s *source) takeAnyway(a arrival, take func(arrival)) {
+	want := s.want
+	s.want = a.Start
+	s.accept(a, take)
+	if s.want.Before(want) {
+		s.want = want
+	}
 }
 
 func (s *source) accept(a arrival, take func(arrival)) {
@@ -242,7 +255,9 @@ func (s *source) giveUp(take func(arrival)) {
 	if to.Offset > 0 {
 		to = wire.Position{Seq: to.Seq + 1} // its beginning is missing
 	}
-	s.books.lost += to.Seq - s.want.Seq
+	if !flaw.On(flaw.Gap) {
+		s.books.lost += to.Seq - s.want.Seq
+	}
 	s.want, s.part = to, assembly{}
 	s.release(take)
 }

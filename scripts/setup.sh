@@ -5,6 +5,8 @@
 #   scripts/setup.sh            what building and testing need
 #   scripts/setup.sh python     also pyzmq and cbor2 for /usr/bin/python3, for the test with a foreign
 #                               client; the script goes on without them if they cannot be had
+#   scripts/setup.sh faults     also nft and ip, for the rows of the fault campaign that need them (as root);
+#                               the same goes for these
 set -eu
 
 root=$(CDPATH='' cd -- "$(dirname -- "$0")/.." && pwd)
@@ -18,11 +20,12 @@ die() {
 
 has() { command -v "$1" >/dev/null 2>&1; }
 has_zmq() { has "$pkgconfig" && "$pkgconfig" --exists "libzmq >= $need_zmq"; }
+has_tools() { [ "$(uname -s)" != Linux ] || [ "$(id -u)" -ne 0 ] || { has nft && has ip && has tc && has ss; }; }
 has_python() { [ -x /usr/bin/python3 ] && /usr/bin/python3 -c 'import zmq, cbor2' >/dev/null 2>&1; }
 
 case "$*" in
-'' | python) ;;
-*) die "usage: scripts/setup.sh [python]" ;;
+'' | python | faults) ;;
+*) die "usage: scripts/setup.sh [python | faults]" ;;
 esac
 
 # Go itself. An older go that may fetch toolchains (GOTOOLCHAIN) answers with the version it would use.
@@ -38,17 +41,17 @@ printf '%s %s\n' "$version" "$need_go" | awk '{
 
 # The package manager, the names it knows our packages by, and what it calls a C compiler.
 if has apt-get; then
-	manager=apt-get zmq=libzmq3-dev pc=pkg-config python='python3 python3-zmq python3-cbor2' cc='gcc libc6-dev'
+	manager=apt-get tools='nftables iproute2' zmq=libzmq3-dev pc=pkg-config python='python3 python3-zmq python3-cbor2' cc='gcc libc6-dev'
 elif has dnf; then
-	manager=dnf zmq=zeromq-devel pc=pkgconf-pkg-config python='python3 python3-zmq python3-cbor2' cc=gcc
+	manager=dnf tools='nftables iproute iproute-tc' zmq=zeromq-devel pc=pkgconf-pkg-config python='python3 python3-zmq python3-cbor2' cc=gcc
 elif has apk; then
-	manager=apk zmq=zeromq-dev pc=pkgconf python='python3 py3-pyzmq py3-cbor2' cc='gcc musl-dev'
+	manager=apk tools='nftables iproute2' zmq=zeromq-dev pc=pkgconf python='python3 py3-pyzmq py3-cbor2' cc='gcc musl-dev'
 elif has pacman; then
-	manager=pacman zmq=zeromq pc=pkgconf python='python python-pyzmq python-cbor2' cc=gcc
+	manager=pacman tools='nftables iproute2' zmq=zeromq pc=pkgconf python='python python-pyzmq python-cbor2' cc=gcc
 elif has brew; then
-	manager=brew zmq=zeromq pc=pkg-config python='' cc=gcc
+	manager=brew tools='' zmq=zeromq pc=pkg-config python='' cc=gcc
 else
-	manager='' zmq="libzmq ($need_zmq or later, with its headers)" pc='pkg-config and' python='' cc=''
+	manager='' tools='' zmq="libzmq ($need_zmq or later, with its headers)" pc='pkg-config and' python='' cc=''
 fi
 
 if [ "$(id -u)" -eq 0 ]; then
@@ -136,5 +139,15 @@ if [ "${1:-}" = python ] && ! has_python; then
 	if [ -z "$python" ] || ! add $python || ! has_python; then
 		say "NOTE: /usr/bin/python3 has no pyzmq and cbor2: $why"
 		say "NOTE: the test with a Python client will be skipped"
+	fi
+fi
+
+# What breaks networks.
+if [ "${1:-}" = faults ] && ! has_tools; then
+	why="no packages of that name are known for ${manager:-this machine}"
+	# shellcheck disable=SC2086 # a list of packages
+	if [ -z "$tools" ] || ! add $tools || ! has_tools; then
+		say "NOTE: nft, ip, tc or ss is missing: $why"
+		say "NOTE: the rows that need them will be skipped"
 	fi
 fi

@@ -66,7 +66,8 @@ class Server:
         self.inbox = deque()  # of Items
         self.clock = 0
         self.context = zmq.Context()
-        self.pull = self._socket(zmq.PULL, own["address"], RCVHWM=0, MAXMSGSIZE=MAX_FRAME)
+        self.pull = self._socket(zmq.PULL, own["address"], RCVHWM=0, MAXMSGSIZE=MAX_FRAME, TCP_KEEPALIVE=1,
+                                 TCP_KEEPALIVE_IDLE=6, TCP_KEEPALIVE_INTVL=2, TCP_KEEPALIVE_CNT=3)
         self.pull.bind(bindable(own.get("bind") or own["address"]))
 
     def _socket(self, kind, endpoint, **options):

@@ -32,7 +32,8 @@ func closeAndWait(soc *zmq4.Socket, linger time.Duration, waiting func(*waiter))
 		soc.Close()
 		return err
 	}
-	defer monitor.Close()
+	deadline := time.Now().Add(max(0, linger) + reapTimeout)
+	defer leave(monitor, deadline)
 	w, err := newWaiter(monitor)
 	if err != nil {
 		soc.Close()
@@ -46,35 +47,40 @@ func closeAndWait(soc *zmq4.Socket, linger time.Duration, waiting func(*waiter))
 	if err := soc.Close(); err != nil {
 		return err
 	}
-	deadline := time.Now().Add(max(0, linger) + reapTimeout)
-	for {
-		event, _, _, err := monitor.RecvEvent(zmq4.DONTWAIT)
-		switch {
-		case err == nil && event == zmq4.EVENT_MONITOR_STOPPED:
-			return nil
-		case err == nil:
-		case !again(err):
-			return err
-		default:
-			err := w.wait(zmq4.POLLIN, deadline)
-			if errors.Is(err, transport.ErrInterrupted) {
-				return nil
-			}
-			if err != nil {
-				return fmt.Errorf("zmq: waiting for a socket to end: %w", err)
-			}
-		}
+	// No other event was asked for.
+	if err := w.wait(zmq4.POLLIN, deadline); err != nil && !errors.Is(err, transport.ErrInterrupted) {
+		return fmt.Errorf("zmq: waiting for a socket to end: %w", err)
+	}
+	return nil
+}
+
+// leaveInterval is how often leave looks.
+const leaveInterval = 50 * time.Millisecond
+
+// leave closes a monitor once the event has come that its socket has ended, and keeps
+// looking for it now and then until some time after the deadline. Before that it must
+// not be closed: ZeroMQ sends the event without regard for whether somebody is there to
+// take it, and if nobody is, the one thread that puts an end to sockets waits for ever,
+// and no other socket of the process ends any more.
+func leave(monitor *zmq4.Socket, deadline time.Time) {
+	if events, err := monitor.GetEvents(); err != nil || events&zmq4.POLLIN != 0 {
+		monitor.Close()
+		return
+	}
+	if time.Now().Before(deadline.Add(reapTimeout)) {
+		// Nobody waits for it: it outlives what it belongs to, as the socket does.
+		time.AfterFunc(leaveInterval, func() { leave(monitor, deadline) })
 	}
 }
 
 // watch makes a socket that receives the monitor events of soc.
 func watch(soc *zmq4.Socket) (*zmq4.Socket, error) {
 	endpoint := fmt.Sprintf("inproc://monitor.%d", monitors.Add(1))
-	if err := soc.Monitor(endpoint, zmq4.EVENT_MONITOR_STOPPED); err != nil {
-		return nil, err
-	}
 	return newSocket(zmq4.PAIR,
 		func(s *zmq4.Socket) error { return s.SetLinger(0) },
+		// From here on somebody has to be there; see leave. That this one could not be
+		// made, for want of a descriptor, would be known by now.
+		func(*zmq4.Socket) error { return soc.Monitor(endpoint, zmq4.EVENT_MONITOR_STOPPED) },
 		func(s *zmq4.Socket) error { return s.Connect(endpoint) },
 	)
 }

@@ -44,6 +44,12 @@ const (
 	heartbeatTimeout  = 2500 * time.Millisecond
 	heartbeatTTL      = 6 * time.Second
 
+	// The kernel's own sign of life, in seconds: about as long as the TTL, and for an end
+	// that is gone without a word as long again.
+	keepAliveIdle     = 6
+	keepAliveInterval = 2
+	keepAliveCount    = 3
+
 	// maxSockets is ZeroMQ's own upper limit; a slot costs eight bytes.
 	maxSockets = 65535
 	backlog    = 1024

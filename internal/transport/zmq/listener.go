@@ -51,6 +51,7 @@ func (Network) Listen(endpoint string, sec *transport.Security) (_ transport.Lis
 		func(s *zmq4.Socket) error { return s.SetMaxmsgsize(wire.MaxFrame) },
 		func(s *zmq4.Socket) error { return s.SetBacklog(backlog) },
 		func(s *zmq4.Socket) error { return s.SetHandshakeIvl(handshakeTimeout) },
+		keepAlive,
 		func(s *zmq4.Socket) error { return s.SetLinger(0) },
 		func(s *zmq4.Socket) error { return s.SetIpv6(strings.Contains(bind, "[")) },
 		func(s *zmq4.Socket) error {
@@ -74,6 +75,14 @@ func (Network) Listen(endpoint string, sec *transport.Security) (_ transport.Lis
 		path = ""
 	}
 	return &Listener{soc: soc, waiter: w, file: path, recv: newReceiver(soc, sec != nil), domain: domain}, nil
+}
+
+// keepAlive has the kernel ask for a sign of life of a connection on which nothing comes.
+// The heartbeats are the sender's, and say themselves after what silence a connection is to
+// be closed: one whose other end vanished before its first would stay for good.
+func keepAlive(s *zmq4.Socket) error {
+	return errors.Join(s.SetTcpKeepalive(1), s.SetTcpKeepaliveIdle(keepAliveIdle),
+		s.SetTcpKeepaliveIntvl(keepAliveInterval), s.SetTcpKeepaliveCnt(keepAliveCount))
 }
 
 // listenError keeps the system's error and adds the way out.

@@ -372,6 +372,76 @@ func TestCloseGivesUpAfterItsLinger(t *testing.T) {
 	}
 }
 
+func TestAConnectionThatVanishedBeforeItsFirstHeartbeatIsNoticed(t *testing.T) {
+	endpoint := freeEndpoint(t)
+	l := listen(t, endpoint)
+	c := dial(t, endpoint)
+	send(t, c, []byte("x"), nil)
+	if _, _, err := l.Recv(time.Now().Add(limit)); err != nil {
+		t.Fatal(err)
+	}
+	_, port, _ := strings.Cut(strings.TrimPrefix(endpoint, "tcp://"), ":")
+	accepted := 0
+	for fd := range 1024 { // the listener's, its connections', and others
+		local, err := unix.Getsockname(fd)
+		in, ok := local.(*unix.SockaddrInet4)
+		if err != nil || !ok || fmt.Sprint(in.Port) != port {
+			continue
+		}
+		if _, err := unix.Getpeername(fd); err != nil {
+			continue
+		}
+		accepted++
+		for option, want := range map[[2]int]int{
+			{unix.SOL_SOCKET, unix.SO_KEEPALIVE}:   1,
+			{unix.IPPROTO_TCP, unix.TCP_KEEPINTVL}: keepAliveInterval,
+			{unix.IPPROTO_TCP, unix.TCP_KEEPCNT}:   keepAliveCount,
+		} {
+			if got, err := unix.GetsockoptInt(fd, option[0], option[1]); err != nil || got != want {
+				t.Errorf("option %v is %d (%v), want %d", option, got, err, want)
+			}
+		}
+	}
+	if accepted == 0 {
+		t.Error("no connection was found")
+	}
+}
+
+// ZeroMQ has one thread that puts an end to sockets, and it must not be kept from that.
+func TestACloseThatIsInterruptedHoldsUpNoOther(t *testing.T) {
+	endpoint := freeEndpoint(t)
+	narrow(t, endpoint) // never read
+	c, err := Network{}.Dial(endpoint, nil, "")
+	if err != nil {
+		t.Fatal(err)
+	}
+	if err := c.Wait(time.Now().Add(limit)); err != nil {
+		t.Fatal(err)
+	}
+	fill(t, c)
+	interrupt := time.AfterFunc(50*time.Millisecond, c.Interrupt)
+	defer interrupt.Stop()
+	start := time.Now()
+	if err := c.Close(300 * time.Millisecond); err != nil {
+		t.Error(err)
+	}
+	if took := time.Since(start); took > 250*time.Millisecond {
+		t.Fatalf("Close took %v though it was interrupted", took)
+	}
+	time.Sleep(500 * time.Millisecond) // its socket ends meanwhile
+	another, err := Network{}.Dial(endpoint, nil, "")
+	if err != nil {
+		t.Fatal(err)
+	}
+	start = time.Now()
+	if err := another.Close(0); err != nil {
+		t.Error(err)
+	}
+	if took := time.Since(start); took > limit/4 {
+		t.Errorf("Close took %v after another was interrupted", took)
+	}
+}
+
 func TestThePortIsFreeAfterClose(t *testing.T) {
 	endpoint := freeEndpoint(t)
 	for i := range 100 {

@@ -1,0 +1,102 @@
+//go:build linux
+
+package main
+
+import (
+	"syscall"
+	"time"
+
+	"github.com/abhishekg16/cluster"
+)
+
+func init() {
+	register(row{
+		name:    "pause",
+		promise: "a peer that stalls costs the others at most one SendTimeout; the sender's memory stays within QueueBytes; what was dropped is counted",
+		fault:   "one of five servers is stopped (SIGSTOP) for 30 s under load, and continued",
+		quick:   true,
+		run:     pause,
+	})
+}
+
+func pause(t *trial) error {
+	const victim, queue = 4, 1 << 20
+	f, err := t.newField(5, func(c *cluster.Config) { c.QueueBytes = queue })
+	if err != nil {
+		return err
+	}
+	if err := f.startAll(); err != nil {
+		return err
+	}
+	// The queue for the one that is stopped is full before its link goes down, a
+	// SendTimeout later.
+	work := load{Rate: 400, Size: 4000}
+	healthy := f.others(victim)
+	if err := f.loadAll(work); err != nil {
+		return err
+	}
+	if _, err := t.sleep(time.Second); err != nil { // connections are made
+		return err
+	}
+	held, err := f.holdings(0)
+	if err != nil {
+		return err
+	}
+	t.say("five servers send %d messages a second to each other", work.Rate)
+	before, err := t.sleep(scale(t, 8*time.Second, 3*time.Second))
+	if err != nil {
+		return err
+	}
+	t.say("server %d is stopped", victim)
+	t.onEnd(func() { f.signal(victim, syscall.SIGCONT) })
+	if err := f.signal(victim, syscall.SIGSTOP); err != nil {
+		return err
+	}
+	watch := f.watch(healthy)
+	during, err := t.sleep(scale(t, 30*time.Second, 5*time.Second))
+	if err != nil {
+		return err
+	}
+	peak := watch()
+	t.say("server %d continues", victim)
+	healed := now()
+	if err := f.signal(victim, syscall.SIGCONT); err != nil {
+		return err
+	}
+	after, err := t.sleep(scale(t, 6*time.Second, 3*time.Second))
+	if err != nil {
+		return err
+	}
+	if err := t.returnsTo(f, 0, held); err != nil {
+		return err
+	}
+	b, err := f.finish()
+	if err != nil {
+		return err
+	}
+	t.judge(b)
+
+	ratio, v := b.keptRate(before, during, among(healthy...))
+	t.failIf(v)
+	t.figure("rate of the others", "%.1f %%", 100*ratio)
+	worst, vs := b.recovery(healed, time.Second, healthy, []int{victim})
+	t.fail(vs...)
+	t.figure("first delivery after", "%v", worst.Round(time.Millisecond))
+	// One message more than QueueBytes is never queued, unless it is alone.
+	if peak > queue {
+		t.fail(found(oracleBound, "%d bytes were queued for one peer; QueueBytes is %d", peak, queue))
+	}
+	if peak < queue/2 {
+		t.fail(found(oracleVacuity, "the queue of %d bytes was never more than %d full", queue, peak))
+	}
+	t.figure("most queued for one peer", "%d KiB of %d", peak>>10, queue>>10)
+	// What was written before the link was down waits in the window, in the sockets
+	// and in its inbox until it runs again.
+	window := 256<<10 + 512<<10
+	n, v := b.stale(scale(t, 10*time.Second, 3*time.Second), len(healthy)*window/work.Size+b.inbox, with(victim))
+	t.failIf(v)
+	t.figure("delivered late", "%d", n)
+	t.fail(b.traffic(1000, nil, before, after)...)
+	t.fail(b.traffic(100, with(victim), before, after)...)
+	return nil
+}
