@@ -5,9 +5,11 @@ import (
 	"errors"
 	"fmt"
 	"io/fs"
+	"math"
 	"net"
 	"os"
 	"path/filepath"
+	"runtime"
 	"strings"
 	"syscall"
 	"testing"
@@ -18,7 +20,6 @@ import (
 	"github.com/abhishekg16/cluster/internal/transport"
 	"github.com/abhishekg16/cluster/internal/wire"
 	"golang.org/x/sys/unix"
-	"runtime"
 )
 
 const limit = 10 * time.Second
@@ -439,6 +440,42 @@ func TestACloseThatIsInterruptedHoldsUpNoOther(t *testing.T) {
 	}
 	if took := time.Since(start); took > limit/4 {
 		t.Errorf("Close took %v after another was interrupted", took)
+	}
+}
+
+// Calls of C cost more than most of what Go does for a frame.
+func TestAFrameTakesOneCallOfCAtEachEnd(t *testing.T) {
+	endpoint := freeEndpoint(t)
+	l, c := listen(t, endpoint), dial(t, endpoint)
+	head, tail := make([]byte, 4000), make([]byte, 4000)
+	send(t, c, head, nil)
+	receive := func() int64 {
+		before := runtime.NumCgoCall()
+		if _, _, err := l.Recv(time.Now().Add(limit)); err != nil {
+			t.Fatal(err)
+		}
+		return runtime.NumCgoCall() - before
+	}
+	receive()
+	const frames = sendFrames / 2
+	best := int64(math.MaxInt64)
+	for range 100 {
+		before := runtime.NumCgoCall()
+		for i := range frames {
+			if ok, err := c.TrySend(head, tail[:len(tail)*(i%2)]); !ok || err != nil {
+				t.Fatalf("a frame was not taken: %v", err)
+			}
+		}
+		if calls := runtime.NumCgoCall() - before; calls != frames {
+			t.Fatalf("%d calls to send %d frames", calls, frames)
+		}
+		// Where a frame is not there yet, waiting for it takes some.
+		for range frames {
+			best = min(best, receive())
+		}
+	}
+	if best != 1 {
+		t.Errorf("receiving a frame that was there took %d calls", best)
 	}
 }
 
