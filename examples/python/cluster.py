@@ -166,7 +166,7 @@ class Server:
         """Write a frame of one record, one piece or nothing, if the connection takes it now."""
         if peer.push is None:
             peer.push = self._socket(zmq.PUSH, peer.address, IMMEDIATE=1, SNDHWM=32, RCVHWM=0, RECONNECT_IVL=10,
-                                     RECONNECT_IVL_MAX=250, CONNECT_TIMEOUT=1000, HEARTBEAT_IVL=1500,
+                                     RECONNECT_IVL_MAX=250, CONNECT_TIMEOUT=700, HEARTBEAT_IVL=1500,
                                      HEARTBEAT_TIMEOUT=2500, HEARTBEAT_TTL=6000)
             peer.push.connect(endpoint(peer.address))
         header = HEADER.pack(VERSION, flags, peer.pid, self.pid, 0, self.cluster, self.incarnation, peer.next[0],

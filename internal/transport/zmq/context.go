@@ -32,8 +32,9 @@ const (
 	reconnectMin = 10 * time.Millisecond
 	reconnectMax = 250 * time.Millisecond
 	// A connect or a handshake that got no answer is tried afresh: TCP's own
-	// repetition of a lost SYN backs off for seconds.
-	connectTimeout   = time.Second
+	// repetition of a lost SYN backs off for seconds. With reconnectMax it bounds how
+	// long a peer that can be reached again is not found, which is to be under a second.
+	connectTimeout   = 700 * time.Millisecond
 	handshakeTimeout = 3 * time.Second
 
 	// The sending side asks for a sign of life each interval, and closes the
