@@ -16,6 +16,9 @@ type books struct {
 	inbox     int // Config.InboxSize
 	received  int // in all lives
 	handedAll int
+	// elsewhere says of a server while another one had its address. That refuses what was
+	// meant for this one, and counts the frames, and not the messages in them.
+	elsewhere map[int]span
 }
 
 // A lifeBook is what one process of one server has written down.

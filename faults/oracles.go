@@ -267,6 +267,7 @@ func (b *books) balance(from, to int) (x balance) {
 			if int(l.sent[i].to) == to {
 				handed++
 				least = min(least, l.sent[i].size)
+				x.allowed += btoi(b.elsewhere[to].has(l.sent[i].at))
 			}
 		}
 		x.handed += handed
