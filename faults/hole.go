@@ -9,17 +9,17 @@ import (
 
 func init() {
 	const promise = "a peer that cannot be reached is noticed, the others keep their rate, and it is found again"
-	hole := func(name, fault string, both bool, d time.Duration, quick bool) row {
+	hole := func(name, fault string, both bool, d time.Duration) row {
 		return row{
-			name: name, promise: promise, fault: fault, needs: needNetwork, quick: quick,
+			name: name, promise: promise, fault: fault, needs: needNetwork,
 			run: func(t *trial) error { return blackHole(t, both, d) },
 		}
 	}
 	register(
-		hole("hole-1s", "for a second nothing passes between one of three hosts and the others (`nft drop`)", true, time.Second, true),
-		hole("hole-1s-oneway", "for a second nothing reaches one of three hosts, and what it sends arrives", false, time.Second, false),
-		hole("hole-30s", "for 30 s nothing passes between one of three hosts and the others", true, 30*time.Second, false),
-		hole("hole-30s-oneway", "for 30 s nothing reaches one of three hosts, and what it sends arrives", false, 30*time.Second, false),
+		hole("hole-1s", "for a second nothing passes between one of three hosts and the others (`nft drop`)", true, time.Second),
+		hole("hole-1s-oneway", "for a second nothing reaches one of three hosts, and what it sends arrives", false, time.Second),
+		hole("hole-30s", "for 30 s nothing passes between one of three hosts and the others", true, 30*time.Second),
+		hole("hole-30s-oneway", "for 30 s nothing reaches one of three hosts, and what it sends arrives", false, 30*time.Second),
 	)
 }
 
