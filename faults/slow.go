@@ -3,6 +3,9 @@
 package main
 
 import (
+	"fmt"
+	"os/exec"
+	"regexp"
 	"strings"
 	"time"
 )
@@ -17,7 +20,7 @@ func init() {
 	}, row{
 		name:    "bandwidth",
 		promise: promise,
-		fault:   "between two hosts there is 1 Mbit/s (`tc tbf`), half of which messages of 1 kB take",
+		fault:   "between two hosts there is 1 Mbit/s (`tc tbf`), two thirds of which messages of 8 kB take",
 		needs:   append([]need{tool("tc")}, needNetwork...),
 		run:     bandwidth,
 	})
@@ -87,12 +90,23 @@ func bandwidth(t *trial) error {
 	if err := f.startAll(); err != nil {
 		return err
 	}
-	if err := f.loadAll(load{Rate: 50, Size: 1000}); err != nil {
+	// Each is twice what passes at once, and so has to wait.
+	if err := f.loadAll(load{Rate: 10, Size: 8000}); err != nil {
 		return err
 	}
 	during, err := t.sleep(scale(t, 15*time.Second, 4*time.Second))
 	if err != nil {
 		return err
+	}
+	for host := range n.hosts {
+		line := append(n.on(host), strings.Fields("tc -s qdisc show dev eth0")...)
+		out, err := exec.Command(line[0], line[1:]...).Output()
+		if err != nil {
+			return fmt.Errorf("%s: %w", strings.Join(line, " "), err)
+		}
+		if m := overlimits.FindSubmatch(out); m == nil || string(m[1]) == "0" {
+			t.fail(found(oracleVacuity, "nothing had to wait on host %d: %s", host, out))
+		}
 	}
 	b, err := f.finish()
 	if err != nil {
@@ -100,7 +114,7 @@ func bandwidth(t *trial) error {
 	}
 	t.judge(b)
 	t.stayedUp(f)
-	t.fail(b.traffic(150, nil, during)...)
+	t.fail(b.traffic(60, nil, during)...)
 	if b.received != b.handedAll {
 		t.fail(found(oracleConservation, "%d of %d messages were delivered, and nothing was broken", b.received, b.handedAll))
 	}
@@ -108,6 +122,9 @@ func bandwidth(t *trial) error {
 	t.figure("latest delivery", "%v after it was sent", b.latest(nil).Round(time.Millisecond))
 	return nil
 }
+
+// overlimits counts what a limit of bandwidth has kept waiting.
+var overlimits = regexp.MustCompile(`overlimits (\d+)`)
 
 // latest is the longest that a message took from being handed over to being taken.
 func (b *books) latest(which func(*record) bool) (most time.Duration) {
