@@ -53,7 +53,8 @@ type inbox struct {
 	reported   time.Time // those were last told that they will have it
 	delivering bool      // somebody sends on c, and is alone in that: take, or deliverBacklog
 	closed     bool
-	refused    [refusals]uint64 // frames of no known peer
+	refused    [refusals]uint64 // of no known peer
+	shakes     map[string]bool  // the causes of failed handshakes that were logged
 	heavy      heavy            // used by who sends on c
 }
 
@@ -65,6 +66,7 @@ func newInbox(n *Node) *inbox {
 		window:  uint32(min(max(window, wire.InitialWindow), maxWindow)),
 		stop:    make(chan struct{}),
 		sources: make(map[int]*source),
+		shakes:  make(map[string]bool),
 		heavy:   heavy{limit: n.cfg.QueueBytes},
 	}
 }
@@ -299,6 +301,19 @@ func (in *inbox) refuse(id int, r Refusal, cause error) {
 		s = in.source(id)
 	}
 	in.refuseLocked(s, r, cause)
+}
+
+// refuseHandshakes counts connections that did not come about. Whose they were nobody
+// knows, so each cause is logged once.
+func (in *inbox) refuseHandshakes(connections int, cause error) {
+	in.mu.Lock()
+	defer in.mu.Unlock()
+	in.refused[RefusedHandshake] += uint64(connections)
+	if in.shakes[cause.Error()] {
+		return
+	}
+	in.shakes[cause.Error()] = true
+	in.node.log.Warn("cluster: refused a connection; more of the kind are only counted", "reason", RefusedHandshake.String(), "cause", cause)
 }
 
 // refuseLocked is refuse for callers that hold mu, and s is nil for nobody. Each

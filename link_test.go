@@ -31,7 +31,7 @@ type puppet struct {
 // newPuppet listens as the server id of cfg.
 func newPuppet(t testing.TB, id int, cfg Config) *puppet {
 	t.Helper()
-	l, err := mem.Default.Listen(cfg.Peers[id].DialEndpoint(), nil)
+	l, err := mem.Default.Listen(cfg.Peers[id].DialEndpoint(), nil, nil)
 	if err != nil {
 		t.Fatal(err)
 	}

@@ -101,9 +101,21 @@ func (s *siege) refuses(peer int, r Refusal) {
 		return statsOf(s.server, peer).Received.Refused
 	}
 	eventually(s.t, fmt.Sprintf("a refusal of peer %d as %v", peer, r), func() bool { return of()[r] > 0 })
-	if all := s.server.Stats().Received.Refused; len(all) != 1 || all[r] != of()[r] {
+	all := s.server.Stats().Received.Refused
+	if r != RefusedHandshake {
+		all = framesRefused(all)
+	}
+	if len(all) != 1 || all[r] != of()[r] {
 		s.t.Errorf("refused %v, want only %v of peer %d", all, r, peer)
 	}
+}
+
+// framesRefused is what was refused other than in ZeroMQ's handshake, where also a good
+// peer that closes a connection at once leaves its mark, and where counting takes a while.
+func framesRefused(by map[Refusal]uint64) map[Refusal]uint64 {
+	by = maps.Clone(by)
+	delete(by, RefusedHandshake)
+	return by
 }
 
 // key is the key of a server, as its file has it.
@@ -184,15 +196,15 @@ const shutOut = 300 * time.Millisecond
 func TestWhoHasNoListedKeyIsNotLetIn(t *testing.T) {
 	t.Parallel() // it waits more than it works
 	for _, c := range []struct {
-		name    string
-		as      func(s *siege) *transport.Security
-		counted bool // ZeroMQ refuses the others before it asks us
+		name   string
+		as     func(s *siege) *transport.Security
+		reason Refusal
 	}{
-		{"no key", func(*siege) *transport.Security { return nil }, false},
-		{"an unlisted key", func(s *siege) *transport.Security { return stranger(s.t) }, true},
+		{"no key", func(*siege) *transport.Security { return nil }, RefusedHandshake},
+		{"an unlisted key", func(s *siege) *transport.Security { return stranger(s.t) }, RefusedKey},
 		{"a listed public key without its secret", func(s *siege) *transport.Security {
 			return &transport.Security{Public: s.key(capturedPid).Public, Secret: stranger(s.t).Secret}
-		}, false},
+		}, RefusedHandshake},
 	} {
 		t.Run(c.name, func(t *testing.T) {
 			s := besiege(t)
@@ -200,11 +212,7 @@ func TestWhoHasNoListedKeyIsNotLetIn(t *testing.T) {
 			if push(t, conn, s.frame(s.header(), "forged"), shutOut) {
 				t.Error("a frame was taken")
 			}
-			if c.counted {
-				s.refuses(nobody, RefusedKey)
-			} else if got := s.server.Stats().Received.Refused; len(got) > 0 {
-				t.Errorf("refused %v, want nothing to have come so far", got)
-			}
+			s.refuses(nobody, c.reason)
 			if s.delivered() > 0 {
 				t.Error("a message was delivered")
 			}
@@ -279,7 +287,10 @@ func TestAServerWithoutKeysDoesNotReachOneWithKeys(t *testing.T) {
 	// Nor does anything get from the one with keys to it.
 	put(t, s.server, &Envelope{capturedPid, 0, "secret"})
 	eventually(t, "the message for it is dropped", func() bool { return statsOf(s.server, capturedPid).Sent.DroppedTotal() == 1 })
-	if got := n.Stats().Received; got.Received > 0 || len(got.Refused) > 0 {
+	for _, server := range []*Node{n, s.server} {
+		eventually(t, "the refusal of the other's connection", func() bool { return server.Stats().Refused[RefusedHandshake] > 0 })
+	}
+	if got := n.Stats().Received; got.Received > 0 || len(framesRefused(got.Refused)) > 0 {
 		t.Errorf("received %d, refused %v, want nothing to come", got.Received, got.Refused)
 	}
 	s.lifted()
@@ -302,7 +313,7 @@ func TestNothingIsSentToAListedServerAtTheAddressOfAnother(t *testing.T) {
 	}
 	// A frame for another server would be counted.
 	for _, n := range []*Node{captured, s.loyal} {
-		if r := n.Stats().Received; r.Received > 0 || len(r.Refused) > 0 {
+		if r := n.Stats().Received; r.Received > 0 || len(framesRefused(r.Refused)) > 0 {
 			t.Errorf("server %d received %d and refused %v, want nothing to come", n.Pid(), r.Received, r.Refused)
 		}
 	}
@@ -479,7 +490,7 @@ func TestCommandsThatWereTamperedWithDeliverNothing(t *testing.T) {
 	if !attempt() {
 		t.Error("after all that a good connection delivers nothing")
 	}
-	if got := s.server.Stats().Received.Refused; len(got) > 0 {
+	if got := framesRefused(s.server.Stats().Received.Refused); len(got) > 0 {
 		t.Errorf("refused %v, want nothing of it to have come so far", got)
 	}
 	s.reader.from(capturedPid).checkOrder(t, "the sieged server")

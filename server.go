@@ -119,7 +119,7 @@ func start(pid int, cfg Config) (*Node, error) {
 	}
 	n.inbox = newInbox(n)
 	endpoint := self.BindEndpoint()
-	if n.listener, err = n.network(endpoint).Listen(endpoint, n.security); err != nil {
+	if n.listener, err = n.network(endpoint).Listen(endpoint, n.security, n.inbox.refuseHandshakes); err != nil {
 		return nil, fmt.Errorf("cluster: %s: server %d cannot listen on %s: %w", cfg.source(), pid, endpoint, err)
 	}
 	go func() { // Shutdown halts the inbox, and waits for heard.

@@ -47,12 +47,18 @@ const (
 	RefusedClosed                          // a message that the program had not taken when the node was closed
 	RefusedKey                             // a connection, or a frame, of a key that no peer has
 	RefusedIdentity                        // a frame that names another sender than the one whose key was proved
+	// RefusedHandshake is a connection that did not get through ZeroMQ's handshake: of
+	// another protocol, with keys where there are none or the reverse, for another
+	// server's key, without a word for 3 s, or gone before the end. It shows some
+	// seconds later, when it is certain.
+	RefusedHandshake
 	refusals
 )
 
 var refusalNames = [refusals]string{
 	"none", "version", "malformed", "cluster", "destination", "unknown sender", "older incarnation",
 	"sequence", "window", "too large", "unregistered", "undecodable", "closed", "unlisted key", "another's identity",
+	"handshake",
 }
 
 func (r Refusal) String() string { return name(refusalNames[:], int(r)) }

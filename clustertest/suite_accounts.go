@@ -259,7 +259,7 @@ func testCatalog(t *trial) {
 	t.expect(late, 0, "back")
 	t.nothing(servers[1])
 	if c, ok := late.(counter); ok {
-		if r := c.Stats().Received; r.Lost != 0 || r.RefusedTotal() != 0 {
+		if r := countedBy(c, 0).Received; r.Lost != 0 || r.RefusedTotal() != 0 {
 			t.Errorf("of a peer that was removed and has returned, %d messages are counted as lost, %v refused", r.Lost, r.Refused)
 		}
 	}

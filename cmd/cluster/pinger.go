@@ -70,7 +70,7 @@ func newPinger(cfg cluster.Config, path string, id, to int) (*pinger, error) {
 	if p.security != nil {
 		p.security.Admit = func(key string) bool { return slices.Contains(p.peer.Keys(), key) }
 	}
-	if p.listener, err = (zmq.Network{}).Listen(self.BindEndpoint(), p.security); err != nil {
+	if p.listener, err = (zmq.Network{}).Listen(self.BindEndpoint(), p.security, nil); err != nil {
 		return nil, explainJoin(fmt.Errorf("server %d cannot listen on %s: %w", id, self.BindEndpoint(), err), id)
 	}
 	go p.hear() // close ends it and waits for deaf.

@@ -21,8 +21,11 @@ var (
 // the normal form of peercatalog ("tcp://127.0.0.1:8081").
 type Network interface {
 	// Listen takes the endpoint, so that a second Listen for it fails. With
-	// security, only connections of peers that it admits are let in.
-	Listen(endpoint string, s *Security) (Listener, error)
+	// security, only connections of peers that it admits are let in. It tells failed, from
+	// any goroutine, of connections that could not be set up or ended before they were:
+	// how many more there are, and what was wrong with the latest. It does not wait for
+	// that until Close, nor tell of whom Admit has not let in; failed may be nil.
+	Listen(endpoint string, s *Security, failed func(count int, cause error)) (Listener, error)
 	// Dial returns before the connection stands, and the connection is made
 	// again whenever it breaks, until Close. With security it stands only with the
 	// server that has the public key peer.

@@ -82,7 +82,7 @@ func Of(endpoint string) *Network {
 }
 
 // Listen implements transport.Network.
-func (n *Network) Listen(endpoint string, s *transport.Security) (transport.Listener, error) {
+func (n *Network) Listen(endpoint string, s *transport.Security, _ func(int, error)) (transport.Listener, error) {
 	n.mu.Lock()
 	defer n.mu.Unlock()
 	if n.listeners[endpoint] != nil {

@@ -24,13 +24,14 @@ type Listener struct {
 	*waiter
 	file   string // of an ipc endpoint, removed by Close
 	recv   *receiver
+	shakes *handshakes
 	domain string // for ZAP; empty without security
 	key    string // of the latest message's sender
 }
 
 // Listen binds before it returns. The host of a tcp endpoint may be a name that
 // resolves to an address of this machine, an interface's name, or *.
-func (Network) Listen(endpoint string, sec *transport.Security) (_ transport.Listener, err error) {
+func (Network) Listen(endpoint string, sec *transport.Security, failed func(count int, cause error)) (_ transport.Listener, err error) {
 	bind, err := bindable(endpoint)
 	if err != nil {
 		return nil, err
@@ -60,21 +61,32 @@ func (Network) Listen(endpoint string, sec *transport.Security) (_ transport.Lis
 			}
 			return errors.Join(s.SetZapDomain(domain), s.SetCurveServer(1), s.SetCurveSecretkey(sec.Secret))
 		},
-		func(s *zmq4.Socket) error { return s.Bind(bind) },
 	)
 	if err != nil {
 		return nil, listenError(err)
 	}
-	w, err := newWaiter(soc)
+	m, err := watch(soc, handshakeEvents)
 	if err != nil {
 		soc.Close()
-		return nil, err
+		return nil, listenError(err)
+	}
+	if err := soc.Bind(bind); err != nil {
+		closeWatched(soc, m, 0, nil)
+		return nil, listenError(err)
+	}
+	w, err := newWaiter(soc)
+	if err != nil {
+		closeWatched(soc, m, 0, nil)
+		return nil, listenError(err)
 	}
 	path, _ := strings.CutPrefix(endpoint, "ipc://")
 	if path == endpoint || strings.HasPrefix(path, "@") {
 		path = ""
 	}
-	return &Listener{soc: soc, waiter: w, file: path, recv: newReceiver(soc, sec != nil), domain: domain}, nil
+	return &Listener{
+		soc: soc, waiter: w, file: path, recv: newReceiver(soc, sec != nil),
+		shakes: watchHandshakes(m, failed), domain: domain,
+	}, nil
 }
 
 // keepAlive has the kernel ask for a sign of life of a connection on which nothing comes.
@@ -217,7 +229,7 @@ func (l *Listener) Interrupt() { l.interrupt() }
 // Close implements transport.Listener.
 func (l *Listener) Close() error {
 	l.recv.close()
-	err := errors.Join(l.waiter.close(), closeAndWait(l.soc, 0, nil))
+	err := errors.Join(l.waiter.close(), closeWatched(l.soc, l.shakes.stop(), 0, nil))
 	if l.domain != "" {
 		zap.remove(l.domain)
 	}

@@ -20,7 +20,7 @@ import (
 func guarded(t testing.TB, s *transport.Security) (transport.Listener, string) {
 	t.Helper()
 	endpoint := freeEndpoint(t)
-	l, err := Network{}.Listen(endpoint, s)
+	l, err := Network{}.Listen(endpoint, s, nil)
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -184,7 +184,7 @@ func TestListenersWithKeysOpenAndCloseAtOnce(t *testing.T) {
 		wg.Go(func() {
 			for i := range 20 {
 				server, self := pair(t, all), pair(t, all)
-				l, err := Network{}.Listen(endpoint, server)
+				l, err := Network{}.Listen(endpoint, server, nil)
 				if err != nil {
 					t.Error(err)
 					return

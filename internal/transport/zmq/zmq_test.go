@@ -46,7 +46,7 @@ func ipcEndpoint(t testing.TB) string {
 
 func listen(t testing.TB, endpoint string) transport.Listener {
 	t.Helper()
-	l, err := Network{}.Listen(endpoint, nil)
+	l, err := Network{}.Listen(endpoint, nil, nil)
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -181,7 +181,7 @@ func TestAPortThatIsTakenIsAnError(t *testing.T) {
 	for name, endpoint := range map[string]string{"tcp": freeEndpoint(t), "ipc": ipcEndpoint(t)} {
 		t.Run(name, func(t *testing.T) {
 			l := listen(t, endpoint)
-			if _, err := (Network{}).Listen(endpoint, nil); !errors.Is(err, syscall.EADDRINUSE) {
+			if _, err := (Network{}).Listen(endpoint, nil, nil); !errors.Is(err, syscall.EADDRINUSE) {
 				t.Errorf("a second Listen: %v", err)
 			}
 			send(t, dial(t, endpoint), []byte("x"), nil)
@@ -191,7 +191,7 @@ func TestAPortThatIsTakenIsAnError(t *testing.T) {
 		})
 	}
 	t.Run("a foreign address", func(t *testing.T) {
-		_, err := Network{}.Listen("tcp://192.0.2.1:4000", nil) // set aside for documentation
+		_, err := Network{}.Listen("tcp://192.0.2.1:4000", nil, nil) // set aside for documentation
 		if !errors.Is(err, syscall.EADDRNOTAVAIL) && !errors.Is(err, syscall.ENODEV) || !strings.Contains(err.Error(), `"bind"`) {
 			t.Errorf("got %v", err)
 		}
@@ -201,7 +201,7 @@ func TestAPortThatIsTakenIsAnError(t *testing.T) {
 		if err := os.WriteFile(path, []byte("keep me"), 0o600); err != nil {
 			t.Fatal(err)
 		}
-		if _, err := (Network{}).Listen("ipc://"+path, nil); !errors.Is(err, fs.ErrExist) {
+		if _, err := (Network{}).Listen("ipc://"+path, nil, nil); !errors.Is(err, fs.ErrExist) {
 			t.Errorf("got %v", err)
 		}
 		if b, err := os.ReadFile(path); string(b) != "keep me" {
@@ -318,11 +318,15 @@ func narrow(t testing.TB, endpoint string) *Listener {
 	if err != nil {
 		t.Fatal(err)
 	}
+	m, err := watch(soc, 0)
+	if err != nil {
+		t.Fatal(err)
+	}
 	w, err := newWaiter(soc)
 	if err != nil {
 		t.Fatal(err)
 	}
-	l := &Listener{soc: soc, waiter: w, recv: newReceiver(soc, false)}
+	l := &Listener{soc: soc, waiter: w, recv: newReceiver(soc, false), shakes: watchHandshakes(m, nil)}
 	t.Cleanup(func() { l.Close() })
 	return l
 }
@@ -482,7 +486,7 @@ func TestAFrameTakesOneCallOfCAtEachEnd(t *testing.T) {
 func TestThePortIsFreeAfterClose(t *testing.T) {
 	endpoint := freeEndpoint(t)
 	for i := range 100 {
-		l, err := Network{}.Listen(endpoint, nil)
+		l, err := Network{}.Listen(endpoint, nil, nil)
 		if err != nil {
 			t.Fatalf("listening for the %d. time: %v", i+1, err)
 		}
