@@ -15,8 +15,8 @@ const (
 	ringServers  = 1000
 	ringMessages = 1000
 	// ringFiles is what the servers of the ring need: each has a socket to
-	// receive and one to each of its two neighbours, with two or three
-	// descriptors each, and both ends of its connections.
+	// receive, one that watches it, and one to each of its two neighbours, with
+	// two or three descriptors each, and both ends of its connections.
 	ringFiles = 15_000
 )
 
