@@ -268,9 +268,8 @@ func (l *link) acked(h *wire.Header) {
 		return
 	}
 	l.flight.window = int(min(h.Window, maxPeerWindow))
-	if l.flight.acked(h.Ack) || h.Flags&wire.FlagTaking != 0 {
-		l.progress, l.starved = time.Now(), false
-		l.ackedAt = l.progress
+	if now := time.Now(); l.flight.acked(h.Ack, now) || h.Flags&wire.FlagTaking != 0 {
+		l.progress, l.ackedAt, l.starved = now, now, false
 	}
 	if l.state == LinkDown || l.writer.batch != nil || !l.queue.empty() {
 		l.kick() // there may be something to be written now
@@ -455,7 +454,8 @@ func (l *link) planLocked(now time.Time) (step, time.Time) {
 		return stepSleep, time.Time{}
 	}
 
-	open := l.flight.open(l.writer.frameSize())
+	l.flight.look(now)
+	open := l.flight.open(l.writer.frameSize(l))
 	if !pending || open && !l.stuck {
 		// Nothing is kept from going out.
 		l.progress = now

@@ -23,6 +23,12 @@ func init() {
 		fault:   "between two hosts there is 1 Mbit/s (`tc tbf`), two thirds of which messages of 8 kB take",
 		needs:   append([]need{tool("tc")}, needNetwork...),
 		run:     bandwidth,
+	}, row{
+		name:    "bandwidth-large",
+		promise: promise,
+		fault:   "on the same path a message of 10 MB goes one way, and small ones go the other way",
+		needs:   append([]need{tool("tc")}, needNetwork...),
+		run:     bandwidthLarge,
 	})
 }
 
@@ -64,30 +70,48 @@ func delay(t *trial) error {
 	t.judge(b)
 	t.stayedUp(f)
 	t.fail(b.traffic(1000, nil, during)...)
-	if b.received != b.handedAll {
-		t.fail(found(oracleConservation, "%d of %d messages were delivered, and nothing was broken", b.received, b.handedAll))
-	}
-	t.figure("delivered", "%d of %d", b.received, b.handedAll)
+	t.allDelivered(b)
 	t.figure("latest delivery", "%v after it was sent", b.latest(nil).Round(time.Millisecond))
 	return nil
 }
 
-func bandwidth(t *trial) error {
+// narrow is a field of two servers on hosts of their own, with 1 Mbit/s between them.
+func (t *trial) narrow() (*network, *field, error) {
 	n, err := t.newNetwork(2)
 	if err != nil {
-		return err
+		return nil, nil, err
 	}
 	for host := range n.hosts {
 		err := n.run(host, strings.Fields("tc qdisc add dev eth0 root tbf rate 1mbit burst 32kbit latency 400ms")...)
 		if err != nil {
-			return err
+			return nil, nil, err
 		}
 	}
 	f, err := n.newField(2)
 	if err != nil {
-		return err
+		return nil, nil, err
 	}
-	if err := f.startAll(); err != nil {
+	return n, f, f.startAll()
+}
+
+// hadToWait holds that the network was slower than what was sent on it.
+func (t *trial) hadToWait(n *network, hosts ...int) error {
+	for _, host := range hosts {
+		line := append(n.on(host), strings.Fields("tc -s qdisc show dev eth0")...)
+		out, err := exec.Command(line[0], line[1:]...).Output()
+		if err != nil {
+			return fmt.Errorf("%s: %w", strings.Join(line, " "), err)
+		}
+		if m := overlimits.FindSubmatch(out); m == nil || string(m[1]) == "0" {
+			t.fail(found(oracleVacuity, "nothing had to wait on host %d: %s", host, out))
+		}
+	}
+	return nil
+}
+
+func bandwidth(t *trial) error {
+	n, f, err := t.narrow()
+	if err != nil {
 		return err
 	}
 	// Each is twice what passes at once, and so has to wait.
@@ -98,15 +122,8 @@ func bandwidth(t *trial) error {
 	if err != nil {
 		return err
 	}
-	for host := range n.hosts {
-		line := append(n.on(host), strings.Fields("tc -s qdisc show dev eth0")...)
-		out, err := exec.Command(line[0], line[1:]...).Output()
-		if err != nil {
-			return fmt.Errorf("%s: %w", strings.Join(line, " "), err)
-		}
-		if m := overlimits.FindSubmatch(out); m == nil || string(m[1]) == "0" {
-			t.fail(found(oracleVacuity, "nothing had to wait on host %d: %s", host, out))
-		}
+	if err := t.hadToWait(n, 0, 1); err != nil {
+		return err
 	}
 	b, err := f.finish()
 	if err != nil {
@@ -115,13 +132,70 @@ func bandwidth(t *trial) error {
 	t.judge(b)
 	t.stayedUp(f)
 	t.fail(b.traffic(60, nil, during)...)
+	t.allDelivered(b)
+	t.figure("latest delivery", "%v after it was sent", b.latest(nil).Round(time.Millisecond))
+	return nil
+}
+
+// allDelivered holds that nothing was lost or dropped, where nothing was broken.
+func (t *trial) allDelivered(b *books) {
 	if b.received != b.handedAll {
 		t.fail(found(oracleConservation, "%d of %d messages were delivered, and nothing was broken", b.received, b.handedAll))
 	}
 	t.figure("delivered", "%d of %d", b.received, b.handedAll)
-	t.figure("latest delivery", "%v after it was sent", b.latest(nil).Round(time.Millisecond))
+}
+
+func bandwidthLarge(t *trial) error {
+	const size, bitsPerSecond = 10_000_000, 1_000_000
+	n, f, err := t.narrow()
+	if err != nil {
+		return err
+	}
+	// What is on its way the other way has to share it with the acknowledgments.
+	if err := f.load(1, load{Rate: 10, Size: 100}); err != nil {
+		return err
+	}
+	before, err := t.sleep(3 * time.Second)
+	if err != nil {
+		return err
+	}
+	const count = 1
+	if err := f.load(0, load{Size: size, Count: count}); err != nil {
+		return err
+	}
+	began := now()
+	least := time.Duration(count) * 8 * size / bitsPerSecond * time.Second
+	err = t.await(2*least, "the large messages have not come", func() (bool, error) {
+		c, err := f.counters(1)
+		return c.Peers[0].came() == count, err
+	})
+	if err != nil {
+		return err
+	}
+	during := span{began, now()}
+	if err := t.hadToWait(n, 0); err != nil {
+		return err
+	}
+	b, err := f.finish()
+	if err != nil {
+		return err
+	}
+	t.judge(b)
+	t.stayedUp(f)
+	small := func(r *record) bool { return r.from == 1 }
+	t.fail(b.traffic(10, small, before, during)...)
+	t.allDelivered(b)
+	t.figure("the large message took", "%v, where the path takes %v", since(during.from, during.to).Round(100*time.Millisecond), least)
+	latest := b.latest(small)
+	if latest > smallLatest {
+		t.fail(found(oracleState, "a small message came %v after it was sent, want %v at most", latest, smallLatest))
+	}
+	t.figure("latest delivery of the small ones", "%v after it was sent", latest.Round(time.Millisecond))
 	return nil
 }
+
+// smallLatest is how late small messages may come that go against a large one.
+const smallLatest = 2 * time.Second
 
 // overlimits counts what a limit of bandwidth has kept waiting.
 var overlimits = regexp.MustCompile(`overlimits (\d+)`)
