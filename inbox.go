@@ -1,8 +1,10 @@
 package cluster
 
 import (
+	"context"
 	"errors"
 	"fmt"
+	"log/slog"
 	"runtime"
 	"slices"
 	"sync"
@@ -313,7 +315,12 @@ func (in *inbox) refuseHandshakes(connections int, cause error) {
 		return
 	}
 	in.shakes[cause.Error()] = true
-	in.node.log.Warn("cluster: refused a connection; more of the kind are only counted", "reason", RefusedHandshake.String(), "cause", cause)
+	level := slog.LevelWarn
+	if errors.Is(cause, transport.ErrUnfinished) {
+		level = slog.LevelInfo // somebody may only have looked whether the port is open
+	}
+	in.node.log.Log(context.Background(), level, "cluster: refused a connection; more of the kind are only counted",
+		"reason", RefusedHandshake.String(), "cause", cause)
 }
 
 // refuseLocked is refuse for callers that hold mu, and s is nil for nobody. Each

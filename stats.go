@@ -49,8 +49,8 @@ const (
 	RefusedIdentity                        // a frame that names another sender than the one whose key was proved
 	// RefusedHandshake is a connection that did not get through ZeroMQ's handshake: of
 	// another protocol, with keys where there are none or the reverse, for another
-	// server's key, without a word for 3 s, or gone before the end. It shows some
-	// seconds later, when it is certain.
+	// server's key, without a word for 3 s, or gone before the end. It shows a second
+	// later, or, where ZeroMQ does not say so, when no other connection can be meant.
 	RefusedHandshake
 	refusals
 )

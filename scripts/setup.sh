@@ -10,7 +10,7 @@
 set -eu
 
 root=$(CDPATH='' cd -- "$(dirname -- "$0")/.." && pwd)
-need_zmq=4.2
+need_zmq=4.3
 
 say() { printf 'setup: %s\n' "$*"; }
 die() {

@@ -24,8 +24,8 @@ var (
 	errSilent     = errors.New("connected, and nothing was said")
 )
 
-// greet connects, reads the greeting of what is there, and hangs up. That shows at the
-// other end as a connection that was given up, and nothing more.
+// greet connects, reads the greeting of what is there, and hangs up. A server counts that
+// as a handshake that failed (cluster.RefusedHandshake), and logs the first as information.
 func greet(ctx context.Context, network, address string) (*greeting, error) {
 	conn, err := (&net.Dialer{}).DialContext(ctx, network, address)
 	if err != nil {

@@ -15,6 +15,8 @@ var (
 	ErrInterrupted = errors.New("transport: interrupted")
 	// ErrMalformed says that something came which is no frame, and is gone.
 	ErrMalformed = errors.New("transport: malformed")
+	// ErrUnfinished says that a connection ended before it was set up.
+	ErrUnfinished = errors.New("transport: unfinished")
 )
 
 // Network makes listeners and connections for the endpoints of its scheme, in

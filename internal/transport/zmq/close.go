@@ -31,7 +31,7 @@ func closeAndWait(soc *zmq4.Socket, linger time.Duration, waiting func(*waiter))
 // closeWatched is closeAndWait for a socket that has a monitor, which it closes too.
 func closeWatched(soc *zmq4.Socket, m *monitor, linger time.Duration, waiting func(*waiter)) error {
 	deadline := time.Now().Add(max(0, linger) + reapTimeout)
-	defer m.leave(deadline)
+	defer m.leave()
 	w, err := newWaiter(m.soc)
 	if err != nil {
 		return errors.Join(err, soc.SetLinger(max(0, linger)), soc.Close())

@@ -7,6 +7,8 @@ import (
 	"time"
 
 	zmq4 "github.com/pebbe/zmq4"
+
+	"github.com/abhishekg16/cluster/internal/transport"
 )
 
 // Somebody who connects has to get through ZeroMQ's handshake before anything of theirs
@@ -26,43 +28,64 @@ const (
 
 // The codes of ZMQ_EVENT_HANDSHAKE_FAILED_PROTOCOL that people meet (zmq.h).
 const (
-	errCryptographic     = 0x11000001
-	errMechanismMismatch = 0x11000002
+	codeCryptographic     = 0x11000001
+	codeMechanismMismatch = 0x11000002
 )
 
-var (
-	errForeign    = errors.New("it did not speak ZMTP 3, the protocol of ZeroMQ 4")
-	errUnfinished = fmt.Errorf("it went away, or said nothing for %v", handshakeTimeout)
+// A cause is why a connection did not come about.
+type cause int
+
+const (
+	unfinished cause = iota
+	mismatch
+	refusing
+	misplaced // from here on the event may also come when an established connection ends
+	broken
+	foreign // what there is no event for
+	causes
 )
+
+var causeErrors = [causes]error{
+	unfinished: fmt.Errorf("%w: it went away, or said nothing for %v", transport.ErrUnfinished, handshakeTimeout),
+	mismatch:   errors.New("one of the two has keys, and the other has none"),
+	refusing:   errors.New("it said that it refuses"),
+	misplaced:  errors.New("it expects another public key here, or what it sent was changed on the way"),
+	broken:     errors.New("it broke the protocol of ZeroMQ's handshake"),
+	foreign:    errors.New("it did not speak ZMTP 3, the protocol of ZeroMQ 4"),
+}
 
 // handshakes counts the connections to a listener that did not get through, other than
 // those that Security.Admit did not let in.
 type handshakes struct {
 	failed func(count int, cause error)
+	keyed  bool
 
 	mu       sync.Mutex // guards what follows
 	monitor  *monitor   // nil after stop
 	timer    *time.Timer
 	accepted int
 	passed   int               // accepted, and through the handshake or refused by Admit
+	certain  int               // failed, as an event says that has no other meaning
 	reported int               // to failed
 	open     map[int]time.Time // the young connections by their descriptors: when they were first seen
-	cause    error             // of the latest failure that gave one; nil after a report
+	pending  cause             // of the event before this one, if it may be a failure; or else foreign
+	causes   [causes]int       // of failures that are not reported yet
 }
 
-// watchHandshakes tells failed what becomes of the connections, until stop.
-func watchHandshakes(m *monitor, failed func(count int, cause error)) *handshakes {
+// watchHandshakes tells failed what becomes of the connections to a listener, with keys
+// or without, until stop.
+func watchHandshakes(m *monitor, keyed bool, failed func(count int, cause error)) *handshakes {
 	if failed == nil {
 		failed = func(int, error) {}
 	}
-	h := &handshakes{failed: failed, monitor: m, open: make(map[int]time.Time)}
+	h := &handshakes{failed: failed, keyed: keyed, monitor: m, open: make(map[int]time.Time), pending: foreign}
 	h.mu.Lock()
 	defer h.mu.Unlock()
 	h.timer = time.AfterFunc(lookInterval, h.look)
 	return h
 }
 
-// stop returns the monitor, which is the caller's from then on.
+// stop reports what is known, and returns the monitor, which is the caller's from then on.
 func (h *handshakes) stop() *monitor {
 	h.timer.Stop()
 	h.look()
@@ -88,37 +111,70 @@ func (h *handshakes) look() {
 		}
 		h.note(event, value, now)
 	}
-	if n := h.settled(now) - h.reported; n > 0 {
-		h.reported += n
-		if h.cause == nil {
-			h.cause = errForeign
-		}
-		h.failed(n, h.cause)
-		h.cause = nil
-	}
+	h.report(max(h.certain, h.settled(now)) - h.reported)
 	h.timer.Reset(lookInterval)
+}
+
+// report tells of n more failures.
+func (h *handshakes) report(n int) {
+	h.causes[foreign] = max(0, n) // the others come first
+	for c, count := range h.causes {
+		if count = min(count, n); count > 0 {
+			n -= count
+			h.causes[c] -= count
+			h.reported += count
+			h.failed(count, causeErrors[c])
+		}
+	}
+	if len(h.open) == 0 {
+		h.causes = [causes]int{} // what is left was of connections that stood
+	}
 }
 
 // note takes an event. Only two of them name the connection, by its descriptor.
 func (h *handshakes) note(event zmq4.Event, value int, now time.Time) {
+	before := h.pending
+	h.pending = foreign
 	switch event {
 	case zmq4.EVENT_ACCEPTED:
 		h.accepted++
 		h.open[value] = now
 	case zmq4.EVENT_DISCONNECTED:
+		// What ends a connection comes directly before.
+		if _, young := h.open[value]; young && before != foreign {
+			h.causes[before]++
+		}
 		delete(h.open, value)
-	case zmq4.EVENT_HANDSHAKE_SUCCEEDED, zmq4.EVENT_HANDSHAKE_FAILED_AUTH:
+	case zmq4.EVENT_HANDSHAKE_SUCCEEDED:
 		h.passed++
+	case zmq4.EVENT_HANDSHAKE_FAILED_AUTH:
+		if h.keyed {
+			h.passed++
+		} else {
+			h.fails(refusing) // it needs no answer of ours to say that
+		}
 	case zmq4.EVENT_HANDSHAKE_FAILED_NO_DETAIL:
-		h.cause = errUnfinished
+		h.fails(unfinished)
 	case zmq4.EVENT_HANDSHAKE_FAILED_PROTOCOL:
-		h.cause = protocolError(value)
+		switch value {
+		case codeMechanismMismatch:
+			h.fails(mismatch)
+		case codeCryptographic:
+			h.pending = misplaced
+		default:
+			h.pending = broken
+		}
 	}
 }
 
-// settled is how many connections have failed for certain. ZeroMQ has no event for some
-// failures (a greeting of an older protocol where there are keys), so it is what is left
-// of all connections without those that have passed and those that still may.
+func (h *handshakes) fails(c cause) {
+	h.certain++
+	h.causes[c]++
+}
+
+// settled is how many connections have failed for all that is known. ZeroMQ has no event
+// for some failures (a greeting of an older protocol where there are keys), so it is what
+// is left of all connections without those that have passed and those that still may.
 func (h *handshakes) settled(now time.Time) int {
 	for fd, since := range h.open {
 		if now.Sub(since) >= unsettled {
@@ -126,15 +182,4 @@ func (h *handshakes) settled(now time.Time) int {
 		}
 	}
 	return h.accepted - h.passed - len(h.open)
-}
-
-// protocolError is the error of a code.
-func protocolError(code int) error {
-	switch code {
-	case errCryptographic:
-		return errors.New("it expects another public key here, or what it sent was changed on the way")
-	case errMechanismMismatch:
-		return errors.New("one of the two has keys, and the other has none")
-	}
-	return fmt.Errorf("it broke the protocol of the handshake (ZeroMQ's code 0x%x)", code)
 }

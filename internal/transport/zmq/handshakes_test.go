@@ -1,7 +1,9 @@
 package zmq
 
 import (
+	"maps"
 	"net"
+	"slices"
 	"strings"
 	"sync"
 	"testing"
@@ -41,6 +43,7 @@ func (y *tally) read() (total int, causes []string) {
 const (
 	httpRequest  = "GET / HTTP/1.1\r\nHost: x\r\n\r\n"
 	zmtp2        = "\xff\x00\x00\x00\x00\x00\x00\x00\x01\x7f\x01\x08\x00\x00\x00\x01x"
+	zmtpNull     = "\xff\x00\x00\x00\x00\x00\x00\x00\x01\x7f\x03\x00NULL"
 	zmtpPassword = "\xff\x00\x00\x00\x00\x00\x00\x00\x01\x7f\x03\x00PLAIN"
 )
 
@@ -66,6 +69,7 @@ func TestFailedHandshakesAreCountedWithTheirCause(t *testing.T) {
 		{"silence", false, rawly("", false), true, "said nothing"},
 		{"going at once", false, rawly("", true), true, "went away"},
 		{"HTTP", false, rawly(httpRequest, true), true, "went away"},
+		{"a peer that refuses", false, rawly(zmtpNull+string(make([]byte, 48))+"\x04\x0a\x05ERROR\x03300", false), true, "refuses"},
 	} {
 		var s *transport.Security
 		if c.keyed {
@@ -97,6 +101,62 @@ func TestFailedHandshakesAreCountedWithTheirCause(t *testing.T) {
 	}
 	for _, check := range checks {
 		check()
+	}
+}
+
+func TestFailedHandshakesAreToldFromWhatHappensBesideThem(t *testing.T) {
+	type event struct {
+		what  zmq4.Event
+		value int
+	}
+	const (
+		accepted     = zmq4.EVENT_ACCEPTED
+		disconnected = zmq4.EVENT_DISCONNECTED
+		succeeded    = zmq4.EVENT_HANDSHAKE_SUCCEEDED
+		refused      = zmq4.EVENT_HANDSHAKE_FAILED_AUTH
+		noDetail     = zmq4.EVENT_HANDSHAKE_FAILED_NO_DETAIL
+		protocol     = zmq4.EVENT_HANDSHAKE_FAILED_PROTOCOL
+	)
+	for _, c := range []struct {
+		name      string
+		keyed     bool
+		events    []event
+		at, after map[cause]int // told at once, and by when all is settled
+	}{
+		{"beside a young connection that is good", false,
+			[]event{{accepted, 7}, {succeeded, 0}, {accepted, 8}, {noDetail, 32}, {disconnected, 8}},
+			map[cause]int{unfinished: 1}, map[cause]int{unfinished: 1}},
+		{"beside who is not listed", true,
+			[]event{{accepted, 7}, {refused, 300}, {accepted, 8}, {noDetail, 32}, {disconnected, 8}, {accepted, 8}, {protocol, codeMechanismMismatch}, {disconnected, 8}},
+			map[cause]int{unfinished: 1, mismatch: 1}, map[cause]int{unfinished: 1, mismatch: 1}},
+		{"without an event", true,
+			[]event{{accepted, 7}, {disconnected, 7}, {accepted, 7}, {protocol, codeCryptographic}, {disconnected, 7}},
+			map[cause]int{foreign: 1, misplaced: 1}, map[cause]int{foreign: 1, misplaced: 1}},
+		{"an established connection that breaks", true,
+			[]event{{accepted, 7}, {succeeded, 0}, {protocol, codeCryptographic}, {disconnected, 7}},
+			nil, nil},
+		{"an established connection that breaks, and one that fails without an event", true,
+			[]event{{accepted, 7}, {succeeded, 0}, {accepted, 8}, {succeeded, 0}, {disconnected, 8}, {accepted, 9}, {disconnected, 9}},
+			nil, map[cause]int{foreign: 1}},
+		{"none of this listener's", true,
+			[]event{{protocol, codeCryptographic}, {disconnected, 3}},
+			nil, nil},
+	} {
+		told := make(map[cause]int)
+		h := &handshakes{keyed: c.keyed, open: make(map[int]time.Time), pending: foreign, failed: func(n int, err error) {
+			told[cause(slices.Index(causeErrors[:], err))] += n
+		}}
+		now := time.Now()
+		for _, e := range c.events {
+			h.note(e.what, e.value, now)
+		}
+		for _, want := range []map[cause]int{c.at, c.after} {
+			h.report(max(h.certain, h.settled(now)) - h.reported)
+			if !maps.Equal(told, want) {
+				t.Errorf("%s: %v were told of, want %v", c.name, told, want)
+			}
+			now = now.Add(unsettled)
+		}
 	}
 }
 
@@ -187,7 +247,7 @@ func TestEventsThatNobodyReadsStopNobody(t *testing.T) {
 		c.Close()
 	}
 	var y tally
-	h := watchHandshakes(m, y.add)
+	h := watchHandshakes(m, false, y.add)
 	until(t, "all failures are counted", func() bool { n, _ := y.read(); return n == connections })
 	h.stop()
 }

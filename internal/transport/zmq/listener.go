@@ -70,7 +70,11 @@ func (Network) Listen(endpoint string, sec *transport.Security, failed func(coun
 		soc.Close()
 		return nil, listenError(err)
 	}
-	if err := soc.Bind(bind); err != nil {
+	err = headroom()
+	if err == nil {
+		err = soc.Bind(bind)
+	}
+	if err != nil {
 		closeWatched(soc, m, 0, nil)
 		return nil, listenError(err)
 	}
@@ -85,7 +89,7 @@ func (Network) Listen(endpoint string, sec *transport.Security, failed func(coun
 	}
 	return &Listener{
 		soc: soc, waiter: w, file: path, recv: newReceiver(soc, sec != nil),
-		shakes: watchHandshakes(m, failed), domain: domain,
+		shakes: watchHandshakes(m, sec != nil, failed), domain: domain,
 	}, nil
 }
 
@@ -97,9 +101,26 @@ func keepAlive(s *zmq4.Socket) error {
 		s.SetTcpKeepaliveIntvl(keepAliveInterval), s.SetTcpKeepaliveCnt(keepAliveCount))
 }
 
+// headroom reports whether descriptors are left for what zmq_bind does before it listens: it
+// ends the process if it cannot open a socket to look up the machine's addresses.
+func headroom() error {
+	for range 2 {
+		r, w, err := os.Pipe()
+		if err != nil {
+			return err
+		}
+		defer r.Close()
+		defer w.Close()
+	}
+	return nil
+}
+
 // listenError keeps the system's error and adds the way out.
 func listenError(err error) error {
 	errno := zmq4.AsErrno(err)
+	if sys := syscall.Errno(0); errors.As(err, &sys) {
+		errno = zmq4.Errno(sys)
+	}
 	cause := error(syscall.Errno(errno))
 	switch syscall.Errno(errno) {
 	case syscall.EADDRINUSE:

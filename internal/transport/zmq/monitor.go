@@ -52,21 +52,22 @@ func (m *monitor) ended() bool {
 	return m.over
 }
 
-// leaveInterval is how often leave looks.
+// leaveInterval is how soon leave looks again, at first.
 const leaveInterval = 50 * time.Millisecond
 
 // leave closes a monitor once the event has come that its socket has ended, and keeps
-// looking for it now and then until some time after the deadline. Before that it must
-// not be closed: ZeroMQ sends the event without regard for whether somebody is there to
-// take it, and if nobody is, the one thread that puts an end to sockets waits for ever,
-// and no other socket of the process ends any more.
-func (m *monitor) leave(deadline time.Time) {
+// looking for it now and then for as long as that takes: a name that ZeroMQ cannot get
+// resolved may hold it up for minutes. Before that it must not be closed, nor be forgotten
+// and closed by its finalizer: ZeroMQ sends the event without regard for whether somebody is
+// there to take it, and if nobody is, the one thread that puts an end to sockets waits for
+// ever, and no other socket of the process ends any more.
+func (m *monitor) leave() { m.leaveIn(leaveInterval) }
+
+func (m *monitor) leaveIn(interval time.Duration) {
 	if m.ended() {
 		m.soc.Close()
 		return
 	}
-	if time.Now().Before(deadline.Add(reapTimeout)) {
-		// Nobody waits for it: it outlives what it belongs to, as the socket does.
-		time.AfterFunc(leaveInterval, func() { m.leave(deadline) })
-	}
+	// Nobody waits for it: it outlives what it belongs to, as the socket does.
+	time.AfterFunc(interval, func() { m.leaveIn(min(2*interval, time.Second)) })
 }

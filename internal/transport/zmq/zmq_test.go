@@ -307,6 +307,31 @@ func fill(t testing.TB, c transport.Conn) (sent int) {
 	}
 }
 
+func TestAMonitorIsThereUntilItsSocketHasEnded(t *testing.T) {
+	soc, err := newSocket(zmq4.PUSH, func(s *zmq4.Socket) error { return s.SetLinger(0) })
+	if err != nil {
+		t.Fatal(err)
+	}
+	m, err := watch(soc, 0)
+	if err != nil {
+		t.Fatal(err)
+	}
+	m.leave() // somebody has given up waiting
+	m = nil
+	for range 5 { // what nobody refers to is finalized
+		runtime.GC()
+		time.Sleep(2 * leaveInterval)
+	}
+	soc.Close() // only now
+	other, err := newSocket(zmq4.PUSH)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if err := closeAndWait(other, 0, nil); err != nil {
+		t.Errorf("another socket does not end any more: %v", err)
+	}
+}
+
 // narrow is a listener that takes few frames unless it is read.
 func narrow(t testing.TB, endpoint string) *Listener {
 	t.Helper()
@@ -326,7 +351,7 @@ func narrow(t testing.TB, endpoint string) *Listener {
 	if err != nil {
 		t.Fatal(err)
 	}
-	l := &Listener{soc: soc, waiter: w, recv: newReceiver(soc, false), shakes: watchHandshakes(m, nil)}
+	l := &Listener{soc: soc, waiter: w, recv: newReceiver(soc, false), shakes: watchHandshakes(m, false, nil)}
 	t.Cleanup(func() { l.Close() })
 	return l
 }
