@@ -1,6 +1,7 @@
 package cluster
 
 import (
+	"context"
 	"fmt"
 	"testing"
 )
@@ -25,6 +26,23 @@ func BenchmarkOneWay(b *testing.B) {
 				<-to.Inbox()
 			}
 		})
+	}
+}
+
+// BenchmarkSend is BenchmarkOneWay by Send, one message at a time.
+func BenchmarkSend(b *testing.B) {
+	cfg := config(b, "tcp", 2)
+	from, to := join(b, 0, cfg), join(b, 1, cfg)
+	msg := make([]byte, 16)
+	go func() {
+		for range b.N {
+			from.Send(context.Background(), &Envelope{1, 0, msg})
+		}
+	}()
+	b.ReportAllocs()
+	b.ResetTimer()
+	for range b.N {
+		<-to.Inbox()
 	}
 }
 

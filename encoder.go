@@ -15,8 +15,8 @@ import (
 const turnBytes = 1 << 20
 
 // An encoder turns envelopes into runs, each for another Pid: so those that are sent to
-// several servers in turn are handed over many at a time, like those to one. It is used
-// by one goroutine at a time.
+// several servers in turn are handed over many at a time, like those to one. It belongs to
+// one node, and is used by one goroutine at a time.
 type encoder struct {
 	open   []*outgoing // in the order in which they were begun
 	byPid  map[int]*outgoing
@@ -24,11 +24,11 @@ type encoder struct {
 	count  int  // of messages encoded since all were empty
 	bytes  int  // of their records
 	full   bool // all should be flushed
+	spare  *outgoing
 
 	reading, readings int64 // of the clock for message ids: the next, and how many are left
 
-	// What is remembered of a node, as of a version of its catalogue.
-	node    *Node
+	// What is remembered of the node's catalogue, as of a version of it.
 	version uint64
 	peers   []int // all other servers
 	last    *link // the link used last
@@ -44,18 +44,14 @@ type outgoing struct {
 
 var outgoings = sync.Pool{New: func() any { return new(outgoing) }}
 
-// forget lets go of the node: a pool must not keep one that has closed, nor give
-// what belongs to one to another.
-func (e *encoder) forget() { e.node, e.peers, e.last = nil, nil, nil }
-
-// current reports whether what e remembers is of this node and of today.
-func (e *encoder) current(n *Node) bool { return e.node == n && e.version == n.catalog.Version() }
+// current reports whether what e remembers is of today.
+func (e *encoder) current(n *Node) bool { return e.version == n.catalog.Version() }
 
 // follow forgets what is not current.
 func (e *encoder) follow(n *Node) {
 	if !e.current(n) {
-		e.forget()
-		e.node, e.version = n, n.catalog.Version()
+		e.peers, e.last = nil, nil
+		e.version = n.catalog.Version()
 	}
 }
 
@@ -95,7 +91,10 @@ func (e *encoder) begin(n *Node, pid int) (*outgoing, error) {
 			return nil, err
 		}
 	}
-	out := outgoings.Get().(*outgoing)
+	out := e.spare
+	if e.spare = nil; out == nil {
+		out = outgoings.Get().(*outgoing)
+	}
 	out.reset()
 	out.pid, out.to = pid, to
 	if e.shared = pid < 0; !e.shared {
@@ -116,10 +115,13 @@ func (e *encoder) begin(n *Node, pid int) (*outgoing, error) {
 // close lets go of all runs.
 func (e *encoder) close() {
 	for i, out := range e.open {
-		out.reset()
-		out.to = nil
-		outgoings.Put(out)
 		e.open[i] = nil
+		out.blob, out.to = nil, nil
+		if e.spare == nil && cap(out.buf) <= swapBytes {
+			e.spare = out // one message at a time needs no more
+		} else {
+			outgoings.Put(out)
+		}
 	}
 	e.open, e.shared, e.full, e.count, e.bytes = e.open[:0], false, false, 0, 0
 	clear(e.byPid)

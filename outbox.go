@@ -6,7 +6,6 @@ import (
 	"fmt"
 	"reflect"
 	"runtime"
-	"sync"
 	"time"
 )
 
@@ -176,25 +175,26 @@ func (n *Node) Send(ctx context.Context, env *Envelope) error {
 		n.unsent(ReasonTimedOut, 1)
 		return err
 	}
-	enc := encoders.Get().(*encoder)
-	defer func() {
-		enc.forget()
-		encoders.Put(enc)
-	}()
+	enc, _ := n.encoders.Get().(*encoder)
+	if enc == nil {
+		enc = new(encoder)
+	}
 	err := n.send(enc, env, patient{wait: true, stop: ctx.Done(), then: ReasonTimedOut})
-	if errors.Is(err, ErrTimedOut) && ctx.Err() != nil {
+	n.encoders.Put(enc)
+	if err != nil && errors.Is(err, ErrTimedOut) && ctx.Err() != nil {
 		return fmt.Errorf("%w: %w", ctx.Err(), err)
 	}
 	return err
 }
 
-var encoders = sync.Pool{New: func() any { return new(encoder) }}
-
 // send gives one envelope to the links of all its destinations, which may wait
 // for room as p says. It returns what went wrong.
 func (n *Node) send(enc *encoder, env *Envelope, p patient) error {
-	err := n.add(enc, env, p)
-	return errors.Join(err, n.flush(enc, p))
+	if err := n.add(enc, env, p); err != nil {
+		enc.close()
+		return err
+	}
+	return n.flush(enc, p)
 }
 
 // add encodes an envelope into the run that goes where it goes. Runs that may not wait
@@ -205,7 +205,6 @@ func (n *Node) add(enc *encoder, env *Envelope, p patient) error {
 	}
 	if enc.full || !enc.current(n) {
 		n.flush(enc, p)
-		enc.follow(n)
 	}
 	out := enc.toward(env.Pid)
 	if out == nil {
@@ -213,6 +212,7 @@ func (n *Node) add(enc *encoder, env *Envelope, p patient) error {
 		if enc.shared || env.Pid < 0 {
 			n.flush(enc, p)
 		}
+		enc.follow(n)
 		var err error
 		if out, err = enc.begin(n, env.Pid); err != nil {
 			n.unsent(ReasonUnknownPeer, 1, "to", env.Pid)
@@ -237,7 +237,37 @@ func (n *Node) add(enc *encoder, env *Envelope, p patient) error {
 // so that a peer that is behind keeps nothing from the others. It leaves them empty, and
 // returns what went wrong.
 func (n *Node) flush(enc *encoder, p patient) error {
+	if len(enc.open) == 0 {
+		return nil
+	}
+	defer enc.close()
 	p.wait = p.wait && n.cfg.SendTimeout >= 0
+	if len(enc.open) == 1 && len(enc.open[0].to) == 1 {
+		return n.flushOne(enc, enc.open[0], p)
+	}
+	return n.flushAll(enc, p)
+}
+
+// flushOne puts a run into the queue of its only destination.
+func (n *Node) flushOne(enc *encoder, out *outgoing, p patient) error {
+	pid := out.to[0]
+	l, reason := enc.link(n, pid)
+	switch {
+	case out.count == 0:
+		return nil
+	case l == nil:
+		n.unsent(reason, out.count, "to", pid)
+	default:
+		p.give = true
+		reason = l.put(&out.run, p)
+	}
+	if reason != 0 {
+		return fmt.Errorf("peer %d: %w", pid, reason.err())
+	}
+	return nil
+}
+
+func (n *Node) flushAll(enc *encoder, p patient) error {
 	try := p
 	try.leave = p.wait
 	var errs []error
@@ -274,7 +304,6 @@ func (n *Node) flush(enc *encoder, p patient) error {
 	for i, l := range waiting {
 		failed(l.id, l.put(&rests[i], p))
 	}
-	enc.close()
 	return errors.Join(errs...)
 }
 

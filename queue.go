@@ -13,6 +13,9 @@ const (
 	batchBytes = 64 << 10
 	// runBytes is where a run ends. The records of a run stay together in a batch.
 	runBytes = 32 << 10
+	// swapBytes is from where a run's buffer is taken instead of copied. A smaller one
+	// would soon have to grow as that of a batch.
+	swapBytes = 4 << 10
 	// blobBytes is the payload from which a message travels as a frame of its
 	// own, and is not copied on its way to the connection.
 	blobBytes = 32 << 10
@@ -138,7 +141,7 @@ func (q *queue) pushRecords(r *run, count int, give bool) {
 		}
 	}
 	b := newBatch()
-	if b.count = count; give && r.at == wire.HeaderSize {
+	if b.count = count; give && r.at == wire.HeaderSize && len(r.buf) >= swapBytes {
 		b.buf, r.buf = r.buf, b.buf
 	} else {
 		b.buf = append(b.buf, r.records()...)

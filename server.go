@@ -43,6 +43,7 @@ type Node struct {
 	ids         messageIDs
 	groups      groups
 	outbox      chan *Envelope
+	encoders    sync.Pool // of *encoder, for Send
 	inbox       *inbox
 	security    *transport.Security // nil: none
 	listener    transport.Listener  // owned by inbox.run; others may only interrupt it
