@@ -89,6 +89,11 @@ func (in *inbox) deliverBacklog() {
 	in.mu.Lock()
 	defer in.mu.Unlock()
 	for len(in.turns) > 0 {
+		select {
+		case <-in.stop:
+			return // what is left is not taken any more
+		default:
+		}
 		s := in.turns[0]
 		in.turns = append(in.turns[:0], in.turns[1:]...)
 		if !in.turn(s) {

@@ -112,8 +112,12 @@ func (e *encoder) begin(n *Node, pid int) (*outgoing, error) {
 	return out, nil
 }
 
-// close lets go of all runs.
-func (e *encoder) close() {
+// close lets go of all runs, and of the readings of the clock that nobody has used.
+func (e *encoder) close(n *Node) {
+	if e.readings > 0 {
+		n.ids.giveBack(e.reading, int(e.readings))
+		e.readings = 0
+	}
 	for i, out := range e.open {
 		e.open[i] = nil
 		out.blob, out.to = nil, nil
@@ -130,7 +134,7 @@ func (e *encoder) close() {
 // nextID is the id for the next message of the run. Like the run, the readings of the
 // clock that it takes in advance grow with the traffic.
 func (e *encoder) nextID(n *Node) int64 {
-	if e.count == 0 || e.readings == 0 {
+	if e.readings == 0 {
 		e.readings = int64(min(max(1, e.count), 64))
 		e.reading = n.ids.reserve(int(e.readings))
 	}

@@ -21,12 +21,17 @@ type Envelope struct {
 	// 0 to have one assigned as the envelope is sent; another value is kept. Ids
 	// that were assigned are positive. They grow from one envelope of Outbox to the
 	// next, and from one that a goroutine gives to Send to its next, but for the
-	// turn of their clock every 4.4 years.
+	// turn of their clock every 4.4 years. They are of a clock that counts microseconds:
+	// a server that sends more than a million a second runs ahead of it, and if it is
+	// then restarted at once, or its clock is set back, it may assign some again.
 	MsgId int64
 	// Msg is the message: nil, a bool, an integer, a float, a string, a []byte,
 	// a value of a type given to Register, time.Time, or pointers, slices,
 	// arrays and maps of these. It arrives with the type it was sent as; a
 	// pointer arrives as the value it points to.
+	//
+	// Small messages (64 bytes) that come together share memory: who keeps one for long,
+	// and not the others, keeps up to 16 of them, and saves memory by keeping a copy.
 	Msg interface{}
 }
 
@@ -66,6 +71,12 @@ func (m *messageIDs) reserve(count int) int64 {
 			return first
 		}
 	}
+}
+
+// giveBack returns the last count readings that reserve gave, from first on, if nobody has
+// had later ones.
+func (m *messageIDs) giveBack(first int64, count int) {
+	m.last.CompareAndSwap(first+int64(count-1), first-1)
 }
 
 // id is the id for a reading of the clock.

@@ -356,7 +356,7 @@ func (in *inbox) take(s *source, a arrival) {
 	c.end = s.want
 	if !in.delivering {
 		in.delivering = true
-		for c.left() > 0 && in.deliver(s, &c) {
+		for c.left() > 0 && !in.halted.Load() && in.deliver(s, &c) {
 		}
 		in.delivering = false
 	}
@@ -395,7 +395,7 @@ func (in *inbox) assemble(s *source, a arrival, c *chunk) {
 			p.discard = true
 			in.refuseLocked(s, RefusedTooLarge, errTooLargeHere)
 		} else {
-			p.data = make([]byte, 0, min(p.total, assemblyBytes))
+			p.data = make([]byte, 0, min(p.total, assemblyTimes*len(piece.Data)))
 		}
 	}
 	end := int(a.Start.Offset) + len(piece.Data)

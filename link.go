@@ -184,7 +184,7 @@ func (l *link) enqueue(r *run, p patient) (reason Reason, wake bool) {
 		case l.state == LinkDown:
 			reason = l.refuse(r, ReasonUnreachable)
 			continue
-		case l.queue.fits(r.size(), l.node.cfg.QueueBytes):
+		case (r.count == 1 || r.size() <= l.node.cfg.QueueBytes) && l.queue.fits(r.size(), l.node.cfg.QueueBytes):
 			l.accept(r, p.give, &wake)
 			r.count = 0
 			continue
@@ -380,10 +380,14 @@ func (l *link) run() {
 	}
 }
 
+// driveMost is how much drive does: others may go on queueing while it writes, and its
+// caller has a message to send and no more.
+const driveMost = 64
+
 // drive does run's work while run sleeps, as far as that needs no waiting. The
 // caller holds io.
 func (l *link) drive() {
-	for {
+	for range driveMost {
 		step, deadline := l.plan(time.Now())
 		switch {
 		case step == stepWrite:
@@ -395,6 +399,7 @@ func (l *link) drive() {
 			return
 		}
 	}
+	l.kick()
 }
 
 // oversleeps reports whether run sleeps beyond the deadline.

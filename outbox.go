@@ -54,11 +54,12 @@ func (n *Node) isCut() bool {
 }
 
 const (
-	// forwardMost is how many envelopes forward takes, so that closing is noticed though
-	// senders never stop.
-	forwardMost = 4096
+	// turnTime is how long forward takes envelopes before it hands over what it has.
+	turnTime = time.Millisecond
 	// Where traffic goes to spreadLeast servers or more, each frame carries little: then
-	// forward lets others run spreadTurns times, who may be about to send more.
+	// forward lets others run spreadTurns times, who may be about to send more. It does
+	// so only if there was more than one message for each: on a busy machine that may take
+	// longer than a lone message should wait.
 	spreadLeast = 8
 	spreadTurns = 3
 )
@@ -68,8 +69,18 @@ const (
 func (n *Node) forward(enc *encoder, env *Envelope, p patient) (dense bool) {
 	defer n.flush(enc, p)
 	turns := 0
+	var began time.Time
 	n.add(enc, env, p)
-	for count := 1; count < forwardMost && !enc.full; {
+	for count := 1; !enc.full; {
+		if count > 1 && (count&(count-1) == 0 || count%64 == 0) {
+			// Encoding may be slow: it may be the program's.
+			switch now := time.Now(); {
+			case began.IsZero():
+				began = now
+			case now.Sub(began) >= turnTime:
+				return true
+			}
+		}
 		select {
 		case env, ok := <-n.outbox:
 			if !ok {
@@ -79,7 +90,7 @@ func (n *Node) forward(enc *encoder, env *Envelope, p patient) (dense bool) {
 			count++
 			dense = true
 		default:
-			if len(enc.open) < spreadLeast || turns == spreadTurns {
+			if len(enc.open) < spreadLeast || enc.count < 2*len(enc.open) || turns == spreadTurns {
 				return dense
 			}
 			turns++
@@ -191,7 +202,7 @@ func (n *Node) Send(ctx context.Context, env *Envelope) error {
 // for room as p says. It returns what went wrong.
 func (n *Node) send(enc *encoder, env *Envelope, p patient) error {
 	if err := n.add(enc, env, p); err != nil {
-		enc.close()
+		enc.close(n)
 		return err
 	}
 	return n.flush(enc, p)
@@ -240,7 +251,7 @@ func (n *Node) flush(enc *encoder, p patient) error {
 	if len(enc.open) == 0 {
 		return nil
 	}
-	defer enc.close()
+	defer enc.close(n)
 	p.wait = p.wait && n.cfg.SendTimeout >= 0
 	if len(enc.open) == 1 && len(enc.open[0].to) == 1 {
 		return n.flushOne(enc, enc.open[0], p)

@@ -92,8 +92,9 @@ func newBatch() *batch {
 
 // free gives the batch's buffer to the next. What it is full of is on its way.
 func (b *batch) free() {
-	b.blob = nil
-	batches.Put(b)
+	if b.blob == nil {
+		batches.Put(b)
+	}
 }
 
 // A queue holds batches in the order of sending and knows its size. It is not
@@ -125,7 +126,8 @@ func (q *queue) push(r *run, give bool) {
 		q.pushRecords(r, small, give)
 	}
 	if r.blob != nil {
-		b := newBatch()
+		// Its buffer is only for the header: many may wait.
+		b := &batch{buf: make([]byte, wire.HeaderSize, wire.HeaderSize+len(r.blobHead))}
 		b.buf = append(b.buf, r.blobHead[:]...)
 		b.blob, b.count = r.blob, 1
 		q.batches = append(q.batches, b)

@@ -15,9 +15,9 @@ const (
 	// rememberedIncarnations is how many earlier lives of a peer are told apart
 	// from a new one.
 	rememberedIncarnations = 8
-	// assemblyBytes is what is set aside for a large message at once; the rest
-	// follows as its bytes come in.
-	assemblyBytes = 1 << 20
+	// assemblyTimes is how many times its first piece is set aside for a large message;
+	// the rest follows as its bytes come in.
+	assemblyTimes = 8
 )
 
 // A source is one peer as seen by the receiver: which incarnation is heard, what

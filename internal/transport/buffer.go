@@ -9,8 +9,10 @@ import "sync"
 const (
 	batchBuffer = 66 << 10
 	pieceBuffer = 130 << 10
-	// leastPooled is the size from which a buffer is worth keeping.
-	leastPooled = 4 << 10
+	// leastPooled is the size from which a frame gets such a buffer. It may stay in it for
+	// as long as its messages wait for room, and what waits is counted by its own size: so
+	// it has to fill about half of the buffer.
+	leastPooled = 32 << 10
 )
 
 var pools = [...]struct {

@@ -71,13 +71,14 @@ var sharedContext = sync.OnceValues(func() (*zmq4.Context, error) {
 	return ctx, nil
 })
 
-// keepFreed makes the C library keep a few megabytes of what is freed. Until a program
+// keepFreed makes the C library keep up to 2 MiB of what is freed in each of its arenas, of
+// which it makes some if many threads allocate. Until a program
 // has freed a large block, glibc gives more than 128 KiB of free memory back to the
 // kernel at once, and gets it anew for the next frame, page by page: that took an
 // eighth of the time of a busy link. What the program itself has set (mallopt,
 // GLIBC_TUNABLES) stays in force, and other C libraries are not affected.
 func keepFreed() {
-	const block = 4 << 20 // the threshold becomes twice that (see mallopt(3), M_MMAP_THRESHOLD)
+	const block = 1 << 20 // the threshold becomes twice that (see mallopt(3), M_MMAP_THRESHOLD)
 	C.free(C.malloc(block))
 }
 
