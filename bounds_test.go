@@ -26,7 +26,7 @@ const slowness = time.Millisecond
 func (slowlyEncoded) MarshalBinary() ([]byte, error) { time.Sleep(slowness); return []byte("x"), nil }
 func (*slowlyEncoded) UnmarshalBinary([]byte) error  { return nil }
 func (slowlyDecoded) MarshalBinary() ([]byte, error) { return []byte("x"), nil }
-func (*slowlyDecoded) UnmarshalBinary([]byte) error  { time.Sleep(slowness); return nil }
+func (*slowlyDecoded) UnmarshalBinary([]byte) error  { time.Sleep(3 * slowness); return nil }
 
 func init() {
 	Register("slowlyEncoded", slowlyEncoded{})
