@@ -7,6 +7,7 @@ import (
 	"os"
 	"os/exec"
 	"regexp"
+	"slices"
 	"strconv"
 	"strings"
 )
@@ -26,17 +27,23 @@ func hostAddress(host int) string { return fmt.Sprintf("10.77.0.%d", host+1) }
 // serverPort is where servers on hosts of their own listen.
 const serverPort = 7000
 
+// namespaces is where ip keeps those that have names.
+const namespaces = "/var/run/netns"
+
+// newNamespace makes a namespace whose name says which driver's it is.
+func (t *trial) newNamespace(part string) (name string, err error) {
+	name = fmt.Sprintf("faults-%d-%s", os.Getpid(), part)
+	if err := runCommand("ip", "netns", "add", name); err != nil {
+		return "", err
+	}
+	t.onEnd(func() { runCommand("ip", "netns", "delete", name) })
+	return name, runCommand("ip", "-n", name, "link", "set", "lo", "up")
+}
+
 func (t *trial) newNetwork(hosts int) (*network, error) {
 	n := &network{t: t}
-	bridge := fmt.Sprintf("faults-%d-bridge", os.Getpid())
-	add := func(name string) error {
-		if err := runCommand("ip", "netns", "add", name); err != nil {
-			return err
-		}
-		t.onEnd(func() { runCommand("ip", "netns", "delete", name) })
-		return runCommand("ip", "-n", name, "link", "set", "lo", "up")
-	}
-	if err := add(bridge); err != nil {
+	bridge, err := t.newNamespace("bridge")
+	if err != nil {
 		return nil, err
 	}
 	if err := runCommand("ip", "-n", bridge, "link", "add", "bridge", "type", "bridge"); err != nil {
@@ -46,23 +53,37 @@ func (t *trial) newNetwork(hosts int) (*network, error) {
 		return nil, err
 	}
 	for i := range hosts {
-		name, port := fmt.Sprintf("faults-%d-%d", os.Getpid(), i), fmt.Sprintf("port%d", i)
-		n.hosts = append(n.hosts, name)
-		if err := add(name); err != nil {
+		name, err := t.newNamespace(strconv.Itoa(i))
+		if err != nil {
 			return nil, err
 		}
+		n.hosts = append(n.hosts, name)
+		port := fmt.Sprintf("port%d", i)
 		for _, arguments := range [][]string{
-			{"-n", bridge, "link", "add", port, "type", "veth", "peer", "name", "eth0", "netns", name},
+			{"-n", bridge, "link", "add", port, "type", "veth", "peer", "name", device, "netns", name},
 			{"-n", bridge, "link", "set", port, "master", "bridge", "up"},
-			{"-n", name, "address", "add", hostAddress(i) + "/24", "dev", "eth0"},
-			{"-n", name, "link", "set", "eth0", "up"},
 		} {
 			if err := runCommand("ip", arguments...); err != nil {
 				return nil, err
 			}
 		}
+		if err := n.connect(i); err != nil {
+			return nil, err
+		}
 	}
 	return n, nil
+}
+
+// device is what a host is connected by.
+const device = "eth0"
+
+// connect gives a host's device its address.
+func (n *network) connect(host int) error {
+	err := runCommand("ip", "-n", n.hosts[host], "address", "add", hostAddress(host)+"/24", "dev", device)
+	if err != nil {
+		return err
+	}
+	return runCommand("ip", "-n", n.hosts[host], "link", "set", device, "up")
 }
 
 // newField plans servers, each on the host with its number.
@@ -87,6 +108,41 @@ func (n *network) on(host int) []string { return []string{"ip", "netns", "exec",
 func (n *network) run(host int, command ...string) error {
 	line := append(n.on(host), command...)
 	return runCommand(line[0], line[1:]...)
+}
+
+// count reads a counter of a host's kernel, such as Tcp InSegs.
+func (n *network) count(host int, group, name string) (int, error) {
+	line := append(n.on(host), "cat", "/proc/net/snmp", "/proc/net/netstat")
+	out, err := exec.Command(line[0], line[1:]...).Output()
+	if err != nil {
+		return 0, fmt.Errorf("%s: %w", strings.Join(line, " "), err)
+	}
+	// Of each group there is a line of names, and then one of values.
+	var names []string
+	for text := range strings.Lines(string(out)) {
+		fields := strings.Fields(text)
+		if len(fields) == 0 || fields[0] != group+":" {
+			continue
+		}
+		if names == nil {
+			names = fields
+		} else if i := slices.Index(names, name); i > 0 && i < len(fields) {
+			return strconv.Atoi(fields[i])
+		}
+	}
+	return 0, fmt.Errorf("the kernel counts no %s %s", group, name)
+}
+
+// opened is how many connections the hosts have begun to open so far.
+func (n *network) opened() (sum int, err error) {
+	for host := range n.hosts {
+		some, err := n.count(host, "Tcp", "ActiveOpens")
+		if err != nil {
+			return 0, err
+		}
+		sum += some
+	}
+	return sum, nil
 }
 
 // filter has a host drop some of the segments that come in, as the rule says. One rule

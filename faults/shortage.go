@@ -170,19 +170,14 @@ func descriptors(t *trial) error {
 }
 
 func ports(t *trial) error {
-	name := fmt.Sprintf("faults-%d", os.Getpid())
-	if err := runCommand("ip", "netns", "add", name); err != nil {
+	name, err := t.newNamespace("ports")
+	if err != nil {
 		return err
 	}
-	t.onEnd(func() { runCommand("ip", "netns", "delete", name) })
 	inside := []string{"ip", "netns", "exec", name}
-	for _, c := range [][]string{
-		{"ip", "link", "set", "lo", "up"},
-		{"sh", "-c", "echo 40000 40001 >/proc/sys/net/ipv4/ip_local_port_range"},
-	} {
-		if err := runCommand("ip", append(inside[1:], c...)...); err != nil {
-			return err
-		}
+	narrow := append(inside[1:], "sh", "-c", "echo 40000 40001 >/proc/sys/net/ipv4/ip_local_port_range")
+	if err := runCommand("ip", narrow...); err != nil {
+		return err
 	}
 	f, err := t.newField(3, nil)
 	if err != nil {
