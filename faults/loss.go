@@ -10,6 +10,7 @@ func init() {
 		promise: "where segments are lost, messages arrive in order, and what is missing is counted",
 		fault:   "between two hosts a tenth of all segments is lost both ways, while 10,000 messages of 1 kB are sent; and then half of them for a second",
 		needs:   needNetwork,
+		quick:   true,
 		run:     loss,
 	})
 }
@@ -34,34 +35,38 @@ func loss(t *trial) error {
 	if err != nil {
 		return err
 	}
-	dropped := 0
-	lose := func(rule string, d time.Duration) (span, error) {
+	lose := func(rule string, d time.Duration) (during span, dropped int, err error) {
 		for host := range n.hosts {
 			if err := n.filter(host, rule); err != nil {
-				return span{}, err
+				return span{}, 0, err
 			}
 		}
-		during, err := t.sleep(d)
+		during, err = t.sleep(d)
 		for host := range n.hosts {
 			some, e := n.unfilter(host)
 			if e != nil {
-				return during, e
+				return during, 0, e
 			}
 			dropped += some
 		}
-		return during, err
+		return during, dropped, err
 	}
 	t.say("a tenth of all segments is lost")
-	tenth, err := lose("numgen random mod 100 < 10", scale(t, 12*time.Second, 4*time.Second))
+	tenth, ofAll, err := lose("numgen random mod 100 < 10", scale(t, 12*time.Second, 4*time.Second))
 	if err != nil {
 		return err
 	}
+	// What waits by now would have TCP send little when it is to lose half.
+	if _, err := t.sleep(2 * time.Second); err != nil {
+		return err
+	}
 	t.say("half of all segments is lost")
-	if _, err := lose("numgen random mod 100 < 50", time.Second); err != nil {
+	_, ofHalf, err := lose("numgen random mod 100 < 50", time.Second)
+	if err != nil {
 		return err
 	}
 	healed := now()
-	after, err := t.sleep(6 * time.Second)
+	after, err := t.sleep(scale(t, 6*time.Second, 5*time.Second))
 	if err != nil {
 		return err
 	}
@@ -75,15 +80,18 @@ func loss(t *trial) error {
 	t.fail(vs...)
 	t.fail(b.traffic(rate, nil, before, after)...)
 	t.fail(b.traffic(scale(t, 10_000, 1000), nil, tenth)...)
-	if dropped < 100 {
-		t.fail(found(oracleVacuity, "only %d segments were lost", dropped))
+	if least := scale(t, 150, 30); ofAll < least {
+		t.fail(found(oracleVacuity, "only %d segments were lost while it was a tenth of all; %d are wanted", ofAll, least))
+	}
+	if least := 5; ofHalf < least {
+		t.fail(found(oracleVacuity, "only %d segments were lost while it was half of all; %d are wanted", ofHalf, least))
 	}
 	lost := 0
 	for _, to := range f.ids() {
 		x := b.balance(1-to, to)
 		lost += x.lost + x.missed + x.dropped
 	}
-	t.figure("delivered", "%d of %d, with %d segments lost", b.received, b.handedAll, dropped)
+	t.figure("delivered", "%d of %d, with %d segments lost and then %d", b.received, b.handedAll, ofAll, ofHalf)
 	t.figure("lost or dropped, all counted", "%d", lost)
 	t.figure("first delivery after", "%v", worst.Round(time.Millisecond))
 	return nil
