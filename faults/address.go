@@ -208,13 +208,13 @@ func move(t *trial, byName bool) error {
 // of /etc/hosts for what it runs there, and so it is written over and not replaced.
 func (n *network) hostsFile(address, name string) error {
 	for _, host := range n.hosts {
-		dir := filepath.Join("/etc/netns", host)
+		dir := filepath.Join(hostFiles, host)
 		if err := os.MkdirAll(dir, 0o755); err != nil {
 			return err
 		}
 		n.t.onEnd(func() {
 			os.RemoveAll(dir)
-			os.Remove(filepath.Dir(dir)) // if it is empty
+			os.Remove(hostFiles) // if it is empty
 		})
 		text := fmt.Sprintf("127.0.0.1 localhost\n%s %s\n", address, name)
 		if err := os.WriteFile(filepath.Join(dir, "hosts"), []byte(text), 0o644); err != nil {

@@ -127,6 +127,15 @@ func run(arguments []string) error {
 		}
 		return nil
 	}
+	if needRoot.check() == nil { // others cannot have left anything, nor remove it
+		removed, err := sweep()
+		if len(removed) > 0 {
+			o.report(fmt.Sprintf("left by a driver that was killed, and removed: %s", strings.Join(removed, ", ")))
+		}
+		if err != nil {
+			o.report(err.Error())
+		}
+	}
 	ctx, stop := signal.NotifyContext(context.Background(), os.Interrupt, syscall.SIGTERM, syscall.SIGHUP)
 	defer stop()
 	if *mutants {
