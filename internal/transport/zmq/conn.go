@@ -37,6 +37,7 @@ func (Network) Dial(endpoint string, sec *transport.Security, peer string) (tran
 		func(s *zmq4.Socket) error { return s.SetHeartbeatIvl(heartbeatInterval) },
 		func(s *zmq4.Socket) error { return s.SetHeartbeatTimeout(heartbeatTimeout) },
 		func(s *zmq4.Socket) error { return s.SetHeartbeatTtl(heartbeatTTL) },
+		func(s *zmq4.Socket) error { return s.SetTcpMaxrt(unacknowledged) },
 		func(s *zmq4.Socket) error { return s.SetRcvhwm(recvFrames) },
 		// A peer says nothing on this connection but ZeroMQ's own commands.
 		func(s *zmq4.Socket) error { return s.SetMaxmsgsize(4096) },

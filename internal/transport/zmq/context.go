@@ -44,6 +44,10 @@ const (
 	heartbeatInterval = 1500 * time.Millisecond
 	heartbeatTimeout  = 2500 * time.Millisecond
 	heartbeatTTL      = 6 * time.Second
+	// A heartbeat has to be written before its answer is waited for, and that cannot be
+	// done while the kernel's buffer is full. So the kernel itself gives a connection up
+	// on which nothing is acknowledged for as long (TCP_USER_TIMEOUT).
+	unacknowledged = heartbeatInterval + heartbeatTimeout
 
 	// The kernel's own sign of life, in seconds: about as long as the TTL, and for an end
 	// that is gone without a word as long again.
