@@ -32,6 +32,9 @@ func (f *flight) open(size int) bool {
 	return f.bytes == 0 || f.bytes+size <= f.most
 }
 
+// full reports whether the window would be used up if what is queued were on the way, too.
+func (f *flight) full(queued int) bool { return f.bytes > 0 && f.bytes+queued > f.window }
+
 // look decides how many bytes may be on the way from now on.
 func (f *flight) look(now time.Time) { f.most = min(f.window, f.pace.most(now)) }
 

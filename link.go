@@ -461,13 +461,14 @@ func (l *link) planLocked(now time.Time) (step, time.Time) {
 
 	l.flight.look(now)
 	open := l.flight.open(l.writer.frameSize(l))
-	if !pending || open && !l.stuck {
-		// Nothing is kept from going out.
+	held := !open && (l.room != nil || l.flight.full(l.queue.bytes))
+	if !pending || !held && !l.stuck {
+		// Nothing is kept from going out: what waits for a slow path would else be on it.
 		l.progress = now
 	}
 	patienceEnds := l.progress.Add(l.node.patience)
 	if pending && l.state != LinkDown && !now.Before(patienceEnds) {
-		l.starved = !open
+		l.starved = held
 		l.down(ReasonTimedOut, nil)
 		return l.planLocked(now)
 	}

@@ -622,6 +622,42 @@ func TestNoMoreIsOnTheWayThanASlowPathCarriesInASecond(t *testing.T) {
 	}
 }
 
+// A path on which much is lost stands still for seconds. What then waits, since less is to be
+// on the way than the window allows, would be on the way otherwise: it is no sign that the
+// peer takes nothing.
+func TestAPathThatStandsStillIsTakenForDeadOnlyWithTheWindowFull(t *testing.T) {
+	for _, c := range []struct {
+		name     string
+		messages int // of 1000 bytes
+		want     LinkState
+	}{
+		{"less than the window", 200, LinkUp},
+		{"more than the window", 2000, LinkDown},
+	} {
+		t.Run(c.name, func(t *testing.T) {
+			bubble(t, 2, func(t *testing.T, cfg Config) {
+				cfg.Linger = -1
+				a := join(t, 0, cfg)
+				p := newPuppet(t, 1, cfg)
+				for range c.messages {
+					put(t, a, &Envelope{1, 0, make([]byte, 1000)})
+				}
+				for end := time.Now().Add(3 * defaultSendTimeout); time.Now().Before(end); {
+					p.next(time.Until(end)) // and it acknowledges nothing
+				}
+				synctest.Wait()
+				s := statsOf(a, 1)
+				if s.State != c.want || (s.Sent.DroppedTotal() > 0) != (c.want == LinkDown) {
+					t.Errorf("after %v the link is %v, with %d messages dropped, want %v", 3*defaultSendTimeout, s.State, s.Sent.DroppedTotal(), c.want)
+				}
+				if most := s.Sent.FlightBytes; most > 2*leastFlight {
+					t.Errorf("%d bytes are on the way", most)
+				}
+			})
+		})
+	}
+}
+
 func TestALargeMessageGivenUpHalfwayCountsAsSent(t *testing.T) {
 	bubble(t, 2, func(t *testing.T, cfg Config) {
 		a := join(t, 0, cfg)

@@ -28,9 +28,9 @@ const (
 	recvFrames = 0
 
 	// The interval between attempts to connect starts small, since people's
-	// election timeouts are short, and backs off to a quarter of a second.
+	// election timeouts are short, and backs off to an eighth of a second.
 	reconnectMin = 10 * time.Millisecond
-	reconnectMax = 250 * time.Millisecond
+	reconnectMax = 125 * time.Millisecond
 	// A connect or a handshake that got no answer is tried afresh: TCP's own
 	// repetition of a lost SYN backs off for seconds. With reconnectMax it bounds how
 	// long a peer that can be reached again is not found, which is to be under a second.

@@ -7,6 +7,7 @@ import (
 	"fmt"
 	"net"
 	"os"
+	"runtime"
 	"strings"
 	"syscall"
 	"time"
@@ -25,8 +26,9 @@ type Listener struct {
 	file   string // of an ipc endpoint, removed by Close
 	recv   *receiver
 	shakes *handshakes
-	domain string // for ZAP; empty without security
-	key    string // of the latest message's sender
+	domain string    // for ZAP; empty without security
+	key    string    // of the latest message's sender
+	came   time.Time // when await last found something
 }
 
 // Listen binds before it returns. The host of a tcp endpoint may be a name that
@@ -198,10 +200,36 @@ func (l *Listener) Recv(deadline time.Time) (head, tail []byte, err error) {
 		if !again(err) {
 			return nil, nil, err
 		}
-		if err := l.wait(zmq4.POLLIN, deadline); err != nil {
+		if err := l.await(deadline); err != nil {
 			return nil, nil, err
 		}
 	}
+}
+
+const (
+	// lingerTime is how long await looks before it parks, if what it had last waited for
+	// came within freshTime: to park a thread and to wake it up takes longer than that, and
+	// it is what a request and its reply wait for most. Much longer than this would take
+	// time from those that are to answer.
+	lingerTime = 16 * time.Microsecond
+	freshTime  = time.Millisecond
+)
+
+// await waits for something to be received, as wait does.
+func (l *Listener) await(deadline time.Time) error {
+	now := time.Now()
+	for end := now.Add(lingerTime); now.Sub(l.came) < freshTime && now.Before(end); now = time.Now() {
+		if events, err := l.soc.GetEvents(); err != nil || events&zmq4.POLLIN != 0 {
+			l.came = now
+			return err
+		}
+		runtime.Gosched() // others first
+	}
+	err := l.wait(zmq4.POLLIN, deadline)
+	if err == nil {
+		l.came = time.Now()
+	}
+	return err
 }
 
 // message copies the message that begins with the part p. One of more than two parts,
