@@ -29,6 +29,7 @@ type Listener struct {
 	domain string    // for ZAP; empty without security
 	key    string    // of the latest message's sender
 	came   time.Time // when await last found something
+	bytes  int       // received since then
 }
 
 // Listen binds before it returns. The host of a tcp endpoint may be a name that
@@ -208,17 +209,20 @@ func (l *Listener) Recv(deadline time.Time) (head, tail []byte, err error) {
 
 const (
 	// lingerTime is how long await looks before it parks, if what it had last waited for
-	// came within freshTime: to park a thread and to wake it up takes longer than that, and
-	// it is what a request and its reply wait for most. Much longer than this would take
-	// time from those that are to answer.
+	// came within freshTime and was no more than freshBytes: a request, perhaps, or a reply.
+	// To park a thread and to wake it up takes longer than that, and it is what those wait
+	// for most. Much longer than this would take time from those that are to answer.
 	lingerTime = 16 * time.Microsecond
 	freshTime  = time.Millisecond
+	freshBytes = 4 << 10
 )
 
 // await waits for something to be received, as wait does.
 func (l *Listener) await(deadline time.Time) error {
 	now := time.Now()
-	for end := now.Add(lingerTime); now.Sub(l.came) < freshTime && now.Before(end); now = time.Now() {
+	fresh := l.bytes <= freshBytes && now.Sub(l.came) < freshTime
+	l.bytes = 0
+	for end := now.Add(lingerTime); fresh && now.Before(end); now = time.Now() {
 		if events, err := l.soc.GetEvents(); err != nil || events&zmq4.POLLIN != 0 {
 			l.came = now
 			return err
@@ -237,6 +241,7 @@ func (l *Listener) await(deadline time.Time) error {
 // hands messages out whole: when the first part is there, all are.
 func (l *Listener) message(p part) (head, tail []byte, err error) {
 	l.learn(p.user)
+	l.bytes += len(p.data)
 	if at := wire.Cut(p.data); at > 0 && !p.more {
 		// The payload will be the message: it has to be in memory of its own.
 		return bytes.Clone(p.data[:at]), bytes.Clone(p.data[at:]), nil
