@@ -24,7 +24,9 @@ func init() {
 		hole("hole-30s-oneway", "for 30 s nothing reaches one of three hosts, and what it sends arrives", byDropping, false, 30*time.Second),
 		hole("hole-30s-route", "for 30 s one of three hosts and the others have no route to each other", byRoute, true, 30*time.Second),
 		hole("hole-30s-route-oneway", "for 30 s one of three hosts has no route to the others, and what they send arrives", byRoute, false, 30*time.Second),
-		// A time after which TCP by itself repeats what was lost only seconds later.
+		// A time after which TCP by itself repeats what was lost only seconds later, and which
+		// ends early in the wait for a connect.
+		hole("hole-7s", "for 7 s nothing passes between one of three hosts and the others", byDropping, true, 7*time.Second),
 		hole("hole-7s-route", "for 7 s one of three hosts and the others have no route to each other", byRoute, true, 7*time.Second),
 	)
 }
