@@ -80,9 +80,14 @@ faults-quick: setup ## the most important of it (under 2 min)
 	@scripts/setup.sh faults
 	@cd faults && go run . -quick -minutes 2
 
+faults-long: setup ## servers killed every 5 s for 15 min in all, and a soak of 20 min (35 min)
+	@scripts/setup.sh faults
+	@cd faults && go run . -long -minutes 35 -only restart-one,restart-minority,restart-majority,soak \
+		-command 'make faults-long' -write ../docs/reliability.md
+
 faults-mutants: setup ## break the library one rule at a time, and see that the campaign notices (3 min)
 	@cd faults && go run . -mutants -command 'make faults-mutants' -write ../docs/reliability.md
 
 check: fmt build vet lint tidy shell poller fuzz-short race faults-quick demo demo-secure ## what .ci/run runs after the tests
 
-.PHONY: help setup demo demo-secure test race race-long poller bench bench-quick faults faults-quick faults-mutants fuzz fuzz-short fmt vet lint tidy build shell check
+.PHONY: help setup demo demo-secure test race race-long poller bench bench-quick faults faults-quick faults-long faults-mutants fuzz fuzz-short fmt vet lint tidy build shell check

@@ -10,16 +10,24 @@ import (
 )
 
 func init() {
+	const promise = "a peer that stalls costs the others at most one SendTimeout; the sender's memory stays within QueueBytes; what was dropped is counted"
 	register(row{
 		name:    "pause",
-		promise: "a peer that stalls costs the others at most one SendTimeout; the sender's memory stays within QueueBytes; what was dropped is counted",
+		promise: promise,
 		fault:   "one of five servers is stopped (SIGSTOP) for 30 s under load, and continued",
 		quick:   true,
-		run:     pause,
+		run:     func(t *trial) error { return pause(t, load{Rate: 400, Size: 4000}) },
+	}, row{
+		name:    "pause-full",
+		promise: promise,
+		fault:   "the same, where all servers send as fast as they are taken from",
+		run:     func(t *trial) error { return pause(t, load{Size: 60_000}) },
 	})
 }
 
-func pause(t *trial) error {
+// pause stops one of five servers. Its queue with each of the others is full before its link
+// goes down, a SendTimeout later.
+func pause(t *trial, work load) error {
 	const victim, queue = 4, 1 << 20
 	f, err := t.newField(5, func(c *cluster.Config) { c.QueueBytes = queue })
 	if err != nil {
@@ -28,9 +36,6 @@ func pause(t *trial) error {
 	if err := f.startAll(); err != nil {
 		return err
 	}
-	// The queue for the one that is stopped is full before its link goes down, a
-	// SendTimeout later.
-	work := load{Rate: 400, Size: 4000}
 	healthy := f.others(victim)
 	if err := f.loadAll(work); err != nil {
 		return err
@@ -42,7 +47,6 @@ func pause(t *trial) error {
 	if err != nil {
 		return err
 	}
-	t.say("five servers send %d messages a second to each other", work.Rate)
 	before, err := t.sleep(scale(t, 8*time.Second, 3*time.Second))
 	if err != nil {
 		return err
@@ -91,9 +95,10 @@ func pause(t *trial) error {
 	}
 	t.figure("most queued for one peer", "%d KiB of %d", peak>>10, queue>>10)
 	// What was written before the link was down waits in the window, in the sockets
-	// and in its inbox until it runs again.
+	// and in its inbox until it runs again; and a message may have begun to be written, and
+	// another to be taken.
 	window := 256<<10 + 512<<10
-	n, v := b.stale(scale(t, 10*time.Second, 3*time.Second), len(healthy)*window/work.Size+b.inbox, with(victim))
+	n, v := b.stale(scale(t, 10*time.Second, 3*time.Second), len(healthy)*(window/work.Size+2)+b.inbox, with(victim))
 	t.failIf(v)
 	t.figure("delivered late", "%d", n)
 	t.fail(b.traffic(1000, nil, before, after)...)
