@@ -268,8 +268,9 @@ func (l *link) acked(h *wire.Header) {
 		return
 	}
 	l.flight.window = int(min(h.Window, maxPeerWindow))
-	if now := time.Now(); l.flight.acked(h.Ack, now) || h.Flags&wire.FlagTaking != 0 {
-		l.progress, l.ackedAt, l.starved = now, now, false
+	if l.flight.acked(h.Ack) || h.Flags&wire.FlagTaking != 0 {
+		l.progress, l.starved = time.Now(), false
+		l.ackedAt = l.progress
 	}
 	if l.state == LinkDown || l.writer.batch != nil || !l.queue.empty() {
 		l.kick() // there may be something to be written now
@@ -459,16 +460,14 @@ func (l *link) planLocked(now time.Time) (step, time.Time) {
 		return stepSleep, time.Time{}
 	}
 
-	l.flight.look(now)
-	open := l.flight.open(l.writer.frameSize(l))
-	held := !open && (l.room != nil || l.flight.full(l.queue.bytes))
-	if !pending || !held && !l.stuck {
-		// Nothing is kept from going out: what waits for a slow path would else be on it.
+	open := l.flight.open(l.writer.frameSize())
+	if !pending || open && !l.stuck {
+		// Nothing is kept from going out.
 		l.progress = now
 	}
 	patienceEnds := l.progress.Add(l.node.patience)
 	if pending && l.state != LinkDown && !now.Before(patienceEnds) {
-		l.starved = held
+		l.starved = !open
 		l.down(ReasonTimedOut, nil)
 		return l.planLocked(now)
 	}
@@ -599,6 +598,9 @@ func (l *link) write() {
 		l.stuckAt = time.Now()
 	}
 	l.stuck, l.ready = !ok, false
+	if !ok && l.writer.isBare() {
+		l.flight.asked = false // it has not
+	}
 	switch {
 	case ok:
 		l.tries = 0

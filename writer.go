@@ -23,37 +23,25 @@ type writer struct {
 
 func (w *writer) load(b *batch) { w.batch, w.off = b, 0 }
 
-// frameSize is the size of the frame that message would make. The caller holds the
-// link's mu.
-func (w *writer) frameSize(l *link) int {
+// frameSize is the size of the frame that message would make.
+func (w *writer) frameSize() int {
 	switch {
 	case w.batch == nil:
 		return 0
 	case w.off > 0:
-		return wire.HeaderSize + min(len(w.batch.blob)-w.off, l.flight.piece())
+		return wire.HeaderSize + min(len(w.batch.blob)-w.off, pieceBytes)
 	}
-	return len(w.batch.buf) + w.first(l)
-}
-
-// first is how much of its large message the first frame of a batch carries.
-func (w *writer) first(l *link) int {
-	if n := len(w.batch.blob); n <= pieceBytes {
-		return n // a message is sent in pieces only if one of the largest size is not enough
-	}
-	return l.flight.piece()
+	return len(w.batch.buf) + min(len(w.batch.blob), pieceBytes)
 }
 
 // message makes the next frame of the batch. The caller holds the link's mu.
 func (w *writer) message(l *link) {
 	b := w.batch
 	var flags uint8
-	if l.flight.crowded(w.frameSize(l)) {
+	if l.flight.crowded(w.frameSize()) {
 		flags |= wire.FlagAckNow
 	}
-	upTo := w.first(l)
-	if w.off > 0 {
-		upTo = min(len(b.blob), w.off+l.flight.piece())
-	}
+	upTo := min(len(b.blob), w.off+pieceBytes)
 	w.head, w.tail = b.buf, b.blob[w.off:upTo]
 	w.whole = upTo == len(b.blob)
 	w.end = wire.Position{Seq: w.next + uint64(b.count)}

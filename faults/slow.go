@@ -23,12 +23,6 @@ func init() {
 		fault:   "between two hosts there is 1 Mbit/s (`tc tbf`), two thirds of which messages of 8 kB take",
 		needs:   append([]need{tool("tc")}, needNetwork...),
 		run:     bandwidth,
-	}, row{
-		name:    "bandwidth-large",
-		promise: promise,
-		fault:   "on the same path a message of 10 MB goes one way, and small ones go the other way",
-		needs:   append([]need{tool("tc")}, needNetwork...),
-		run:     bandwidthLarge,
 	})
 }
 
@@ -144,58 +138,6 @@ func (t *trial) allDelivered(b *books) {
 	}
 	t.figure("delivered", "%d of %d", b.received, b.handedAll)
 }
-
-func bandwidthLarge(t *trial) error {
-	const size, bitsPerSecond = 10_000_000, 1_000_000
-	n, f, err := t.narrow()
-	if err != nil {
-		return err
-	}
-	// What is on its way the other way has to share it with the acknowledgments.
-	if err := f.load(1, load{Rate: 10, Size: 100}); err != nil {
-		return err
-	}
-	before, err := t.sleep(3 * time.Second)
-	if err != nil {
-		return err
-	}
-	const count = 1
-	if err := f.load(0, load{Size: size, Count: count}); err != nil {
-		return err
-	}
-	began := now()
-	least := time.Duration(count) * 8 * size / bitsPerSecond * time.Second
-	err = t.await(2*least, "the large messages have not come", func() (bool, error) {
-		c, err := f.counters(1)
-		return c.Peers[0].came() == count, err
-	})
-	if err != nil {
-		return err
-	}
-	during := span{began, now()}
-	if err := t.hadToWait(n, 0); err != nil {
-		return err
-	}
-	b, err := f.finish()
-	if err != nil {
-		return err
-	}
-	t.judge(b)
-	t.stayedUp(f)
-	small := func(r *record) bool { return r.from == 1 }
-	t.fail(b.traffic(10, small, before, during)...)
-	t.allDelivered(b)
-	t.figure("the large message took", "%v, where the path takes %v", since(during.from, during.to).Round(100*time.Millisecond), least)
-	latest := b.latest(small)
-	if latest > smallLatest {
-		t.fail(found(oracleState, "a small message came %v after it was sent, want %v at most", latest, smallLatest))
-	}
-	t.figure("latest delivery of the small ones", "%v after it was sent", latest.Round(time.Millisecond))
-	return nil
-}
-
-// smallLatest is how late small messages may come that go against a large one.
-const smallLatest = 2 * time.Second
 
 // overlimits counts what a limit of bandwidth has kept waiting.
 var overlimits = regexp.MustCompile(`overlimits (\d+)`)
