@@ -23,7 +23,6 @@ type attacker struct {
 	address string
 	conns   []net.Conn
 	rand    *rand.Rand
-	sent    int    // bytes
 	life    uint64 // the incarnation of the frames that it makes
 	marks   uint64 // frames that end what send has sent: they are refused as of another cluster
 }
@@ -56,19 +55,7 @@ func (a *attacker) dial() net.Conn {
 	}
 	c.SetDeadline(time.Now().Add(limit))
 	a.conns = append(a.conns, c)
-	return counted{c, &a.sent}
-}
-
-// counted counts what is written.
-type counted struct {
-	net.Conn
-	sent *int
-}
-
-func (c counted) Write(b []byte) (int, error) {
-	n, err := c.Conn.Write(b)
-	*c.sent += n
-	return n, err
+	return c
 }
 
 // write writes, whatever the other side thinks of it.
@@ -318,7 +305,7 @@ var garbages = []garbage{
 		for range 50 {
 			c := a.zmtp()
 			c.Write(burst)
-			c.(counted).Conn.(*net.TCPConn).SetLinger(0)
+			c.(*net.TCPConn).SetLinger(0)
 			c.Close()
 		}
 	}, "cluster", 1},
@@ -465,7 +452,7 @@ func TestGarbageOnThePortDoesNotDisturbAGoodPeer(t *testing.T) {
 	defer s.halt()
 	before := victim.until("messages of the good peer", func(r *report) bool { return r.from(goodPid).Count > 100 })
 	base := victim.usage()
-	whole, attacked := t, 0
+	whole := t
 	for _, g := range garbages {
 		t.Run(g.name, func(t *testing.T) {
 			a := newAttacker(t, cfg.Peers[victimPid].Address)
@@ -485,7 +472,6 @@ func TestGarbageOnThePortDoesNotDisturbAGoodPeer(t *testing.T) {
 				})
 				a.hangUp()
 			}
-			attacked += a.sent
 			grown := refusedBy(before)
 			for reason, k := range refused {
 				if grown[reason] -= k; grown[reason] == 0 {
@@ -514,7 +500,6 @@ func TestGarbageOnThePortDoesNotDisturbAGoodPeer(t *testing.T) {
 			frames = append(frames, a.frame(h, make([]byte, 2000)))
 		}
 		a.send(frames...)
-		attacked += a.sent
 		victim.until("refusals of the kind window", func(r *report) bool { return refusedBy(*r)["window"] > 0 })
 		victim.pace(0)
 	})
@@ -530,10 +515,9 @@ func TestGarbageOnThePortDoesNotDisturbAGoodPeer(t *testing.T) {
 		t.Errorf("the good peer dropped %v, want nothing", d)
 	}
 	after := victim.usage()
-	t.Logf("%d MB resident before, %d MB after, %d MB at the peak, after %d MB of garbage; %d threads, %d descriptors",
-		base.Resident>>20, after.Resident>>20, after.Peak>>20, attacked>>20, after.Threads, after.Files)
-	// Without keys ZeroMQ reads what comes faster than a busy machine looks at it.
-	if most := base.Resident + 3*attacked; after.Peak > most && !raceEnabled {
+	t.Logf("%d MB resident before, %d MB after, %d MB at the peak; %d threads, %d descriptors",
+		base.Resident>>20, after.Resident>>20, after.Peak>>20, after.Threads, after.Files)
+	if most := base.Resident + 64<<20; after.Peak > most && !raceEnabled {
 		t.Errorf("memory grew from %d MB to %d MB at the peak, want at most %d", base.Resident>>20, after.Peak>>20, most>>20)
 	}
 	victim.close()

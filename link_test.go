@@ -561,7 +561,7 @@ func TestALargeMessageGivenUpHalfwayCountsAsSent(t *testing.T) {
 	bubble(t, 2, func(t *testing.T, cfg Config) {
 		a := join(t, 0, cfg)
 		p := newPuppet(t, 1, cfg)
-		put(t, a, &Envelope{1, 0, make([]byte, 6*pieceBytes)})
+		put(t, a, &Envelope{1, 0, make([]byte, 3*pieceBytes)})
 		put(t, a, &Envelope{1, 0, "behind it"})
 		first, _, _ := p.next(limit)
 		if first.Flags&wire.FlagPiece == 0 || first.Start != (wire.Position{Seq: 1}) {
@@ -572,14 +572,7 @@ func TestALargeMessageGivenUpHalfwayCountsAsSent(t *testing.T) {
 		if s := a.Stats().Sent; s.Sent != 1 || s.Dropped[ReasonTimedOut] != 1 || s.Queued != 0 || s.QueueBytes != 0 {
 			t.Errorf("the books: %+v", s)
 		}
-		last := first
-		for h, _, ok := p.next(0); ok; h, _, ok = p.next(0) {
-			if !h.Bare() {
-				last = h
-			}
-		}
-		// What has come before the last piece, which may be lost.
-		p.send(0, cfg, wire.Header{AckIncarnation: a.incarnation, Ack: last.Start}, nil)
+		p.send(0, cfg, wire.Header{AckIncarnation: a.incarnation, Ack: wire.Position{Seq: 1, Offset: pieceBytes}}, nil)
 		synctest.Wait()
 		put(t, a, &Envelope{1, 0, "next"})
 		for {
@@ -915,4 +908,35 @@ func TestShutdownEndsThoughSendersNeverStop(t *testing.T) {
 	}
 	close(stop)
 	senders.Wait()
+}
+
+// A question that could not be written has not been asked: it is as soon as it can be.
+func TestAProbeThatDidNotFitIsAskedOnceThereIsRoom(t *testing.T) {
+	bubble(t, 2, func(t *testing.T, cfg Config) {
+		a := join(t, 0, cfg)
+		p := newPuppet(t, 1, cfg)
+		const frames = 32 // as many as the connection takes; together they fill the window
+		for range frames + 1 {
+			put(t, a, &Envelope{1, 0, make([]byte, wire.InitialWindow/frames-wire.HeaderSize-wire.RecordSize)})
+			synctest.Wait() // each is a frame of its own
+		}
+		time.Sleep(10 * time.Millisecond)
+		began := time.Now()
+		for got := 0; ; {
+			h, _, ok := p.next(limit)
+			if !ok {
+				t.Fatal("nothing more comes")
+			}
+			if h.Bare() {
+				if got != frames {
+					t.Fatalf("it was asked after %d frames, so that the test tests nothing", got)
+				}
+				break
+			}
+			got++
+		}
+		if took := time.Since(began); took > probeInterval/2 {
+			t.Errorf("it was asked %v after there was room", took)
+		}
+	})
 }
