@@ -20,11 +20,11 @@ const turnBytes = 1 << 20
 type encoder struct {
 	open   []*outgoing // in the order in which they were begun
 	byPid  map[int]*outgoing
-	shared bool // the one that is open has several destinations
-	count  int  // of messages encoded since all were empty
-	bytes  int  // of their records
-	full   bool // all should be flushed
-	spare  *outgoing
+	shared bool      // the one that is open has several destinations
+	count  int       // of messages encoded since all were empty
+	bytes  int       // of their records
+	full   bool      // all should be flushed
+	spare  *outgoing // for the next begin; nil if there is none
 
 	reading, readings int64 // of the clock for message ids: the next, and how many are left
 
@@ -77,6 +77,7 @@ func (e *encoder) toward(pid int) *outgoing {
 // begin opens a run to the Pid of an envelope. One with several destinations has to be
 // alone.
 func (e *encoder) begin(n *Node, pid int) (*outgoing, error) {
+	e.follow(n)
 	var to []int
 	switch {
 	case pid >= 0:

@@ -201,11 +201,8 @@ func (n *Node) Send(ctx context.Context, env *Envelope) error {
 // send gives one envelope to the links of all its destinations, which may wait
 // for room as p says. It returns what went wrong.
 func (n *Node) send(enc *encoder, env *Envelope, p patient) error {
-	if err := n.add(enc, env, p); err != nil {
-		enc.close(n)
-		return err
-	}
-	return n.flush(enc, p)
+	err := n.add(enc, env, p)
+	return errors.Join(err, n.flush(enc, p))
 }
 
 // add encodes an envelope into the run that goes where it goes. Runs that may not wait
@@ -223,7 +220,6 @@ func (n *Node) add(enc *encoder, env *Envelope, p patient) error {
 		if enc.shared || env.Pid < 0 {
 			n.flush(enc, p)
 		}
-		enc.follow(n)
 		var err error
 		if out, err = enc.begin(n, env.Pid); err != nil {
 			n.unsent(ReasonUnknownPeer, 1, "to", env.Pid)
@@ -261,32 +257,40 @@ func (n *Node) flush(enc *encoder, p patient) error {
 
 // flushOne puts a run into the queue of its only destination.
 func (n *Node) flushOne(enc *encoder, out *outgoing, p patient) error {
-	pid := out.to[0]
-	l, reason := enc.link(n, pid)
-	switch {
-	case out.count == 0:
+	if out.count == 0 {
 		return nil
-	case l == nil:
-		n.unsent(reason, out.count, "to", pid)
-	default:
+	}
+	l, err := n.toward(enc, out.to[0], out.count)
+	if l != nil {
 		p.give = true
-		reason = l.put(&out.run, p)
+		err = failure(l.id, l.put(&out.run, p))
 	}
-	if reason != 0 {
-		return fmt.Errorf("peer %d: %w", pid, reason.err())
+	return err
+}
+
+// toward is the link to a server. Where there is none, it counts the messages for it, and
+// returns why.
+func (n *Node) toward(enc *encoder, pid, messages int) (*link, error) {
+	l, reason := enc.link(n, pid)
+	if l == nil {
+		n.unsent(reason, messages, "to", pid)
+		return nil, failure(pid, reason)
 	}
-	return nil
+	return l, nil
+}
+
+// failure is the error for messages to a server that were dropped for a reason; nil for 0.
+func failure(pid int, reason Reason) error {
+	if reason == 0 {
+		return nil
+	}
+	return fmt.Errorf("peer %d: %w", pid, reason.err())
 }
 
 func (n *Node) flushAll(enc *encoder, p patient) error {
 	try := p
 	try.leave = p.wait
-	var errs []error
-	failed := func(pid int, reason Reason) {
-		if reason != 0 {
-			errs = append(errs, fmt.Errorf("peer %d: %w", pid, reason.err()))
-		}
-	}
+	var failed error
 	var waiting []*link
 	var rests []run
 	for _, out := range enc.open {
@@ -295,27 +299,25 @@ func (n *Node) flushAll(enc *encoder, p patient) error {
 			if out.count == 0 {
 				break
 			}
-			l, reason := enc.link(n, pid)
+			l, err := n.toward(enc, pid, out.count)
 			if l == nil {
-				n.unsent(reason, out.count, "to", pid)
-				failed(pid, reason)
+				failed = errors.Join(failed, err)
 				continue
 			}
 			try.give = i == len(out.to)-1 && len(waiting) == before // nobody else needs it
 			rest := out.run
-			reason = l.put(&rest, try)
+			failed = errors.Join(failed, failure(pid, l.put(&rest, try)))
 			if rest.count > 0 {
 				waiting, rests = append(waiting, l), append(rests, rest)
 			} else if try.give {
 				out.run = rest // with another buffer, perhaps
 			}
-			failed(pid, reason)
 		}
 	}
 	for i, l := range waiting {
-		failed(l.id, l.put(&rests[i], p))
+		failed = errors.Join(failed, failure(l.id, l.put(&rests[i], p)))
 	}
-	return errors.Join(errs...)
+	return failed
 }
 
 // unsent counts messages that got as far as no link, and returns the error for
