@@ -32,17 +32,17 @@ func closeAndWait(soc *zmq4.Socket, linger time.Duration, waiting func(*waiter))
 func closeWatched(soc *zmq4.Socket, m *monitor, linger time.Duration, waiting func(*waiter)) error {
 	deadline := time.Now().Add(max(0, linger) + reapTimeout)
 	defer m.leave()
+	if err := errors.Join(soc.SetLinger(max(0, linger)), soc.Close()); err != nil {
+		return err
+	}
 	w, err := newWaiter(m.soc)
 	if err != nil {
-		return errors.Join(err, soc.SetLinger(max(0, linger)), soc.Close())
+		return err
 	}
 	defer w.close()
 	if waiting != nil {
 		waiting(w)
 		defer waiting(nil)
-	}
-	if err := errors.Join(soc.SetLinger(max(0, linger)), soc.Close()); err != nil {
-		return err
 	}
 	for !m.ended() {
 		if err := w.wait(zmq4.POLLIN, deadline); errors.Is(err, transport.ErrInterrupted) {

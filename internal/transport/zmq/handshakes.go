@@ -111,12 +111,13 @@ func (h *handshakes) look() {
 		}
 		h.note(event, value, now)
 	}
-	h.report(max(h.certain, h.settled(now)) - h.reported)
+	h.report(h.settled(now))
 	h.timer.Reset(lookInterval)
 }
 
-// report tells of n more failures.
-func (h *handshakes) report(n int) {
+// report tells of the failures that are new, if there were so many so far.
+func (h *handshakes) report(failures int) {
+	n := failures - h.reported
 	h.causes[foreign] = max(0, n) // the others come first
 	for c, count := range h.causes {
 		if count = min(count, n); count > 0 {
@@ -181,5 +182,5 @@ func (h *handshakes) settled(now time.Time) int {
 			delete(h.open, fd)
 		}
 	}
-	return h.accepted - h.passed - len(h.open)
+	return max(h.certain, h.accepted-h.passed-len(h.open))
 }

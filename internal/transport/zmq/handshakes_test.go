@@ -151,7 +151,7 @@ func TestFailedHandshakesAreToldFromWhatHappensBesideThem(t *testing.T) {
 			h.note(e.what, e.value, now)
 		}
 		for _, want := range []map[cause]int{c.at, c.after} {
-			h.report(max(h.certain, h.settled(now)) - h.reported)
+			h.report(h.settled(now))
 			if !maps.Equal(told, want) {
 				t.Errorf("%s: %v were told of, want %v", c.name, told, want)
 			}

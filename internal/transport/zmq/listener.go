@@ -73,15 +73,13 @@ func (Network) Listen(endpoint string, sec *transport.Security, failed func(coun
 		soc.Close()
 		return nil, listenError(err)
 	}
-	err = headroom()
-	if err == nil {
+	var w *waiter
+	if err = headroom(); err == nil {
 		err = soc.Bind(bind)
 	}
-	if err != nil {
-		closeWatched(soc, m, 0, nil)
-		return nil, listenError(err)
+	if err == nil {
+		w, err = newWaiter(soc)
 	}
-	w, err := newWaiter(soc)
 	if err != nil {
 		closeWatched(soc, m, 0, nil)
 		return nil, listenError(err)

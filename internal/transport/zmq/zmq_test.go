@@ -402,15 +402,21 @@ func TestCloseGivesUpAfterItsLinger(t *testing.T) {
 	}
 }
 
-func TestAConnectionThatVanishedBeforeItsFirstHeartbeatIsNoticed(t *testing.T) {
+// connected is the port of a listener to which there is a connection.
+func connected(t testing.TB) (port string) {
+	t.Helper()
 	endpoint := freeEndpoint(t)
 	l := listen(t, endpoint)
-	c := dial(t, endpoint)
-	send(t, c, []byte("x"), nil)
+	send(t, dial(t, endpoint), []byte("x"), nil)
 	if _, _, err := l.Recv(time.Now().Add(limit)); err != nil {
 		t.Fatal(err)
 	}
-	_, port, _ := strings.Cut(strings.TrimPrefix(endpoint, "tcp://"), ":")
+	_, port, _ = strings.Cut(strings.TrimPrefix(endpoint, "tcp://"), ":")
+	return port
+}
+
+func TestAConnectionThatVanishedBeforeItsFirstHeartbeatIsNoticed(t *testing.T) {
+	port := connected(t)
 	accepted := 0
 	for fd := range 1024 { // the listener's, its connections', and others
 		local, err := unix.Getsockname(fd)
