@@ -143,14 +143,8 @@ func blackHole(t *trial, how cut, both bool, d time.Duration) error {
 	if err != nil {
 		return err
 	}
-	f, err := n.newField(3)
+	f, err := n.underLoad(3, load{Rate: 300, Size: 500})
 	if err != nil {
-		return err
-	}
-	if err := f.startAll(); err != nil {
-		return err
-	}
-	if err := f.loadAll(load{Rate: 300, Size: 500}); err != nil {
 		return err
 	}
 	if _, err := t.sleep(time.Second); err != nil {

@@ -20,15 +20,9 @@ func loss(t *trial) error {
 	if err != nil {
 		return err
 	}
-	f, err := n.newField(2)
-	if err != nil {
-		return err
-	}
-	if err := f.startAll(); err != nil {
-		return err
-	}
 	const rate = 500
-	if err := f.loadAll(load{Rate: rate, Size: 1000}); err != nil {
+	f, err := n.underLoad(2, load{Rate: rate, Size: 1000})
+	if err != nil {
 		return err
 	}
 	before, err := t.sleep(2 * time.Second)

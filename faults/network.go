@@ -86,6 +86,18 @@ func (n *network) connect(host int) error {
 	return runCommand("ip", "-n", n.hosts[host], "link", "set", device, "up")
 }
 
+// underLoad starts servers, each on the host with its number, which all send.
+func (n *network) underLoad(servers int, work load) (*field, error) {
+	f, err := n.newField(servers)
+	if err != nil {
+		return nil, err
+	}
+	if err := f.startAll(); err != nil {
+		return nil, err
+	}
+	return f, f.loadAll(work)
+}
+
 // newField plans servers, each on the host with its number.
 func (n *network) newField(servers int) (*field, error) {
 	f, err := n.t.newField(servers, nil)

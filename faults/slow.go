@@ -69,28 +69,27 @@ func delay(t *trial) error {
 	return nil
 }
 
-// narrow is a field of two servers on hosts of their own, with 1 Mbit/s between them.
-func (t *trial) narrow() (*network, *field, error) {
+func bandwidth(t *trial) error {
 	n, err := t.newNetwork(2)
 	if err != nil {
-		return nil, nil, err
+		return err
 	}
 	for host := range n.hosts {
 		err := n.run(host, strings.Fields("tc qdisc add dev eth0 root tbf rate 1mbit burst 32kbit latency 400ms")...)
 		if err != nil {
-			return nil, nil, err
+			return err
 		}
 	}
-	f, err := n.newField(2)
+	// Each is twice what passes at once, and so has to wait.
+	f, err := n.underLoad(2, load{Rate: 10, Size: 8000})
 	if err != nil {
-		return nil, nil, err
+		return err
 	}
-	return n, f, f.startAll()
-}
-
-// hadToWait holds that the network was slower than what was sent on it.
-func (t *trial) hadToWait(n *network, hosts ...int) error {
-	for _, host := range hosts {
+	during, err := t.sleep(scale(t, 15*time.Second, 4*time.Second))
+	if err != nil {
+		return err
+	}
+	for host := range n.hosts {
 		line := append(n.on(host), strings.Fields("tc -s qdisc show dev eth0")...)
 		out, err := exec.Command(line[0], line[1:]...).Output()
 		if err != nil {
@@ -99,25 +98,6 @@ func (t *trial) hadToWait(n *network, hosts ...int) error {
 		if m := overlimits.FindSubmatch(out); m == nil || string(m[1]) == "0" {
 			t.fail(found(oracleVacuity, "nothing had to wait on host %d: %s", host, out))
 		}
-	}
-	return nil
-}
-
-func bandwidth(t *trial) error {
-	n, f, err := t.narrow()
-	if err != nil {
-		return err
-	}
-	// Each is twice what passes at once, and so has to wait.
-	if err := f.loadAll(load{Rate: 10, Size: 8000}); err != nil {
-		return err
-	}
-	during, err := t.sleep(scale(t, 15*time.Second, 4*time.Second))
-	if err != nil {
-		return err
-	}
-	if err := t.hadToWait(n, 0, 1); err != nil {
-		return err
 	}
 	b, err := f.finish()
 	if err != nil {
