@@ -20,7 +20,8 @@ type chunk struct {
 	count  int         // of messages that come after them,
 	record wire.Record // which is this one if its payload belongs to nobody else,
 	rest   []byte      // or else these records,
-	buffer []byte      // which are in this memory
+	before int64       // which come after one with this message id,
+	buffer []byte      // and are in this memory
 }
 
 // A decoded message is one that waits for its place in the inbox.
@@ -38,7 +39,7 @@ func (c *chunk) fill(a arrival) {
 	if r, ok := wire.ParseSplit(a.body, a.tail, a.Count); ok {
 		c.record = r
 	} else if c.count == 1 && !transport.IsPooled(a.buffer) {
-		c.record, _ = wire.NextRecord(a.body)
+		c.record, _ = wire.NextRecord(a.body, 0)
 	} else {
 		c.rest, c.buffer = a.body, a.buffer
 	}
@@ -100,7 +101,8 @@ func (c *chunk) next() (msgID int64, kind uint8, payload []byte) {
 	if c.rest == nil {
 		return c.record.MsgID, c.record.Kind, c.record.Payload
 	}
-	msgID, kind, payload, c.rest = wire.SplitRecord(c.rest)
+	msgID, kind, payload, c.rest = wire.SplitRecord(c.rest, c.before)
+	c.before = msgID
 	return msgID, kind, payload
 }
 

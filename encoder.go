@@ -161,9 +161,13 @@ func (r *run) encode(id int64, msg any, limit int) (Reason, error) {
 	blob, kind, ok := codec.Blob(msg)
 	if large := ok && len(blob) >= blobBytes; !large {
 		at := len(r.buf)
-		payload := at + wire.RecordSize
+		head := wire.RecordSize
+		if id == r.last+1 && at > r.at {
+			head = wire.ShortSize
+		}
+		payload := at + head
 		var err error
-		if r.buf, kind, err = codec.Append(slices.Grow(r.buf, wire.RecordSize)[:payload], msg); err != nil {
+		if r.buf, kind, err = codec.Append(slices.Grow(r.buf, head)[:payload], msg); err != nil {
 			r.buf = r.buf[:at]
 			return ReasonNotEncodable, fmt.Errorf("%w: %w", ErrNotEncodable, err)
 		}
@@ -173,7 +177,12 @@ func (r *run) encode(id int64, msg any, limit int) (Reason, error) {
 				r.buf = r.buf[:at]
 				return ReasonTooLarge, tooLarge(size, limit)
 			}
-			wire.PutRecordHeader(r.buf[at:], id, uint8(kind), size)
+			if head == wire.ShortSize {
+				wire.PutShortHeader(r.buf[at:], uint8(kind), size)
+			} else {
+				wire.PutRecordHeader(r.buf[at:], id, uint8(kind), size)
+			}
+			r.last = id
 			r.count++
 			return 0, nil
 		}

@@ -434,11 +434,19 @@ var garbages = []garbage{
 	}, "unregistered", 1},
 	{"messages that cannot be decoded", func(a *attacker) {
 		var body []byte
-		for kind := range 256 {
+		for kind := range 128 {
 			body = append(body, record(1, codec.Kind(kind), []byte{0xff, 0xff, 0xff})...)
+			body = append(body, uint8(kind)|128, 3, 0, 0xff, 0xff, 0xff) // with a short header
 		}
 		a.send(a.raw(a.header(), 256, body))
 	}, "undecodable", 200},
+	{"short headers where none may be, and of more than there is", func(a *attacker) {
+		a.send(
+			a.raw(a.header(), 1, []byte{128 + uint8(codec.Nil), 0, 0}),
+			a.raw(a.header(), 2, append(record(1, codec.Nil, nil), 128+uint8(codec.Nil), 0)),
+			a.raw(a.header(), 2, append(record(1, codec.Nil, nil), 128+uint8(codec.Bytes), 0xff, 0xff, 1)),
+		)
+	}, "malformed", 3},
 }
 
 func TestGarbageOnThePortDoesNotDisturbAGoodPeer(t *testing.T) {

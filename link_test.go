@@ -534,7 +534,7 @@ func TestWhatCannotBeDecodedIsCountedAndNeverDeliveredHalf(t *testing.T) {
 			return append(head, payload...)
 		}
 		body := records(t, "first")
-		body = append(body, bad(255, "?")...)
+		body = append(body, bad(127, "?")...)
 		body = append(body, bad(codec.Typed, "\x0a\x00"+"8:no.Such\xa0")...)
 		body = append(body, records(t, make([]byte, 1001))...)
 		body = append(body, records(t, "last")...)

@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"log/slog"
+	"math"
 	"math/rand/v2"
 	"sync"
 	"testing"
@@ -256,4 +257,50 @@ func TestOneServerAndManyAreSentToInOrder(t *testing.T) {
 			}
 		}
 	})
+}
+
+// Message ids in a row are not written one by one. They arrive all the same, also when what
+// was encoded together is split because the queue is full.
+func TestMessageIdsArriveAsTheyWereGiven(t *testing.T) {
+	for _, scheme := range []string{"mem", "tcp"} {
+		t.Run(scheme, func(t *testing.T) {
+			cfg := config(t, scheme, 2)
+			cfg.QueueBytes, cfg.SendTimeout = minQueueBytes, limit
+			a := join(t, 0, cfg) // the queue is full before 1 is there
+			const count = 20_000
+			random := rand.New(rand.NewPCG(1, 2))
+			want := make([]Envelope, count)
+			id := int64(math.MaxInt64 - 1000)
+			for i := range want {
+				switch random.IntN(50) {
+				case 0:
+					id = int64(random.Uint64()) | 1
+				case 1:
+					id-- // which makes the next a repetition
+				}
+				if id++; id == 0 {
+					id++
+				}
+				want[i] = Envelope{0, id, make([]byte, random.IntN(100))}
+				if random.IntN(1000) == 0 {
+					want[i].Msg = make([]byte, blobBytes-1+random.IntN(3))
+				}
+			}
+			go func() { // It ends with its last message.
+				for _, e := range want {
+					a.Outbox() <- &Envelope{1, e.MsgId, e.Msg}
+				}
+			}()
+			eventually(t, "the queue is full", func() bool {
+				return a.Stats().Sent.QueueBytes > minQueueBytes/2 && len(a.outbox) == cap(a.outbox)
+			})
+			b := join(t, 1, cfg)
+			for i := range want {
+				if e := take(t, b); e.MsgId != want[i].MsgId || len(e.Msg.([]byte)) != len(want[i].Msg.([]byte)) {
+					t.Fatalf("message %d arrived with the id %d and %d bytes, want %d and %d",
+						i, e.MsgId, len(e.Msg.([]byte)), want[i].MsgId, len(want[i].Msg.([]byte)))
+				}
+			}
+		})
+	}
 }

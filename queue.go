@@ -29,7 +29,9 @@ const (
 // records in a row, and last of all a large message, whose payload is apart.
 type run struct {
 	buf      []byte // room for the header of a frame, and somewhere behind it the records,
-	at       int    // from here on
+	at       int    // from here on,
+	before   int64  // which come after one with this message id, if the first has a short header
+	last     int64  // message id of the last of them
 	blob     []byte // shared by all links that send it, and never written to
 	blobHead [wire.RecordSize]byte
 	count    int // of messages, the large one included
@@ -37,8 +39,22 @@ type run struct {
 
 func (r *run) records() []byte { return r.buf[r.at:] }
 
+// appendTo appends the records to others.
+func (r *run) appendTo(b []byte) []byte {
+	records := r.records()
+	if wire.IsShort(records) {
+		id, kind, payload, rest := wire.SplitRecord(records, r.before)
+		b = append(wire.AppendRecordHeader(b, id, kind, len(payload)), payload...)
+		records = rest
+	}
+	return append(b, records...)
+}
+
 func (r *run) size() int {
 	n := len(r.buf) - r.at
+	if wire.IsShort(r.records()) {
+		n += wire.RecordSize - wire.ShortSize
+	}
 	if r.blob != nil {
 		n += len(r.blobHead) + len(r.blob)
 	}
@@ -54,8 +70,8 @@ func (r *run) first() (one, rest run) {
 	if len(r.records()) == 0 {
 		return one, run{}
 	}
-	_, _, _, behind := wire.SplitRecord(r.records())
-	rest.at = len(r.buf) - len(behind)
+	id, _, _, behind := wire.SplitRecord(r.records(), r.before)
+	rest.at, rest.before = len(r.buf)-len(behind), id
 	rest.count--
 	one.buf, one.blob, one.count = r.buf[:rest.at], nil, 1
 	return one, rest
@@ -137,7 +153,7 @@ func (q *queue) push(r *run, give bool) {
 func (q *queue) pushRecords(r *run, count int, give bool) {
 	if i := len(q.batches) - 1; i >= 0 {
 		if b := q.batches[i]; b.blob == nil && len(b.buf)+len(r.records()) <= batchBytes {
-			b.buf = append(b.buf, r.records()...)
+			b.buf = r.appendTo(b.buf)
 			b.count += count
 			return
 		}
@@ -146,7 +162,7 @@ func (q *queue) pushRecords(r *run, count int, give bool) {
 	if b.count = count; give && r.at == wire.HeaderSize && len(r.buf) >= swapBytes {
 		b.buf, r.buf = r.buf, b.buf
 	} else {
-		b.buf = append(b.buf, r.records()...)
+		b.buf = r.appendTo(b.buf)
 	}
 	q.batches = append(q.batches, b)
 }

@@ -134,15 +134,18 @@ func (n *Network) unpack(head, tail []byte, deliver func(head, tail []byte) bool
 		return nil
 	}
 	var parcels []*parcel
+	var before int64
 	for i := range h.Count {
-		r, rest := wire.NextRecord(body)
+		r, rest := wire.NextRecord(body, before)
+		before = r.MsgID
 		each := h
 		each.Start.Seq += uint64(i)
 		each.Count = 1
 		if i+1 < h.Count {
 			each.Flags &^= wire.FlagAckNow
 		}
-		x := one(each, body[:len(body)-len(rest)], nil)
+		// Each is the first of a frame now.
+		x := one(each, append(wire.AppendRecordHeader(nil, r.MsgID, r.Kind, len(r.Payload)), r.Payload...), nil)
 		x.describe(r)
 		parcels = append(parcels, x)
 		body = rest

@@ -128,7 +128,7 @@ class Server:
         if len(payload) > self.max_message:
             raise ValueError(f"{len(payload)} bytes are more than maxMessageBytes, {self.max_message}")
         self.clock = max(time.time_ns() // 1000, self.clock + 1)
-        head = RECORD.pack(self.pid << 47 | self.clock & (1 << 47) - 1, kind, len(payload))
+        head = RECORD.pack(kind, len(payload), self.pid << 47 | self.clock & (1 << 47) - 1)
         return [pid for pid in pids if not self._write(self.peers[pid], head, payload, timeout)]
 
     def _write(self, peer, head, payload, timeout):

@@ -9,8 +9,9 @@ MAX_FRAME, MAX_PAYLOAD, INITIAL_WINDOW = 256 << 10, 1 << 30, 256 << 10
 HEADER = struct.Struct("<BBHHHQQQQQIIII")
 Header = namedtuple("Header", "version flags to sender reserved cluster incarnation seq ack_incarnation ack_seq"
                     " ack_offset window count offset")
-RECORD = struct.Struct("<qII")
-Record = namedtuple("Record", "msgid kind length data")
+RECORD = struct.Struct("<IIq")
+SHORT, SHORT_BIT = struct.Struct("<BH"), 128
+Record = namedtuple("Record", "kind length msgid data")
 
 
 def parse(frame):
@@ -31,7 +32,7 @@ def piece(h, frame):
     head = (0, 0, 0) if h.offset else RECORD.unpack_from(frame, HEADER.size)
     r = Record(*head, frame[HEADER.size + (0 if h.offset else RECORD.size):])
     first_is_all = h.offset == 0 and len(r.data) >= r.length
-    if h.count != 1 or not r.data or first_is_all or r.kind > 255 or r.length > MAX_PAYLOAD:
+    if h.count != 1 or not r.data or first_is_all or r.kind >= SHORT_BIT or r.length > MAX_PAYLOAD:
         raise ValueError("malformed")
     return [r]
 
@@ -39,12 +40,18 @@ def piece(h, frame):
 def split(h, frame):
     records, at = [], HEADER.size
     for _ in range(h.count):
-        head = RECORD.unpack_from(frame, at)
-        r = Record(*head, frame[at + RECORD.size:at + RECORD.size + head[2]])
-        if r.kind > 255 or len(r.data) != r.length:
+        if records and frame[at:at + 1] >= bytes([SHORT_BIT]):
+            kind, length = SHORT.unpack_from(frame, at)
+            head = (kind - SHORT_BIT, length, records[-1].msgid + 1)
+            at += SHORT.size
+        else:
+            head = RECORD.unpack_from(frame, at)
+            at += RECORD.size
+        r = Record(*head, frame[at:at + head[1]])
+        if r.kind >= SHORT_BIT or len(r.data) != r.length:
             raise ValueError("malformed")
         records.append(r)
-        at += RECORD.size + r.length
+        at += r.length
     if at != len(frame) or h.count and h.offset:
         raise ValueError("malformed")
     return records

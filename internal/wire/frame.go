@@ -17,8 +17,10 @@ import (
 const (
 	Version = 1
 
-	HeaderSize = 64 // bytes before the first record of a frame
-	RecordSize = 16 // bytes before the payload of a record
+	HeaderSize = 64        // bytes before the first record of a frame
+	RecordSize = 16        // bytes before the payload of a record,
+	ShortSize  = 3         // or of one with a short header, which may have
+	MaxShort   = 1<<16 - 1 // bytes of payload at most
 
 	// MaxFrame is the largest frame, header included, that a receiver accepts.
 	// It is above what this implementation sends, so that the sizes a sender

@@ -77,6 +77,8 @@ func TestConstants(t *testing.T) {
 		{"Version", wire.Version, 1},
 		{"HeaderSize", wire.HeaderSize, 64},
 		{"RecordSize", wire.RecordSize, 16},
+		{"ShortSize", wire.ShortSize, 3},
+		{"MaxShort", wire.MaxShort, 65535},
 		{"MaxFrame", wire.MaxFrame, 262144},
 		{"MaxPayload", wire.MaxPayload, 1073741824},
 		{"InitialWindow", wire.InitialWindow, 262144},
@@ -220,9 +222,10 @@ func reencode(t *testing.T, frame []byte) ([]byte, error) {
 		return nil, err
 	}
 	for range h.Count {
+		read := body
 		var r wire.Record
-		r, body = wire.NextRecord(body)
-		out = appendRecord(out, r)
+		r, body = wire.NextRecord(body, 0)
+		out = appendAgain(out, r, read)
 	}
 	if len(body) > 0 {
 		t.Errorf("%d bytes are left after %d records", len(body), h.Count)
@@ -263,14 +266,21 @@ func init() { codec.Register("main.Point", point{}) }
 func exampleFrame(t testing.TB) []byte {
 	t.Helper()
 	var records []byte
-	messages := []any{"hi", -2, point{X: 1, Y: -2, Name: "p"}}
-	for i, m := range messages {
-		payload, kind, err := codec.Append(nil, m)
+	messages := []struct {
+		after int64 // microseconds
+		msg   any
+	}{{0, "hi"}, {1, -2}, {10, point{X: 1, Y: -2, Name: "p"}}}
+	for _, m := range messages {
+		payload, kind, err := codec.Append(nil, m.msg)
 		if err != nil {
 			t.Fatal(err)
 		}
-		id := int64(2)<<47 | (1_700_000_000_000_000+int64(i))&(1<<47-1)
-		records = appendRecord(records, wire.Record{MsgID: id, Kind: uint8(kind), Payload: payload})
+		id := int64(2)<<47 | (1_700_000_000_000_000+m.after)&(1<<47-1)
+		appendNext := appendRecord
+		if m.after == 1 {
+			appendNext = appendShort
+		}
+		records = appendNext(records, wire.Record{MsgID: id, Kind: uint8(kind), Payload: payload})
 	}
 	return put(wire.Header{
 		Flags:          wire.FlagAckNow,

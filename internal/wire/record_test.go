@@ -11,18 +11,38 @@ import (
 )
 
 // goldenHex is the record of goldenRecord, as it is on other machines.
-const goldenHex = "0102030405060788 10 000000 03000000 616263"
+// And shortHex is that of a record with the next message id, after it.
+const (
+	goldenHex = "10 000000 03000000 0102030405060788 616263"
+	shortHex  = "91 0200 6465"
+)
 
-var goldenRecord = wire.Record{MsgID: -0x77f8f9fafbfcfdff, Kind: 16, Payload: []byte("abc")}
+var (
+	goldenRecord = wire.Record{MsgID: -0x77f8f9fafbfcfdff, Kind: 16, Payload: []byte("abc")}
+	shortRecord  = wire.Record{MsgID: goldenRecord.MsgID + 1, Kind: 17, Payload: []byte("de")}
+)
 
 func appendRecord(b []byte, r wire.Record) []byte {
 	return append(appendRecordHead(b, r.MsgID, r.Kind, len(r.Payload)), r.Payload...)
 }
 
 func appendRecordHead(b []byte, id int64, kind uint8, length int) []byte {
-	b = append(b, make([]byte, wire.RecordSize)...)
-	wire.PutRecordHeader(b[len(b)-wire.RecordSize:], id, kind, length)
-	return b
+	return wire.AppendRecordHeader(b, id, kind, length)
+}
+
+// appendShort appends a record with a short header.
+func appendShort(b []byte, r wire.Record) []byte {
+	b = append(b, make([]byte, wire.ShortSize)...)
+	wire.PutShortHeader(b[len(b)-wire.ShortSize:], r.Kind, len(r.Payload))
+	return append(b, r.Payload...)
+}
+
+// appendAgain appends a record that was read from the start of read, as it was there.
+func appendAgain(b []byte, r wire.Record, read []byte) []byte {
+	if wire.IsShort(read) {
+		return appendShort(b, r)
+	}
+	return appendRecord(b, r)
 }
 
 func appendPiece(b []byte, p wire.Piece, offset uint32) []byte {
@@ -37,8 +57,16 @@ func TestRecordGolden(t *testing.T) {
 	if got := appendRecord(nil, goldenRecord); !bytes.Equal(got, want) {
 		t.Errorf("got\n%x, want\n%x", got, want)
 	}
-	got, rest := wire.NextRecord(want)
-	if diff := cmp.Diff(goldenRecord, got); diff != "" || len(rest) > 0 {
+	short := unhex(t, shortHex)
+	if got := appendShort(nil, shortRecord); !bytes.Equal(got, short) {
+		t.Errorf("got\n%x, want\n%x", got, short)
+	}
+	got, rest := wire.NextRecord(append(want, short...), 5)
+	if diff := cmp.Diff(goldenRecord, got); diff != "" || !bytes.Equal(rest, short) {
+		t.Errorf("NextRecord leaves %x, and (-want +got):\n%s", rest, diff)
+	}
+	got, rest = wire.NextRecord(rest, got.MsgID)
+	if diff := cmp.Diff(shortRecord, got); diff != "" || len(rest) > 0 {
 		t.Errorf("NextRecord leaves %x, and (-want +got):\n%s", rest, diff)
 	}
 }
@@ -53,7 +81,9 @@ func with(b []byte, i int, to byte) []byte {
 func TestCheckRecords(t *testing.T) {
 	one := appendRecord(nil, goldenRecord)
 	empty := appendRecord(nil, wire.Record{MsgID: 1, Kind: 1})
-	long := appendRecord(nil, wire.Record{Kind: 255, Payload: bytes.Repeat([]byte("x"), 70000)})
+	long := appendRecord(nil, wire.Record{Kind: 127, Payload: bytes.Repeat([]byte("x"), 70000)})
+	short := appendShort(nil, shortRecord)
+	longest := appendShort(nil, wire.Record{Kind: 127, Payload: bytes.Repeat([]byte("x"), wire.MaxShort)})
 	join := func(parts ...[]byte) []byte { return bytes.Join(parts, nil) }
 	for _, c := range []struct {
 		name  string
@@ -72,8 +102,11 @@ func TestCheckRecords(t *testing.T) {
 		{"a payload cut off", one[:18], 1, wire.ErrMalformed, "record 1 of 1 announces 3 bytes, and 2 are left"},
 		{"the second payload cut off", join(empty, one[:18]), 2, wire.ErrMalformed, "record 2 of 2"},
 		{"a byte too many", join(one, []byte{0}), 1, wire.ErrMalformed, "1 bytes after the last"},
-		{"first reserved byte", with(one, 9, 1), 1, wire.ErrMalformed, "reserved"},
-		{"last reserved byte", with(one, 11, 1), 1, wire.ErrMalformed, "reserved"},
+		{"first reserved byte", with(one, 1, 1), 1, wire.ErrMalformed, "reserved"},
+		{"last reserved byte", with(one, 3, 1), 1, wire.ErrMalformed, "reserved"},
+		{"a short header at the beginning", append(short, one...), 2, wire.ErrMalformed, "without a message id"},
+		{"a short header cut off", join(one, short[:2]), 2, wire.ErrMalformed, "2 bytes are less"},
+		{"a payload behind a short header cut off", join(one, short[:4]), 2, wire.ErrMalformed, "record 2 of 2 announces 2 bytes, and 1 are left"},
 		{"a payload of a gigabyte and a byte", appendRecordHead(nil, 1, 1, wire.MaxPayload+1), 1, wire.ErrMalformed, "1073741825 bytes"},
 		{"a payload of 4 GB", appendRecordHead(nil, 1, 1, 1<<32-1), 1, wire.ErrMalformed, "4294967295 bytes"},
 		{"a gigabyte that is not there", appendRecordHead(nil, 1, 1, wire.MaxPayload), 1, wire.ErrMalformed, "and 0 are left"},
@@ -82,6 +115,8 @@ func TestCheckRecords(t *testing.T) {
 		{"one", one, 1, nil, ""},
 		{"one without a payload", empty, 1, nil, ""},
 		{"several", join(empty, one, empty, long, one), 5, nil, ""},
+		{"several with short headers", join(one, short, short, empty, longest, short), 6, nil, ""},
+		{"a short header and no payload", join(one, appendShort(nil, wire.Record{Kind: 1})), 2, nil, ""},
 	} {
 		t.Run(c.name, func(t *testing.T) {
 			err := wire.CheckRecords(c.body, c.count)
@@ -91,13 +126,19 @@ func TestCheckRecords(t *testing.T) {
 			}
 			var again []byte
 			rest := c.body
+			before := int64(100)
 			for range c.count {
+				read := rest
 				var r wire.Record
-				r, rest = wire.NextRecord(rest)
+				r, rest = wire.NextRecord(rest, before)
+				if short := wire.IsShort(read); short && r.MsgID != before+1 {
+					t.Errorf("a record with a short header behind message id %d has %d", before, r.MsgID)
+				}
+				before = r.MsgID
 				if len(r.Payload) != cap(r.Payload) {
 					t.Errorf("an append to the payload would overwrite the next record: length %d, capacity %d", len(r.Payload), cap(r.Payload))
 				}
-				again = appendRecord(again, r)
+				again = appendAgain(again, r, read)
 			}
 			if !bytes.Equal(again, c.body) || len(rest) > 0 {
 				t.Errorf("written again it is %x with %x left, want %x", again, rest, c.body)
@@ -123,7 +164,7 @@ func TestParsePiece(t *testing.T) {
 		{"a header cut off", head(9)[:15], nil, 0, wire.ErrMalformed, "15 bytes are less", wire.Piece{}},
 		{"a header and no more", head(9), nil, 0, wire.ErrMalformed, "empty piece", wire.Piece{}},
 		{"an empty record", head(0), nil, 0, wire.ErrMalformed, "empty piece", wire.Piece{}},
-		{"reserved bytes", with(first(9, "abc"), 9, 1), nil, 0, wire.ErrMalformed, "reserved", wire.Piece{}},
+		{"reserved bytes", with(first(9, "abc"), 1, 1), nil, 0, wire.ErrMalformed, "reserved", wire.Piece{}},
 		{"too large a total", first(wire.MaxPayload+1, "abc"), nil, 0, wire.ErrMalformed, "1073741825 bytes", wire.Piece{}},
 		{"a first piece that is all", first(3, "abc"), nil, 0, wire.ErrMalformed, "3 bytes of 3", wire.Piece{}},
 		{"a first piece that is all, in two parts", first(3, "a"), []byte("bc"), 0, wire.ErrMalformed, "3 bytes of 3", wire.Piece{}},
@@ -176,7 +217,8 @@ func TestParseSplit(t *testing.T) {
 		{"not split", append(head[:16:16], "abc"...), nil, 1, false},
 		{"too short a payload", head, []byte("ab"), 1, false},
 		{"too long a payload", head, []byte("abcd"), 1, false},
-		{"reserved bytes", with(head, 9, 1), []byte("abc"), 1, false},
+		{"reserved bytes", with(head, 1, 1), []byte("abc"), 1, false},
+		{"after a short header", []byte{0x91, 3, 0}, []byte("abc"), 1, false},
 		{"too large a payload", appendRecordHead(nil, 7, 17, wire.MaxPayload+1), []byte("abc"), 1, false},
 	} {
 		t.Run(c.name, func(t *testing.T) {
@@ -251,7 +293,7 @@ func FuzzPiece(f *testing.F) {
 		if r, ok := wire.ParseSplit(body, tail, count); ok {
 			if err := wire.CheckRecords(content, count); err != nil {
 				t.Errorf("ParseSplit takes what CheckRecords refuses: %v", err)
-			} else if want, _ := wire.NextRecord(content); !cmp.Equal(want.Payload, r.Payload) && len(r.Payload) > 0 || want.MsgID != r.MsgID || want.Kind != r.Kind {
+			} else if want, _ := wire.NextRecord(content, 0); !cmp.Equal(want.Payload, r.Payload) && len(r.Payload) > 0 || want.MsgID != r.MsgID || want.Kind != r.Kind {
 				t.Errorf("ParseSplit: got %+v, want %+v", r, want)
 			}
 		}
