@@ -20,6 +20,7 @@ type chunk struct {
 	count  int         // of messages that come after them,
 	record wire.Record // which is this one if its payload belongs to nobody else,
 	rest   []byte      // or else these records,
+	at     int         // from here on,
 	before int64       // which come after one with this message id,
 	buffer []byte      // and are in this memory
 }
@@ -71,7 +72,7 @@ func (c *chunk) unpack(from, limit int) (o *outcome) {
 	if cap(c.store) == 0 {
 		c.store = make([]decoded, 0, most)
 	}
-	c.ready = c.store
+	ready := c.store
 	var m mold
 	owned := c.rest == nil
 	for n, bytes := 0, 0; n < most && bytes < readyBytes; n++ {
@@ -85,9 +86,10 @@ func (c *chunk) unpack(from, limit int) (o *outcome) {
 			continue
 		}
 		e.Pid, e.MsgId = from, id
-		c.ready = append(c.ready, decoded{e, len(payload)})
+		ready = append(ready, decoded{e, len(payload)})
 		bytes += len(payload)
 	}
+	c.ready = ready
 	if c.count == 0 {
 		transport.PutBuffer(c.buffer)
 		c.rest, c.buffer = nil, nil
@@ -101,8 +103,8 @@ func (c *chunk) next() (msgID int64, kind uint8, payload []byte) {
 	if c.rest == nil {
 		return c.record.MsgID, c.record.Kind, c.record.Payload
 	}
-	msgID, kind, payload, c.rest = wire.SplitRecord(c.rest, c.before)
-	c.before = msgID
+	msgID, kind, payload, rest := wire.SplitRecord(c.rest[c.at:], c.before)
+	c.at, c.before = len(c.rest)-len(rest), msgID
 	return msgID, kind, payload
 }
 

@@ -158,43 +158,48 @@ func (e *encoder) encode(out *outgoing, id int64, msg any, limit int) (Reason, e
 }
 
 func (r *run) encode(id int64, msg any, limit int) (Reason, error) {
-	blob, kind, ok := codec.Blob(msg)
-	if large := ok && len(blob) >= blobBytes; !large {
-		at := len(r.buf)
-		head := wire.RecordSize
-		if id == r.last+1 && at > r.at {
-			head = wire.ShortSize
-		}
-		payload := at + head
-		var err error
-		if r.buf, kind, err = codec.Append(slices.Grow(r.buf, head)[:payload], msg); err != nil {
-			r.buf = r.buf[:at]
-			return ReasonNotEncodable, fmt.Errorf("%w: %w", ErrNotEncodable, err)
-		}
-		size := len(r.buf) - payload
-		if size < blobBytes {
-			if size > limit && !flaw.On(flaw.Size) {
-				r.buf = r.buf[:at]
-				return ReasonTooLarge, tooLarge(size, limit)
-			}
-			if head == wire.ShortSize {
-				wire.PutShortHeader(r.buf[at:], uint8(kind), size)
-			} else {
-				wire.PutRecordHeader(r.buf[at:], id, uint8(kind), size)
-			}
-			r.last = id
-			r.count++
-			return 0, nil
-		}
-		// It goes with the message, and the next one gets another buffer.
-		blob = r.buf[payload:]
-		r.buf = slices.Clone(r.buf[:at])
+	if blob, kind, ok := codec.Blob(msg); ok && len(blob) >= blobBytes {
+		return r.encodeLarge(id, kind, blob, limit)
 	}
-	if len(blob) > limit && !flaw.On(flaw.Size) {
-		return ReasonTooLarge, tooLarge(len(blob), limit)
+	at, head := len(r.buf), wire.RecordSize
+	if id == r.last+1 && at > r.at {
+		head = wire.ShortSize
 	}
-	r.blob = blob
-	wire.PutRecordHeader(r.blobHead[:], id, uint8(kind), len(blob))
+	payload := at + head
+	buf, kind, err := codec.Append(slices.Grow(r.buf, head)[:payload], msg)
+	if err != nil {
+		return ReasonNotEncodable, fmt.Errorf("%w: %w", ErrNotEncodable, err)
+	}
+	size := len(buf) - payload
+	switch {
+	case size >= blobBytes:
+		// The buffer goes with the message, and the next one gets another.
+		r.buf = slices.Clone(r.buf)
+		return r.encodeLarge(id, kind, buf[payload:], limit)
+	case size > limit && !flaw.On(flaw.Size):
+		return ReasonTooLarge, tooLarge(size, limit)
+	case head == wire.ShortSize:
+		wire.PutShortHeader(buf[at:], uint8(kind), size)
+	default:
+		wire.PutRecordHeader(buf[at:], id, uint8(kind), size)
+	}
+	if &buf[0] == &r.buf[:1][0] {
+		r.buf = r.buf[:len(buf)] // a pointer that is written costs more
+	} else {
+		r.buf = buf
+	}
+	r.last = id
+	r.count++
+	return 0, nil
+}
+
+// encodeLarge makes the payload the run's blob.
+func (r *run) encodeLarge(id int64, kind codec.Kind, payload []byte, limit int) (Reason, error) {
+	if len(payload) > limit && !flaw.On(flaw.Size) {
+		return ReasonTooLarge, tooLarge(len(payload), limit)
+	}
+	r.blob = payload
+	wire.PutRecordHeader(r.blobHead[:], id, uint8(kind), len(payload))
 	r.count++
 	return 0, nil
 }
