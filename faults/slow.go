@@ -69,16 +69,24 @@ func delay(t *trial) error {
 	return nil
 }
 
-func bandwidth(t *trial) error {
-	n, err := t.newNetwork(2)
-	if err != nil {
-		return err
-	}
+// narrow lets 1 Mbit/s pass between hosts.
+func (n *network) narrow() error {
 	for host := range n.hosts {
 		err := n.run(host, strings.Fields("tc qdisc add dev eth0 root tbf rate 1mbit burst 32kbit latency 400ms")...)
 		if err != nil {
 			return err
 		}
+	}
+	return nil
+}
+
+func bandwidth(t *trial) error {
+	n, err := t.newNetwork(2)
+	if err != nil {
+		return err
+	}
+	if err := n.narrow(); err != nil {
+		return err
 	}
 	// Each is twice what passes at once, and so has to wait.
 	f, err := n.underLoad(2, load{Rate: 10, Size: 8000})
