@@ -7,7 +7,6 @@ import (
 	"fmt"
 	"net"
 	"os"
-	"runtime"
 	"strings"
 	"syscall"
 	"time"
@@ -21,8 +20,8 @@ import (
 // Listener is a PULL socket. It reads its connections in turn, so that no peer
 // can keep the others from being heard.
 type Listener struct {
-	soc *zmq4.Socket // owned by the goroutine that calls Recv
-	*waiter
+	soc *zmq4.Socket // used by one goroutine at a time: see transport.Listener
+	*parker
 	file   string // of an ipc endpoint, removed by Close
 	recv   *receiver
 	shakes *handshakes
@@ -73,12 +72,12 @@ func (Network) Listen(endpoint string, sec *transport.Security, failed func(coun
 		soc.Close()
 		return nil, listenError(err)
 	}
-	var w *waiter
+	var w *parker
 	if err = headroom(); err == nil {
 		err = soc.Bind(bind)
 	}
 	if err == nil {
-		w, err = newWaiter(soc)
+		w, err = newParker(soc)
 	}
 	if err != nil {
 		closeWatched(soc, m, 0, nil)
@@ -89,7 +88,7 @@ func (Network) Listen(endpoint string, sec *transport.Security, failed func(coun
 		path = ""
 	}
 	return &Listener{
-		soc: soc, waiter: w, file: path, recv: newReceiver(soc, sec != nil),
+		soc: soc, parker: w, file: path, recv: newReceiver(soc, sec != nil),
 		shakes: watchHandshakes(m, sec != nil, failed), domain: domain,
 	}, nil
 }
@@ -206,28 +205,30 @@ func (l *Listener) Recv(deadline time.Time) (head, tail []byte, err error) {
 }
 
 const (
-	// lingerTime is how long await looks before it parks, if what it had last waited for
-	// came within freshTime and was no more than freshBytes: a request, perhaps, or a reply.
-	// To park a thread and to wake it up takes longer than that, and it is what those wait
-	// for most. Much longer than this would take time from those that are to answer.
-	lingerTime = 16 * time.Microsecond
+	// Somebody soon sends again, who may be waiting for a reply, if what await had last
+	// waited for came within freshTime and was no more than freshBytes. It is then waited for
+	// as long in a way that Interrupt does not end.
 	freshTime  = time.Millisecond
 	freshBytes = 4 << 10
 )
 
-// await waits for something to be received, as wait does.
+// await waits for something to be received, or returns as wait does.
 func (l *Listener) await(deadline time.Time) error {
 	now := time.Now()
 	fresh := l.bytes <= freshBytes && now.Sub(l.came) < freshTime
 	l.bytes = 0
-	for end := now.Add(lingerTime); fresh && now.Before(end); now = time.Now() {
-		if events, err := l.soc.GetEvents(); err != nil || events&zmq4.POLLIN != 0 {
-			l.came = now
-			return err
+	came := false
+	var err error
+	if fresh {
+		end := now.Add(freshTime)
+		if !deadline.IsZero() && deadline.Before(end) {
+			end = deadline
 		}
-		runtime.Gosched() // others first
+		came, err = l.park(end)
 	}
-	err := l.wait(zmq4.POLLIN, deadline)
+	if !came && err == nil {
+		err = l.wait(deadline)
+	}
 	if err == nil {
 		l.came = time.Now()
 	}
@@ -281,7 +282,7 @@ func (l *Listener) Interrupt() { l.interrupt() }
 // Close implements transport.Listener.
 func (l *Listener) Close() error {
 	l.recv.close()
-	err := errors.Join(l.waiter.close(), closeWatched(l.soc, l.shakes.stop(), 0, nil))
+	err := errors.Join(l.parker.close(), closeWatched(l.soc, l.shakes.stop(), 0, nil))
 	if l.domain != "" {
 		zap.remove(l.domain)
 	}

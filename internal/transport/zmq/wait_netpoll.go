@@ -42,12 +42,18 @@ func newWaiter(soc *zmq4.Socket) (*waiter, error) {
 	if err != nil {
 		return nil, os.NewSyscallError("fcntl", err)
 	}
-	// The flag belongs to what both descriptors share; ZeroMQ has set it too.
-	if err := unix.SetNonblock(dup, true); err != nil {
-		unix.Close(dup)
+	return waitOn(soc, dup)
+}
+
+// waitOn makes a waiter for the socket, whose state may have changed when fd is readable. It
+// owns fd.
+func waitOn(soc *zmq4.Socket, fd int) (*waiter, error) {
+	// The flag belongs to what both descriptors share, if fd is a duplicate; ZeroMQ has set it too.
+	if err := unix.SetNonblock(fd, true); err != nil {
+		unix.Close(fd)
 		return nil, os.NewSyscallError("fcntl", err)
 	}
-	file := os.NewFile(uintptr(dup), "zmq")
+	file := os.NewFile(uintptr(fd), "zmq")
 	raw, err := file.SyscallConn()
 	if err != nil {
 		file.Close()

@@ -347,11 +347,11 @@ func narrow(t testing.TB, endpoint string) *Listener {
 	if err != nil {
 		t.Fatal(err)
 	}
-	w, err := newWaiter(soc)
+	w, err := newParker(soc)
 	if err != nil {
 		t.Fatal(err)
 	}
-	l := &Listener{soc: soc, waiter: w, recv: newReceiver(soc, false), shakes: watchHandshakes(m, false, nil)}
+	l := &Listener{soc: soc, parker: w, recv: newReceiver(soc, false), shakes: watchHandshakes(m, false, nil)}
 	t.Cleanup(func() { l.Close() })
 	return l
 }

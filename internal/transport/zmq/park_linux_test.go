@@ -1,0 +1,111 @@
+//go:build !zmqpoller
+
+package zmq
+
+import (
+	"errors"
+	"math/rand/v2"
+	"testing"
+	"time"
+
+	"github.com/abhishekg16/cluster/internal/transport"
+)
+
+// lively is a listener that has just been sent two frames in a row, and so will park.
+func lively(t *testing.T) (*Listener, transport.Conn) {
+	t.Helper()
+	endpoint := freeEndpoint(t)
+	l, c := listen(t, endpoint).(*Listener), dial(t, endpoint)
+	for range 2 {
+		send(t, c, []byte("x"), nil)
+		if _, _, err := l.Recv(time.Now().Add(limit)); err != nil {
+			t.Fatal(err)
+		}
+	}
+	return l, c
+}
+
+func TestAListenerParksWhereItIsSoonSentTo(t *testing.T) {
+	l, c := lively(t)
+	parked := 0
+	for range 100 {
+		// After a while Go's poller watches it.
+		if _, _, err := l.Recv(time.Now().Add(3 * freshTime)); !errors.Is(err, transport.ErrTimeout) {
+			t.Fatalf("with nothing to be received: %v", err)
+		}
+		if !l.watched {
+			t.Fatal("Go's poller does not watch it after a while")
+		}
+		l.came = time.Now().Add(time.Minute) // however slow this machine is
+		soon := time.AfterFunc(freshTime/4, func() { send(t, c, []byte("y"), nil) })
+		if head, _, err := l.Recv(time.Now().Add(limit)); err != nil || string(head) != "y" {
+			t.Fatalf("got %q and %v", head, err)
+		}
+		soon.Stop()
+		if !l.watched {
+			parked++
+		}
+	}
+	if parked == 0 {
+		t.Error("it never waited with its thread")
+	}
+}
+
+func TestAnInterruptReachesAParkedListener(t *testing.T) {
+	l, _ := lively(t)
+	for range 50 {
+		l.came, l.bytes = time.Now().Add(time.Minute), 0
+		interrupt := time.AfterFunc(freshTime/2, l.Interrupt)
+		if _, _, err := l.Recv(time.Now().Add(limit)); !errors.Is(err, transport.ErrInterrupted) {
+			t.Fatalf("got %v", err)
+		}
+		interrupt.Stop()
+	}
+}
+
+func TestOneListenerOfTheProcessParks(t *testing.T) {
+	l, c := lively(t)
+	berth.Lock()
+	defer berth.Unlock()
+	for range 100 {
+		go func() { send(t, c, []byte("x"), nil) }()
+		if _, _, err := l.Recv(time.Now().Add(limit)); err != nil {
+			t.Fatal(err)
+		}
+	}
+	if !l.watched {
+		t.Error("it does not wait in Go's poller")
+	}
+}
+
+// Frames and interrupts come at all times: before it parks, while it does, and while it goes
+// from there to Go's poller. None must be missed.
+func TestAListenerMissesNothingWhereverItWaits(t *testing.T) {
+	l, c := lively(t)
+	random := rand.New(rand.NewPCG(1, 2))
+	pauses := make([]time.Duration, 1500)
+	for i := range pauses {
+		pauses[i] = time.Duration(random.Int64N(int64(2 * freshTime)))
+	}
+	go func() { // It ends with the pauses.
+		for _, p := range pauses {
+			time.Sleep(p)
+			if p%3 == 0 {
+				l.Interrupt()
+			}
+			send(t, c, []byte("x"), nil)
+		}
+	}()
+	for i := range pauses {
+		for {
+			_, _, err := l.Recv(time.Now().Add(limit))
+			if errors.Is(err, transport.ErrInterrupted) {
+				continue
+			}
+			if err != nil {
+				t.Fatalf("frame %d of %d: %v", i+1, len(pauses), err)
+			}
+			break
+		}
+	}
+}
