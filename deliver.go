@@ -122,6 +122,7 @@ func (in *inbox) turn(s *source) bool {
 			slow = true
 			stopped = !in.pushFirst(s, &c)
 		}
+		in.nudge()
 	}
 	s.chunks[0] = c
 	if stopped {
@@ -218,6 +219,7 @@ func (in *inbox) offer(s *source, taking bool, due time.Time) {
 // the channel can still be read.
 func (in *inbox) close() {
 	close(in.stop)
+	in.seat.timer.Stop()
 	in.delivered.Wait()
 	in.mu.Lock()
 	defer in.mu.Unlock()

@@ -173,8 +173,10 @@ func (r *run) encode(id int64, msg any, limit int) (Reason, error) {
 	size := len(buf) - payload
 	switch {
 	case size >= blobBytes:
-		// The buffer goes with the message, and the next one gets another.
-		r.buf = slices.Clone(r.buf)
+		if &buf[0] == &r.buf[:1][0] {
+			// The buffer goes with the message, and the next one gets another.
+			r.buf = slices.Clone(r.buf)
+		}
 		return r.encodeLarge(id, kind, buf[payload:], limit)
 	case size > limit && !flaw.On(flaw.Size):
 		return ReasonTooLarge, tooLarge(size, limit)

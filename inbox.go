@@ -38,7 +38,9 @@ const (
 type inbox struct {
 	node      *Node
 	c         chan *Envelope
-	window    uint32         // granted to each peer
+	window    uint32 // granted to each peer
+	slack     int    // how many times as large a peer's frames may be as it wrote them
+	seat      *seat
 	halted    atomic.Bool    // run is to end
 	stop      chan struct{}  // closed to end deliver
 	delivered sync.WaitGroup // deliverBacklog
@@ -66,10 +68,12 @@ func newInbox(n *Node) *inbox {
 		node:    n,
 		c:       make(chan *Envelope, n.cfg.InboxSize),
 		window:  uint32(min(max(window, wire.InitialWindow), maxWindow)),
+		seat:    newSeat(),
 		stop:    make(chan struct{}),
 		sources: make(map[int]*source),
 		shakes:  make(map[string]bool),
 		heavy:   heavy{limit: n.cfg.QueueBytes},
+		slack:   slack(n),
 	}
 }
 
@@ -77,37 +81,45 @@ func newInbox(n *Node) *inbox {
 func (in *inbox) halt() {
 	in.halted.Store(true)
 	in.node.listener.Interrupt()
+	in.seat.recall()
 }
 
-// run reads the listener until halt. It is the listener's owner, and closes it.
+// run reads the listener until halt, but for when a Receive does. It closes the listener.
 func (in *inbox) run(l transport.Listener) {
-	for {
-		head, tail, err := l.Recv(in.deadline())
-		switch {
-		case err == nil:
-			in.frame(head, tail, l.Key(), false)
-			if len(in.c) == 0 {
-				// The program was waiting for it: it goes first.
-				runtime.Gosched()
-			}
-		case errors.Is(err, transport.ErrMalformed):
-			sender, _ := in.sender(l.Key(), false)
-			in.refuse(sender, RefusedMalformed, err)
-		case errors.Is(err, transport.ErrTimeout):
-		case errors.Is(err, transport.ErrInterrupted) && !in.halted.Load():
-			// The loopback holds a frame: there is a deadline now.
-		case errors.Is(err, transport.ErrInterrupted):
-			if err := l.Close(); err != nil {
-				in.node.log.Warn("cluster: closing the listener", "error", err)
-			}
-			return
-		default:
-			in.node.log.Error("cluster: cannot receive any more", "error", err)
-			l.Close()
-			return
+	for !in.halted.Load() {
+		if in.seat.inside.Load() > 0 {
+			in.seat.lend()
+			continue
 		}
-		in.overdue()
+		if in.read() && len(in.c) == 0 {
+			// The program was waiting for it: it goes first.
+			runtime.Gosched()
+		}
 	}
+	if err := l.Close(); err != nil {
+		in.node.log.Warn("cluster: closing the listener", "error", err)
+	}
+}
+
+// read takes a frame from the listener, waiting until there is one, an interrupt, or
+// something else to do. It reports whether there was a frame. The caller has the seat.
+func (in *inbox) read() bool {
+	l := in.node.listener
+	head, tail, err := l.Recv(in.deadline())
+	switch {
+	case err == nil:
+		in.frame(head, tail, l.Key(), false)
+	case errors.Is(err, transport.ErrMalformed):
+		sender, _ := in.sender(l.Key(), false)
+		in.refuse(sender, RefusedMalformed, err)
+	case errors.Is(err, transport.ErrTimeout), errors.Is(err, transport.ErrInterrupted):
+		// There may be another deadline now.
+	default:
+		in.node.log.Error("cluster: cannot receive any more", "error", err)
+		in.halt()
+	}
+	in.overdue()
+	return err == nil
 }
 
 // deadline is when some source will have waited long enough for what it misses.
@@ -243,7 +255,7 @@ func (in *inbox) present(s *source, a arrival) {
 	if l := in.node.linkIfAny(s.id); l != nil {
 		l.acked(&a.Header)
 	}
-	if !a.Bare() && !s.fits(a.size(), int(in.window)) {
+	if !a.Bare() && !s.fits(a.size(), int(in.window)*in.slack) {
 		in.refuseLocked(s, RefusedWindow, nil)
 		return
 	}

@@ -19,6 +19,9 @@ import (
 	"time"
 
 	"github.com/google/go-cmp/cmp"
+
+	"github.com/abhishekg16/cluster/internal/codec"
+	"github.com/abhishekg16/cluster/internal/wire"
 )
 
 // These tests check that a program in another language, written from
@@ -69,17 +72,23 @@ type pythonServer struct {
 	once   sync.Once
 }
 
-// startPython starts the server pid of cfg, and waits until it is ready. It is
-// ended with the test.
-func startPython(t *testing.T, pid int, cfg Config, args ...string) *pythonServer {
+const python = "/usr/bin/python3"
+
+func needPython(t *testing.T) {
 	t.Helper()
-	const python = "/usr/bin/python3"
 	ctx, cancel := context.WithTimeout(t.Context(), limit)
 	defer cancel()
 	if out, err := exec.CommandContext(ctx, python, "-c", "import zmq, cbor2").CombinedOutput(); err != nil {
 		t.Skipf("%s cannot be used with pyzmq and cbor2 (scripts/setup.sh python, or apt-get install python3-zmq python3-cbor2): %v\n%s",
 			python, err, out)
 	}
+}
+
+// startPython starts the server pid of cfg, and waits until it is ready. It is
+// ended with the test.
+func startPython(t *testing.T, pid int, cfg Config, args ...string) *pythonServer {
+	t.Helper()
+	needPython(t)
 	file := filepath.Join(t.TempDir(), "Config.json")
 	text, err := json.Marshal(cfg)
 	if err != nil {
@@ -361,4 +370,43 @@ func TestPythonMany(t *testing.T) {
 		}
 		checkNoLoss(t, n, p, messages)
 	})
+}
+
+// TestPythonReadsShortHeaders gives frames to the parser of the Python server: it tells the
+// message ids, or refuses a frame whole.
+func TestPythonReadsShortHeaders(t *testing.T) {
+	needPython(t)
+	record := func(id int64, text string) []byte { return record(id, codec.String, []byte(text)) }
+	short := func(text string) []byte { return append([]byte{128 + byte(codec.String), byte(len(text)), 0}, text...) }
+	frame := func(count uint32, parts ...[]byte) []byte {
+		b := make([]byte, wire.HeaderSize)
+		(&wire.Header{Incarnation: 1, Start: wire.Position{Seq: 1}, Count: count}).Put(b)
+		return append(b, bytes.Join(parts, nil)...)
+	}
+	for _, c := range []struct {
+		frame []byte
+		want  string
+	}{
+		{frame(4, record(5, "a"), short("bc"), short(""), record(-2, "d")), "[5, 6, 7, -2]"},
+		{frame(3, record(-2, ""), short("x"), short("y")), "[-2, -1, 0]"},
+		{frame(2, record(math.MaxInt64, "last"), short("first")), fmt.Sprint("[", math.MaxInt64, ", ", math.MinInt64, "]")},
+		{frame(1, short("first of its frame")), "malformed"},
+		{frame(2, record(5, "a"), short("bc")[:2]), "malformed"},
+		{frame(2, record(5, "a"), short("bc")[:4]), "malformed"},
+		{frame(2, record(5, "a"), short("bc"), []byte{0}), "malformed"},
+	} {
+		const program = `
+import frames, sys
+try:
+    print([r.msgid for r in frames.parse(sys.stdin.buffer.read())[1]])
+except ValueError as e:
+    print(e)`
+		ctx, cancel := context.WithTimeout(context.Background(), limit)
+		defer cancel()
+		cmd := exec.CommandContext(ctx, python, "-B", "-c", program)
+		cmd.Dir, cmd.Stdin = "examples/python", bytes.NewReader(c.frame)
+		if out, err := cmd.CombinedOutput(); err != nil || strings.TrimSpace(string(out)) != c.want {
+			t.Errorf("got %q and %v, want %s", out, err, c.want)
+		}
+	}
 }

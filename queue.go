@@ -19,6 +19,8 @@ const (
 	// blobBytes is the payload from which a message travels as a frame of its
 	// own, and is not copied on its way to the connection.
 	blobBytes = 32 << 10
+	// A record of less may have a short header: this does not compile otherwise.
+	_ = uint(wire.MaxShort - (blobBytes - 1))
 	// pieceBytes is the most payload in one frame; a larger one is sent in
 	// pieces, so that the peer can be seen to take it, and so that neither
 	// ZeroMQ nor the window holds whole large messages.

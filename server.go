@@ -46,7 +46,7 @@ type Node struct {
 	encoders    sync.Pool // of *encoder, for Send
 	inbox       *inbox
 	security    *transport.Security // nil: none
-	listener    transport.Listener  // owned by inbox.run; others may only interrupt it
+	listener    transport.Listener  // used by who has inbox.seat; others may only interrupt it
 
 	unlist    func()        // set by New: the registry forgets this node
 	closing   chan struct{} // closed when Shutdown begins

@@ -1,6 +1,7 @@
 package clustertest_test
 
 import (
+	"context"
 	"fmt"
 	"net"
 	"os"
@@ -19,6 +20,40 @@ func newNode(pid int, cfg cluster.Config) (cluster.Server, error) {
 	return cluster.NewFromConfig(pid, cfg)
 }
 
+// A receiving node's Inbox has what Receive returned.
+type receiving struct {
+	*cluster.Node
+	inbox chan *cluster.Envelope
+}
+
+func (r receiving) Inbox() chan *cluster.Envelope { return r.inbox }
+
+func newReceiving(pid int, cfg cluster.Config) (cluster.Server, error) {
+	node, err := cluster.NewFromConfig(pid, cfg)
+	if err != nil {
+		return nil, err
+	}
+	r := receiving{node, make(chan *cluster.Envelope, cap(node.Inbox()))}
+	go func() { // It ends when the node has closed.
+		defer close(r.inbox)
+		for {
+			env, err := node.Receive(context.Background())
+			if err != nil {
+				return
+			}
+			select {
+			case r.inbox <- env:
+			case <-node.Done():
+				select {
+				case r.inbox <- env:
+				default: // nobody takes it any more
+				}
+			}
+		}
+	}()
+	return r, nil
+}
+
 // TestContract checks the rules of the package comment over each transport.
 func TestContract(t *testing.T) {
 	t.Run("tcp", func(t *testing.T) {
@@ -32,6 +67,12 @@ func TestContract(t *testing.T) {
 	})
 	t.Run("mem", func(t *testing.T) {
 		clustertest.TestServer(t, clustertest.Implementation{New: newNode, Config: memConfig, Bubble: true})
+	})
+	t.Run("tcp, by Receive", func(t *testing.T) {
+		clustertest.TestServer(t, clustertest.Implementation{New: newReceiving})
+	})
+	t.Run("mem, by Receive", func(t *testing.T) {
+		clustertest.TestServer(t, clustertest.Implementation{New: newReceiving, Config: memConfig, Bubble: true})
 	})
 }
 

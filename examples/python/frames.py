@@ -42,7 +42,8 @@ def split(h, frame):
     for _ in range(h.count):
         if records and frame[at:at + 1] >= bytes([SHORT_BIT]):
             kind, length = SHORT.unpack_from(frame, at)
-            head = (kind - SHORT_BIT, length, records[-1].msgid + 1)
+            following = (records[-1].msgid + 1 + 2**63) % 2**64 - 2**63
+            head = (kind - SHORT_BIT, length, following)
             at += SHORT.size
         else:
             head = RECORD.unpack_from(frame, at)
