@@ -225,6 +225,44 @@ func ExampleNode_Send() {
 	// true
 }
 
+// Receive waits for one message, and no longer than its context. With Send it is what a
+// program wants that asks and waits for the answer.
+func ExampleNode_Receive() {
+	nodes := startNodes("receive", 2)
+	defer closeNodes(nodes)
+
+	go func() { // It ends when its server has closed.
+		for {
+			question, err := nodes[1].Receive(context.Background())
+			if err != nil {
+				return
+			}
+			answer := fmt.Sprintf("%v? Yes.", question.Msg)
+			nodes[1].Send(context.Background(), &cluster.Envelope{Pid: question.Pid, Msg: answer})
+		}
+	}()
+
+	ctx, cancel := context.WithTimeout(context.Background(), 5*time.Second)
+	defer cancel()
+	if err := nodes[0].Send(ctx, &cluster.Envelope{Pid: 1, Msg: "are you there"}); err != nil {
+		log.Fatal(err)
+	}
+	answer, err := nodes[0].Receive(ctx)
+	if err != nil {
+		log.Fatal(err)
+	}
+	fmt.Println(answer.Msg)
+
+	short, stop := context.WithTimeout(context.Background(), time.Millisecond)
+	defer stop()
+	_, err = nodes[0].Receive(short)
+	fmt.Println("nothing else:", err)
+
+	// Output:
+	// are you there? Yes.
+	// nothing else: context deadline exceeded
+}
+
 // Shutdown delivers what was accepted, closes Inbox, and leaves nothing running.
 func ExampleNode_Shutdown() {
 	nodes := startNodes("shutdown", 2)
