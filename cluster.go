@@ -14,7 +14,7 @@
 //
 // A received envelope carries its sender's id in Pid, so that a reply is
 // Envelope{Pid: env.Pid, ...}. It is fresh, and belongs to the receiver. Receive takes from
-// Inbox like the channel itself, and has a message that nobody waits behind sooner.
+// Inbox, too, and has a message that comes alone sooner.
 //
 // BROADCAST goes to every other server. A send to one's own id arrives in one's
 // own inbox, through the same encoding as any other.

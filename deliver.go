@@ -118,11 +118,12 @@ func (in *inbox) turn(s *source) bool {
 	before := c.left()
 	slow, stopped := false, false
 	for c.left() > 0 && before-c.left() < turnMost && !slow && !stopped {
-		if !in.deliver(s, &c) {
-			slow = true
-			stopped = !in.pushFirst(s, &c)
-		}
+		slow = !in.deliver(s, &c)
 		in.nudge()
+		if slow {
+			stopped = !in.pushFirst(s, &c)
+			in.nudge()
+		}
 	}
 	s.chunks[0] = c
 	if stopped {

@@ -112,8 +112,9 @@ func (in *inbox) read() bool {
 	case errors.Is(err, transport.ErrMalformed):
 		sender, _ := in.sender(l.Key(), false)
 		in.refuse(sender, RefusedMalformed, err)
-	case errors.Is(err, transport.ErrTimeout), errors.Is(err, transport.ErrInterrupted):
-		// There may be another deadline now.
+	case errors.Is(err, transport.ErrInterrupted):
+		return false // to look at once at what it was for; there may be another deadline now
+	case errors.Is(err, transport.ErrTimeout):
 	default:
 		in.node.log.Error("cluster: cannot receive any more", "error", err)
 		in.halt()
@@ -368,7 +369,14 @@ func (in *inbox) take(s *source, a arrival) {
 	c.end = s.want
 	if !in.delivering {
 		in.delivering = true
-		for c.left() > 0 && !in.halted.Load() && in.deliver(s, &c) {
+		for room := true; room && c.left() > 0 && !in.halted.Load(); {
+			room = in.deliver(s, &c)
+			if s.id == in.node.pid {
+				in.nudge() // it did not come by the listener
+			}
+			if !in.seat.byRun.Load() {
+				break // a Receive has something to return: the rest joins the backlog
+			}
 		}
 		in.delivering = false
 	}

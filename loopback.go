@@ -35,7 +35,6 @@ type loopback struct{ inbox *inbox }
 
 func (l loopback) TrySend(head, tail []byte) (bool, error) {
 	l.inbox.frame(bytes.Clone(head), bytes.Clone(tail), "", true)
-	l.inbox.nudge()
 	return true, nil
 }
 

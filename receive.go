@@ -12,9 +12,13 @@ import (
 //
 // Who waits for one message at a time, such as a request or its reply, has it sooner than
 // from Inbox: Receive reads from the network itself, where for Inbox another goroutine does
-// and then has to wake who waits. A message that it reads is decoded by its caller, and so
-// may be others with it. It may be called from any number of goroutines, also while others
-// take from Inbox: each envelope goes to one of them.
+// and then has to wake who waits. The message, and up to 15 that came with it, may be decoded in
+// the goroutine that calls Receive, which the program's own decoding must not end.
+//
+// It may be called from any number of goroutines, also while others take from Inbox: each
+// envelope goes to one of them. After a Receive it may take two milliseconds until the other
+// goroutine reads again, for those who take from Inbox: a program had better do the one or the
+// other.
 func (n *Node) Receive(ctx context.Context) (*Envelope, error) {
 	in := n.inbox
 	select {
@@ -88,7 +92,7 @@ type seat struct {
 	left  atomic.Uint64 // Receives that wanted it, and have ended
 	armed atomic.Bool   // timer is going to call watch
 	timer *time.Timer   // used by who has set armed, and by close
-	seen  uint64        // of left, when watch last looked
+	seen  uint64        // of left, when watch last looked; used by watch, of which armed allows one
 }
 
 func newSeat() *seat {

@@ -202,6 +202,57 @@ func TestReceiveHasWhatWaitedForRoom(t *testing.T) {
 	}
 }
 
+// receiveSlow takes its time to be decoded.
+type receiveSlow struct{ n int }
+
+const receiveSlowTime = 100 * time.Microsecond
+
+func (s receiveSlow) MarshalBinary() ([]byte, error) { return []byte{byte(s.n)}, nil }
+
+func (s *receiveSlow) UnmarshalBinary(b []byte) error {
+	time.Sleep(receiveSlowTime)
+	s.n = int(b[0])
+	return nil
+}
+
+// A Receive that reads the network has at once what another goroutine delivers meanwhile:
+// what there was no room for, and what the node sends to itself.
+func TestReceiveHasAtOnceWhatOthersDeliver(t *testing.T) {
+	Register("receiveSlow", receiveSlow{})
+	for _, to := range []int{0, 1} {
+		for _, size := range []int{1, 4, 1000} {
+			bubble(t, 2, func(t *testing.T, cfg Config) {
+				cfg.InboxSize = size
+				nodes := []*Node{join(t, 0, cfg), join(t, 1, cfg)}
+				first, last := make(chan time.Time, 1), make(chan time.Time, 1)
+				const count = 200
+				go func() { // It ends with the last message, which the test waits for.
+					for i := range count {
+						if e := receive(t, nodes[to]); e.Msg.(receiveSlow).n != i {
+							t.Errorf("%v came instead of %d", e.Msg, i)
+						}
+						if i == 0 {
+							first <- time.Now()
+						}
+					}
+					last <- time.Now()
+				}()
+				time.Sleep(10 * time.Millisecond)
+				began := time.Now()
+				for i := range count {
+					put(t, nodes[0], &Envelope{to, 0, receiveSlow{i}})
+				}
+				if took := (<-first).Sub(began); took > 2*readyMost*receiveSlowTime {
+					t.Errorf("to %d, with an inbox of %d: the first came after %v", to, size, took)
+				}
+				if took := (<-last).Sub(began); took > 2*count*receiveSlowTime {
+					t.Errorf("to %d, with an inbox of %d: the last came after %v", to, size, took)
+				}
+			})
+		}
+	}
+}
+
 // After the last Receive the network is read again for Inbox, and for what the peers have to
 // know.
 func TestTheNetworkIsReadAfterTheLastReceive(t *testing.T) {

@@ -44,8 +44,8 @@ type Security struct {
 	Admit func(publicKey string) bool
 }
 
-// Listener receives the frames that all peers send. One goroutine at a time calls Recv, Key
-// and Close, which the caller sees to; any may call Interrupt.
+// Listener receives the frames that all peers send. One goroutine at a time calls Recv,
+// Key and Close, which the caller sees to; any may call Interrupt.
 type Listener interface {
 	// Recv waits for a frame until the deadline (the zero time: for ever). The
 	// sender may have split the frame in two: it is head and tail in a row.

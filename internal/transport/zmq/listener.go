@@ -206,8 +206,7 @@ func (l *Listener) Recv(deadline time.Time) (head, tail []byte, err error) {
 
 const (
 	// Somebody soon sends again, who may be waiting for a reply, if what await had last
-	// waited for came within freshTime and was no more than freshBytes. It is then waited for
-	// as long in a way that Interrupt does not end.
+	// waited for came within freshTime and was no more than freshBytes.
 	freshTime  = time.Millisecond
 	freshBytes = 4 << 10
 )
@@ -217,18 +216,17 @@ func (l *Listener) await(deadline time.Time) error {
 	now := time.Now()
 	fresh := l.bytes <= freshBytes && now.Sub(l.came) < freshTime
 	l.bytes = 0
-	came := false
-	var err error
 	if fresh {
 		end := now.Add(freshTime)
 		if !deadline.IsZero() && deadline.Before(end) {
 			end = deadline
 		}
-		came, err = l.park(end)
+		if l.park(end) {
+			l.came = time.Now()
+			return nil
+		}
 	}
-	if !came && err == nil {
-		err = l.wait(deadline)
-	}
+	err := l.wait(deadline)
 	if err == nil {
 		l.came = time.Now()
 	}

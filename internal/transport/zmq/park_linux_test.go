@@ -53,13 +53,27 @@ func TestAListenerParksWhereItIsSoonSentTo(t *testing.T) {
 
 func TestAnInterruptReachesAParkedListener(t *testing.T) {
 	l, _ := lively(t)
+	result := make(chan bool)
 	for range 50 {
-		l.came, l.bytes = time.Now().Add(time.Minute), 0
-		interrupt := time.AfterFunc(freshTime/2, l.Interrupt)
+		go func() { result <- l.park(time.Now().Add(10 * limit)) }()
+		for end := time.Now().Add(limit); berth.parked.Load() != l.waiter; {
+			if time.Now().After(end) {
+				t.Fatal("it does not park")
+			}
+		}
+		time.Sleep(100 * time.Microsecond)
+		l.Interrupt()
+		select {
+		case ready := <-result:
+			if ready {
+				t.Error("there is something to be received")
+			}
+		case <-time.After(limit):
+			t.Fatal("the interrupt was missed")
+		}
 		if _, _, err := l.Recv(time.Now().Add(limit)); !errors.Is(err, transport.ErrInterrupted) {
 			t.Fatalf("got %v", err)
 		}
-		interrupt.Stop()
 	}
 }
 
@@ -68,7 +82,7 @@ func TestOneListenerOfTheProcessParks(t *testing.T) {
 	berth.Lock()
 	defer berth.Unlock()
 	for range 100 {
-		go func() { send(t, c, []byte("x"), nil) }()
+		send(t, c, []byte("x"), nil)
 		if _, _, err := l.Recv(time.Now().Add(limit)); err != nil {
 			t.Fatal(err)
 		}
