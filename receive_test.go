@@ -276,6 +276,7 @@ func TestAReceiveThatWaitsIsIdle(t *testing.T) {
 		n := join(t, 0, cfg)
 		ctx, cancel := context.WithTimeout(context.Background(), time.Hour)
 		defer cancel()
+		time.Sleep(time.Millisecond) // run reads, and has to be told
 		go n.Receive(ctx) // The test waits for it below.
 		time.Sleep(10 * seatTime)
 		synctest.Wait()
