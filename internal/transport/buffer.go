@@ -2,23 +2,19 @@ package transport
 
 import "sync"
 
-// The sizes of buffers that are used again: what a frame of many records takes, and
-// what a frame with a piece of a large one takes. A buffer is known by its capacity, so
-// these are sizes that Go's allocator gives to nothing else: it rounds up to multiples
-// of 8 KiB.
-const (
-	batchBuffer = 66 << 10
-	pieceBuffer = 130 << 10
-	// leastPooled is the size from which a frame gets such a buffer. It may stay in it for
-	// as long as its messages wait for room, and what waits is counted by its own size: so
-	// it has to fill about half of the buffer.
-	leastPooled = 32 << 10
-)
+// leastPooled is the size from which a frame gets a buffer that is used again.
+const leastPooled = 2 << 10
 
+// pools are of buffers that are used again, of these sizes. A frame may stay in its buffer for
+// as long as its messages wait for room, and what waits is counted by its own size: so it fills
+// about half of the buffer at least. The largest two are for a frame full of records, and for a
+// piece of a large one.
+//
+// A buffer is known by its capacity, so these are no sizes that Go's allocator rounds up to.
 var pools = [...]struct {
 	size int
 	sync.Pool
-}{{size: batchBuffer}, {size: pieceBuffer}}
+}{{size: 4000}, {size: 8000}, {size: 16000}, {size: 32000}, {size: 66 << 10}, {size: 130 << 10}}
 
 // GetBuffer returns memory of that length, with anything in it. Who has it may give it
 // back with PutBuffer, once nobody uses it any more, or leave it to the garbage
@@ -51,5 +47,10 @@ func PutBuffer(b []byte) {
 // IsPooled reports whether b is memory to be given back, so that keeping a little of
 // it keeps much.
 func IsPooled(b []byte) bool {
-	return cap(b) == batchBuffer || cap(b) == pieceBuffer
+	for i := range pools {
+		if cap(b) == pools[i].size {
+			return true
+		}
+	}
+	return false
 }

@@ -3,15 +3,30 @@ package transport
 import "testing"
 
 func TestABufferIsUsedAgainOnlyIfItIsOfThePool(t *testing.T) {
-	for _, size := range []int{0, 64, leastPooled - 1, leastPooled, batchBuffer, batchBuffer + 1, pieceBuffer, pieceBuffer + 1, 256 << 10} {
+	most := pools[len(pools)-1].size
+	sizes := []int{0, 64, leastPooled - 1, leastPooled, 256 << 10}
+	for i := range pools {
+		sizes = append(sizes, pools[i].size-1, pools[i].size, pools[i].size+1)
+	}
+	for _, size := range sizes {
 		b := GetBuffer(size)
 		if len(b) != size {
 			t.Errorf("a buffer of %d bytes has %d", size, len(b))
 		}
-		if got, want := IsPooled(b), size >= leastPooled && size <= pieceBuffer; got != want {
-			t.Errorf("a buffer of %d bytes is of the pool: %v, want %v", size, got, want)
+		pooled := IsPooled(b)
+		if want := size >= leastPooled && size <= most; pooled != want {
+			t.Errorf("a buffer of %d bytes is of the pool: %v, want %v", size, pooled, want)
+		}
+		if pooled && cap(b) > size*22/10 {
+			t.Errorf("%d bytes are in a buffer of %d", size, cap(b))
 		}
 		PutBuffer(b)
+	}
+	// What others have allocated is left to them.
+	for size := range most + 1 {
+		if b := append([]byte(nil), make([]byte, size)...); IsPooled(b) {
+			t.Errorf("%d bytes that were copied are taken for a buffer", size)
+		}
 	}
 	PutBuffer(nil)
 	PutBuffer(make([]byte, 100))
