@@ -277,7 +277,7 @@ func TestAReceiveThatWaitsIsIdle(t *testing.T) {
 		ctx, cancel := context.WithTimeout(context.Background(), time.Hour)
 		defer cancel()
 		time.Sleep(time.Millisecond) // run reads, and has to be told
-		go n.Receive(ctx) // The test waits for it below.
+		go n.Receive(ctx)            // The test waits for it below.
 		time.Sleep(10 * seatTime)
 		synctest.Wait()
 		if s := n.inbox.seat; s.armed.Load() || s.byRun.Load() || s.inside.Load() != 1 {
