@@ -171,9 +171,10 @@ func (r *run) encode(id int64, msg any, limit int) (Reason, error) {
 		return ReasonNotEncodable, fmt.Errorf("%w: %w", ErrNotEncodable, err)
 	}
 	size := len(buf) - payload
+	grown := &buf[0] != &r.buf[:1][0] // into another array
 	switch {
 	case size >= blobBytes:
-		if &buf[0] == &r.buf[:1][0] {
+		if !grown {
 			// The buffer goes with the message, and the next one gets another.
 			r.buf = slices.Clone(r.buf)
 		}
@@ -185,10 +186,10 @@ func (r *run) encode(id int64, msg any, limit int) (Reason, error) {
 	default:
 		wire.PutRecordHeader(buf[at:], id, uint8(kind), size)
 	}
-	if &buf[0] == &r.buf[:1][0] {
-		r.buf = r.buf[:len(buf)] // a pointer that is written costs more
-	} else {
+	if grown {
 		r.buf = buf
+	} else {
+		r.buf = r.buf[:len(buf)] // spares writing the pointer
 	}
 	r.last = id
 	r.count++

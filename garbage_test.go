@@ -170,8 +170,7 @@ func (a *attacker) frame(h wire.Header, messages ...any) []byte {
 }
 
 func record(id int64, kind codec.Kind, payload []byte) []byte {
-	b := make([]byte, wire.RecordSize)
-	wire.PutRecordHeader(b, id, uint8(kind), len(payload))
+	b := wire.AppendRecordHeader(nil, id, uint8(kind), len(payload))
 	return append(b, payload...)
 }
 
@@ -188,8 +187,7 @@ func (a *attacker) piece(h wire.Header, total int, data []byte) []byte {
 	h.Flags |= wire.FlagPiece
 	body := data
 	if h.Start.Offset == 0 {
-		head := make([]byte, wire.RecordSize)
-		wire.PutRecordHeader(head, 1, uint8(codec.Bytes), total)
+		head := wire.AppendRecordHeader(nil, 1, uint8(codec.Bytes), total)
 		body = append(head, data...)
 	}
 	return a.raw(h, 1, body)
@@ -341,8 +339,7 @@ var garbages = []garbage{
 		a.send(a.raw(a.header(), 1<<32-1, record(1, codec.Bytes, []byte("x"))))
 	}, "malformed", 1},
 	{"split frames without the second part", func(a *attacker) {
-		head := make([]byte, wire.RecordSize)
-		wire.PutRecordHeader(head, 1, uint8(codec.Bytes), 40_000)
+		head := wire.AppendRecordHeader(nil, 1, uint8(codec.Bytes), 40_000)
 		f := a.raw(a.header(), 1, head)
 		a.send(f)
 		c := a.zmtp()

@@ -89,8 +89,7 @@ func records(t testing.TB, msgs ...any) []byte {
 		if err != nil {
 			t.Fatal(err)
 		}
-		head := make([]byte, wire.RecordSize)
-		wire.PutRecordHeader(head, int64(i+1), uint8(kind), len(payload))
+		head := wire.AppendRecordHeader(nil, int64(i+1), uint8(kind), len(payload))
 		body = append(append(body, head...), payload...)
 	}
 	return body
@@ -529,8 +528,7 @@ func TestWhatCannotBeDecodedIsCountedAndNeverDeliveredHalf(t *testing.T) {
 		a := join(t, 0, cfg)
 		p := newPuppet(t, 1, cfg)
 		bad := func(kind codec.Kind, payload string) []byte {
-			head := make([]byte, wire.RecordSize)
-			wire.PutRecordHeader(head, 9, uint8(kind), len(payload))
+			head := wire.AppendRecordHeader(nil, 9, uint8(kind), len(payload))
 			return append(head, payload...)
 		}
 		body := records(t, "first")

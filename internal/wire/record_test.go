@@ -23,11 +23,7 @@ var (
 )
 
 func appendRecord(b []byte, r wire.Record) []byte {
-	return append(appendRecordHead(b, r.MsgID, r.Kind, len(r.Payload)), r.Payload...)
-}
-
-func appendRecordHead(b []byte, id int64, kind uint8, length int) []byte {
-	return wire.AppendRecordHeader(b, id, kind, length)
+	return append(wire.AppendRecordHeader(b, r.MsgID, r.Kind, len(r.Payload)), r.Payload...)
 }
 
 // appendShort appends a record with a short header.
@@ -47,7 +43,7 @@ func appendAgain(b []byte, r wire.Record, read []byte) []byte {
 
 func appendPiece(b []byte, p wire.Piece, offset uint32) []byte {
 	if offset == 0 {
-		b = appendRecordHead(b, p.MsgID, p.Kind, p.Total)
+		b = wire.AppendRecordHeader(b, p.MsgID, p.Kind, p.Total)
 	}
 	return append(b, p.Data...)
 }
@@ -107,9 +103,9 @@ func TestCheckRecords(t *testing.T) {
 		{"a short header at the beginning", append(short, one...), 2, wire.ErrMalformed, "without a message id"},
 		{"a short header cut off", join(one, short[:2]), 2, wire.ErrMalformed, "2 bytes are less"},
 		{"a payload behind a short header cut off", join(one, short[:4]), 2, wire.ErrMalformed, "record 2 of 2 announces 2 bytes, and 1 are left"},
-		{"a payload of a gigabyte and a byte", appendRecordHead(nil, 1, 1, wire.MaxPayload+1), 1, wire.ErrMalformed, "1073741825 bytes"},
-		{"a payload of 4 GB", appendRecordHead(nil, 1, 1, 1<<32-1), 1, wire.ErrMalformed, "4294967295 bytes"},
-		{"a gigabyte that is not there", appendRecordHead(nil, 1, 1, wire.MaxPayload), 1, wire.ErrMalformed, "and 0 are left"},
+		{"a payload of a gigabyte and a byte", wire.AppendRecordHeader(nil, 1, 1, wire.MaxPayload+1), 1, wire.ErrMalformed, "1073741825 bytes"},
+		{"a payload of 4 GB", wire.AppendRecordHeader(nil, 1, 1, 1<<32-1), 1, wire.ErrMalformed, "4294967295 bytes"},
+		{"a gigabyte that is not there", wire.AppendRecordHeader(nil, 1, 1, wire.MaxPayload), 1, wire.ErrMalformed, "and 0 are left"},
 
 		{"bare", nil, 0, nil, ""},
 		{"one", one, 1, nil, ""},
@@ -148,7 +144,7 @@ func TestCheckRecords(t *testing.T) {
 }
 
 func TestParsePiece(t *testing.T) {
-	head := func(total int) []byte { return appendRecordHead(nil, 7, 17, total) }
+	head := func(total int) []byte { return wire.AppendRecordHeader(nil, 7, 17, total) }
 	first := func(total int, data string) []byte { return append(head(total), data...) }
 	for _, c := range []struct {
 		name   string
@@ -199,7 +195,7 @@ func TestParsePiece(t *testing.T) {
 }
 
 func TestParseSplit(t *testing.T) {
-	head := appendRecordHead(nil, 7, 17, 3)
+	head := wire.AppendRecordHeader(nil, 7, 17, 3)
 	for _, c := range []struct {
 		name       string
 		body, tail []byte
@@ -207,7 +203,7 @@ func TestParseSplit(t *testing.T) {
 		ok         bool
 	}{
 		{"between header and payload", head, []byte("abc"), 1, true},
-		{"an empty payload", appendRecordHead(nil, 7, 17, 0), nil, 1, true},
+		{"an empty payload", wire.AppendRecordHeader(nil, 7, 17, 0), nil, 1, true},
 		{"no record", nil, nil, 0, false},
 		{"header without a record", head, []byte("abc"), 0, false},
 		{"two records", head, []byte("abc"), 2, false},
@@ -219,7 +215,7 @@ func TestParseSplit(t *testing.T) {
 		{"too long a payload", head, []byte("abcd"), 1, false},
 		{"reserved bytes", with(head, 1, 1), []byte("abc"), 1, false},
 		{"after a short header", []byte{0x91, 3, 0}, []byte("abc"), 1, false},
-		{"too large a payload", appendRecordHead(nil, 7, 17, wire.MaxPayload+1), []byte("abc"), 1, false},
+		{"too large a payload", wire.AppendRecordHeader(nil, 7, 17, wire.MaxPayload+1), []byte("abc"), 1, false},
 	} {
 		t.Run(c.name, func(t *testing.T) {
 			r, ok := wire.ParseSplit(c.body, c.tail, c.count)
@@ -266,7 +262,7 @@ func TestJoin(t *testing.T) {
 // FuzzPiece takes bytes for what follows the header of a frame, in one part and
 // in two: the place of the cut must not matter.
 func FuzzPiece(f *testing.F) {
-	f.Add(append(appendRecordHead(nil, 7, 17, 9), "abc"...), 16, uint32(0), uint32(1))
+	f.Add(append(wire.AppendRecordHeader(nil, 7, 17, 9), "abc"...), 16, uint32(0), uint32(1))
 	f.Add([]byte("abc"), 1, uint32(262144), uint32(0))
 	f.Fuzz(func(t *testing.T, content []byte, cut int, offset, count uint32) {
 		cut = min(max(cut, 0), len(content))
