@@ -5,6 +5,7 @@ package zmq
 import (
 	"errors"
 	"os"
+	"runtime"
 	"sync"
 	"sync/atomic"
 	"time"
@@ -88,8 +89,11 @@ func (p *parker) wait(deadline time.Time) error {
 // park waits with the thread until there may be something to be received, and no longer than
 // until end. It reports false if there is nothing yet, or something else to look after. The
 // socket has just been found to have nothing, which took in all that had made ZMQ_FD readable.
+//
+// To the Go scheduler the thread is in a system call, and what it could run meanwhile is for
+// others to take over. Where there are no others, everything else in the program would wait.
 func (p *parker) park(end time.Time) (ready bool) {
-	if !berth.TryLock() {
+	if runtime.GOMAXPROCS(0) == 1 || !berth.TryLock() {
 		return false
 	}
 	defer berth.Unlock()

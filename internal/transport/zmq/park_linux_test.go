@@ -5,6 +5,7 @@ package zmq
 import (
 	"errors"
 	"math/rand/v2"
+	"runtime"
 	"testing"
 	"time"
 
@@ -14,6 +15,8 @@ import (
 // lively is a listener that has just been sent two frames in a row, and so will park.
 func lively(t *testing.T) (*Listener, transport.Conn) {
 	t.Helper()
+	before := runtime.GOMAXPROCS(2) // with one, no listener parks
+	t.Cleanup(func() { runtime.GOMAXPROCS(before) })
 	endpoint := freeEndpoint(t)
 	l, c := listen(t, endpoint).(*Listener), dial(t, endpoint)
 	for range 2 {
@@ -27,6 +30,11 @@ func lively(t *testing.T) (*Listener, transport.Conn) {
 
 func TestAListenerParksWhereItIsSoonSentTo(t *testing.T) {
 	l, c := lively(t)
+	type received struct {
+		head []byte
+		err  error
+	}
+	result := make(chan received)
 	parked := 0
 	for range 100 {
 		// After a while Go's poller watches it.
@@ -37,17 +45,53 @@ func TestAListenerParksWhereItIsSoonSentTo(t *testing.T) {
 			t.Fatal("Go's poller does not watch it after a while")
 		}
 		l.came = time.Now().Add(time.Minute) // however slow this machine is
-		soon := time.AfterFunc(freshTime/4, func() { send(t, c, []byte("y"), nil) })
-		if head, _, err := l.Recv(time.Now().Add(limit)); err != nil || string(head) != "y" {
-			t.Fatalf("got %q and %v", head, err)
+		go func() {
+			head, _, err := l.Recv(time.Now().Add(limit))
+			result <- received{head, err}
+		}()
+		for end := time.Now().Add(10 * freshTime); time.Now().Before(end); {
+			if berth.parked.Load() == l.waiter {
+				parked++
+				break
+			}
 		}
-		soon.Stop()
-		if !l.watched {
-			parked++
+		send(t, c, []byte("y"), nil)
+		if r := <-result; r.err != nil || string(r.head) != "y" {
+			t.Fatalf("got %q and %v", r.head, r.err)
 		}
 	}
 	if parked == 0 {
 		t.Error("it never waited with its thread")
+	}
+}
+
+func TestNoListenerParksWithTheOnlyThread(t *testing.T) {
+	l, _ := lively(t)
+	runtime.GOMAXPROCS(1) // lively puts it back
+	parked := make(chan int)
+	go func() {
+		count := 0
+		for range 100 {
+			time.Sleep(freshTime / 20)
+			if berth.parked.Load() != nil {
+				count++
+			}
+		}
+		parked <- count
+	}()
+	for {
+		l.came = time.Now()
+		if _, _, err := l.Recv(time.Now().Add(freshTime)); !errors.Is(err, transport.ErrTimeout) {
+			t.Fatalf("with nothing to be received: %v", err)
+		}
+		select {
+		case count := <-parked:
+			if count > 0 {
+				t.Errorf("it was seen to wait with the only thread %d times", count)
+			}
+			return
+		default:
+		}
 	}
 }
 
@@ -79,6 +123,10 @@ func TestAnInterruptReachesAParkedListener(t *testing.T) {
 
 func TestOneListenerOfTheProcessParks(t *testing.T) {
 	l, c := lively(t)
+	if _, _, err := l.Recv(time.Now().Add(3 * freshTime)); !errors.Is(err, transport.ErrTimeout) {
+		t.Fatalf("with nothing to be received: %v", err)
+	}
+	l.came = time.Now().Add(time.Minute)
 	berth.Lock()
 	defer berth.Unlock()
 	for range 100 {
