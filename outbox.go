@@ -54,7 +54,8 @@ func (n *Node) isCut() bool {
 }
 
 const (
-	// turnTime is how long forward takes envelopes before it hands over what it has.
+	// turnTime is how long forward takes envelopes before it hands over what it has, without
+	// what others run meanwhile.
 	turnTime = time.Millisecond
 	// Where traffic goes to spreadLeast servers or more, each frame carries little: then
 	// forward lets others run spreadTurns times, who may be about to send more. It does
@@ -94,7 +95,9 @@ func (n *Node) forward(enc *encoder, env *Envelope, p patient) (dense bool) {
 				return dense
 			}
 			turns++
+			away := time.Now()
 			runtime.Gosched()
+			began = began.Add(time.Since(away))
 		}
 	}
 	return true
