@@ -138,23 +138,48 @@ func TestIdsThatWereReservedAndNotUsedAreGivenBack(t *testing.T) {
 }
 
 func TestARunThatIsLargerThanQueueBytesIsSplit(t *testing.T) {
-	bubble(t, 2, func(t *testing.T, cfg Config) {
-		cfg.QueueBytes = minQueueBytes
-		a := join(t, 0, cfg) // 1 is not there
-		enc, p := new(encoder), patient{wait: true, leave: true}
-		for range 31 {
-			a.add(enc, &Envelope{1, 0, make([]byte, 1000)}, p)
+	for _, last := range []int{blobBytes - 1, 60 << 10} {
+		t.Run(fmt.Sprint("last ", last), func(t *testing.T) {
+			bubble(t, 2, func(t *testing.T, cfg Config) {
+				cfg.QueueBytes = minQueueBytes
+				a := join(t, 0, cfg) // 1 is not there
+				enc, p := new(encoder), patient{wait: true, leave: true}
+				const small = 61
+				for range small {
+					a.add(enc, &Envelope{1, 0, make([]byte, 1000)}, p)
+				}
+				a.add(enc, &Envelope{1, 0, make([]byte, last)}, p)
+				if len(enc.open) != 1 {
+					t.Fatalf("there are %d runs, want one", len(enc.open))
+				}
+				l, _ := a.link(1)
+				l.put(&enc.open[0].run, p)
+				if s := a.Stats().Sent; s.QueueBytes > cfg.QueueBytes || s.Queued != small {
+					t.Errorf("%d messages of %d bytes are queued, want %d, and %d bytes at most", s.Queued, s.QueueBytes, small, cfg.QueueBytes)
+				}
+			})
+		})
+	}
+}
+
+// How large a batch gets decides how long a slow path takes for it, how much is lost with it,
+// and what buffers it needs at both ends.
+func TestARunFillsABatchAndEndsThere(t *testing.T) {
+	for _, size := range []int{0, 16, 256, 1000, 6000, 10_000, 20_000, blobBytes - 1} {
+		var r run
+		r.reset()
+		for !r.full() {
+			if _, err := r.encode(int64(r.count+1), make([]byte, size), 1<<20); err != nil {
+				t.Fatal(err)
+			}
 		}
-		a.add(enc, &Envelope{1, 0, make([]byte, 60<<10)}, p)
-		if len(enc.open) != 1 {
-			t.Fatalf("there are %d runs, want one", len(enc.open))
+		if len(r.buf) > batchBytes || r.count > runMessages {
+			t.Errorf("messages of %d bytes: a run has %d of them, and %d bytes", size, r.count, len(r.buf))
 		}
-		l, _ := a.link(1)
-		l.put(&enc.open[0].run, p)
-		if s := a.Stats().Sent; s.QueueBytes > cfg.QueueBytes || s.Queued != 31 {
-			t.Errorf("%d messages of %d bytes are queued, want 31, and %d bytes at most", s.Queued, s.QueueBytes, cfg.QueueBytes)
+		if len(r.buf)+size+wire.ShortSize <= batchBytes && r.count < runMessages {
+			t.Errorf("messages of %d bytes: a run of %d, and %d bytes, has room for another", size, r.count, len(r.buf))
 		}
-	})
+	}
 }
 
 // heap is how many bytes of memory are in use.

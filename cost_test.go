@@ -100,11 +100,12 @@ func TestMessagesForManyServersShareFrames(t *testing.T) {
 		}
 	}
 	send(warm)
-	// Of a turn that others have cut short there are more: 0.35, and 0.7 without letting others
-	// run. Where other processes take the processor away it is between: then the best counts.
-	const most = 0.3
+	// It is 0.21; where the time for which others run counts against a turn, 0.35; without letting
+	// them run, 0.7. Other processes that take the processor away bring it up to 0.3: the best of
+	// some counts.
+	const most = 0.28
 	best := math.Inf(1)
-	for tries := 0; tries < 5 && best > most; tries++ {
+	for tries := 0; tries < 10 && best > most; tries++ {
 		calls := runtime.NumCgoCall()
 		send(count)
 		best = min(best, float64(runtime.NumCgoCall()-calls)/count)

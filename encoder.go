@@ -10,8 +10,8 @@ import (
 	"github.com/abhishekg16/cluster/internal/wire"
 )
 
-// turnBytes is how much is encoded at most before it is put into the queues, if it is
-// for several servers: for one, runBytes is.
+// turnBytes is how much is encoded at most before it is put into the queues, if none of the
+// runs is full before.
 const turnBytes = 1 << 20
 
 // An encoder turns envelopes into runs, each for another Pid: so those that are sent to
@@ -191,7 +191,7 @@ func (r *run) encode(id int64, msg any, limit int) (Reason, error) {
 	} else {
 		r.buf = r.buf[:len(buf)] // spares writing the pointer
 	}
-	r.last = id
+	r.last, r.newest = id, len(buf)-at
 	r.count++
 	return 0, nil
 }

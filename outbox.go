@@ -55,7 +55,7 @@ func (n *Node) isCut() bool {
 
 const (
 	// turnTime is how long forward takes envelopes before it hands over what it has, without
-	// what others run meanwhile.
+	// the time for which it lets others run.
 	turnTime = time.Millisecond
 	// Where traffic goes to spreadLeast servers or more, each frame carries little: then
 	// forward lets others run spreadTurns times, who may be about to send more. It does

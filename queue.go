@@ -11,9 +11,8 @@ const (
 	// batchBytes is where a batch of small messages is full. Twice as many go a twentieth to
 	// a tenth faster, but take a slow path twice as long, and are lost together.
 	batchBytes = 64 << 10
-	// A run ends where it fills a batch, or after runMessages: very small messages had better
-	// be on their way while more are encoded. The records of a run stay together in a batch.
-	runBytes    = batchBytes - 2<<10
+	// runMessages is where a run ends that does not fill a batch before: very small messages had
+	// better be on their way while more are encoded.
 	runMessages = 1024
 	// swapBytes is from where a run's buffer is taken instead of copied. A smaller one
 	// would soon have to grow as that of a batch.
@@ -36,6 +35,7 @@ type run struct {
 	at       int    // from here on,
 	before   int64  // which come after one with this message id, if the first has a short header
 	last     int64  // message id of the last of them
+	newest   int    // bytes of the last of them
 	blob     []byte // shared by all links that send it, and never written to
 	blobHead [wire.RecordSize]byte
 	count    int // of messages, the large one included
@@ -65,9 +65,11 @@ func (r *run) size() int {
 	return n
 }
 
-// full reports whether no more may be added.
+// full reports whether no more may be added: the records of a run stay together in a batch,
+// which has no room for another one like the newest. A larger one may still have been the last:
+// so a batch is less than blobBytes larger than batchBytes.
 func (r *run) full() bool {
-	return len(r.buf) >= runBytes || r.count >= runMessages || r.blob != nil
+	return len(r.buf)+r.newest > batchBytes || r.count >= runMessages || r.blob != nil
 }
 
 // first splits the first message off.
@@ -88,7 +90,7 @@ func (r *run) reset() {
 	if cap(r.buf) < wire.HeaderSize {
 		r.buf = make([]byte, 0, 512)
 	}
-	r.buf, r.at, r.blob, r.count = r.buf[:wire.HeaderSize], wire.HeaderSize, nil, 0
+	r.buf, r.at, r.newest, r.blob, r.count = r.buf[:wire.HeaderSize], wire.HeaderSize, 0, nil, 0
 }
 
 // A batch is what one frame carries: many small records, or one large one. buf

@@ -91,13 +91,14 @@ func (p *parker) wait(deadline time.Time) error {
 // socket has just been found to have nothing, which took in all that had made ZMQ_FD readable.
 //
 // To the Go scheduler the thread is in a system call, and what it could run meanwhile is for
-// others to take over. Where there are no others, everything else in the program would wait.
+// others to take over. Where there are no others, everything else in the program would wait
+// until the scheduler notices, which may be the whole time.
 func (p *parker) park(end time.Time) (ready bool) {
-	if runtime.GOMAXPROCS(0) == 1 || !berth.TryLock() {
+	if !berth.TryLock() {
 		return false
 	}
 	defer berth.Unlock()
-	if p.watch(false) != nil {
+	if runtime.GOMAXPROCS(0) == 1 || p.watch(false) != nil {
 		return false
 	}
 	berth.parked.Store(p.waiter)
