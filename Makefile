@@ -66,7 +66,7 @@ build: setup ## build every package and command of every module
 shell: ## check the scripts, where shellcheck is installed
 	@! command -v shellcheck >/dev/null || shellcheck scripts/*.sh .ci/run
 
-bench: setup ## the library beside others; renews docs/performance.md (20 min)
+bench: setup ## the library beside others; renews docs/performance.md (18 min)
 	@cd bench && go run . -command 'make bench' -write ../docs/performance.md
 
 bench-quick: setup ## its headline, beside a bare ZeroMQ loop and plain TCP (2 min)

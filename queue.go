@@ -8,8 +8,9 @@ import (
 )
 
 const (
-	// batchBytes is where a batch of small messages is full. Twice as many go a twentieth to
-	// a tenth faster, but take a slow path twice as long, and are lost together.
+	// batchBytes is where a batch of small messages is full. Batches twice as large go a twentieth
+	// to a tenth faster, but a slow path takes twice as long for each, and twice as much is lost
+	// with one.
 	batchBytes = 64 << 10
 	// runMessages is where a run ends that does not fill a batch before: very small messages had
 	// better be on their way while more are encoded.
@@ -67,7 +68,7 @@ func (r *run) size() int {
 
 // full reports whether no more may be added: the records of a run stay together in a batch,
 // which has no room for another one like the newest. A larger one may still have been the last:
-// so a batch is less than blobBytes larger than batchBytes.
+// so a batch may be larger than batchBytes, by little more than blobBytes at most.
 func (r *run) full() bool {
 	return len(r.buf)+r.newest > batchBytes || r.count >= runMessages || r.blob != nil
 }
