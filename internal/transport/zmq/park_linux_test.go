@@ -29,6 +29,17 @@ func lively(t *testing.T) (*Listener, transport.Conn) {
 	return l, c
 }
 
+// rests waits for so long in vain that the listener ends up in Go's poller.
+func rests(t *testing.T, l *Listener) {
+	t.Helper()
+	if _, _, err := l.Recv(time.Now().Add(3 * freshTime)); !errors.Is(err, transport.ErrTimeout) {
+		t.Fatalf("with nothing to be received: %v", err)
+	}
+	if !l.watched {
+		t.Fatal("Go's poller does not watch it after a while")
+	}
+}
+
 func TestAListenerParksWhereItIsSoonSentTo(t *testing.T) {
 	l, c := lively(t)
 	type received struct {
@@ -38,13 +49,7 @@ func TestAListenerParksWhereItIsSoonSentTo(t *testing.T) {
 	result := make(chan received, 1)
 	woken := 0
 	for range 100 {
-		// After a while Go's poller watches it.
-		if _, _, err := l.Recv(time.Now().Add(3 * freshTime)); !errors.Is(err, transport.ErrTimeout) {
-			t.Fatalf("with nothing to be received: %v", err)
-		}
-		if !l.watched {
-			t.Fatal("Go's poller does not watch it after a while")
-		}
+		rests(t, l)
 		l.came = time.Now().Add(time.Minute) // however slow this machine is
 		go func() {
 			head, _, err := l.Recv(time.Now().Add(limit))
@@ -123,9 +128,7 @@ func TestAnInterruptReachesAParkedListener(t *testing.T) {
 
 func TestOneListenerOfTheProcessParks(t *testing.T) {
 	l, c := lively(t)
-	if _, _, err := l.Recv(time.Now().Add(3 * freshTime)); !errors.Is(err, transport.ErrTimeout) {
-		t.Fatalf("with nothing to be received: %v", err)
-	}
+	rests(t, l)
 	berth.Lock()
 	defer berth.Unlock()
 	for range 100 {
