@@ -29,7 +29,7 @@ const (
 	// The good peer must keep floodRate of its rate. The machine does other things as
 	// well: it is measured up to floodTries times.
 	floodRate  = 0.9
-	floodTries = 5
+	floodTries = 15
 	// floodMemory is what may be resident more than before, of which most is what malloc
 	// keeps.
 	floodMemory = 64 << 20
