@@ -18,6 +18,7 @@ const (
 	Version = 1
 
 	HeaderSize = 64        // bytes before the first record of a frame
+	ResendSize = 40        // which those of a Resend follow in a frame that has one
 	RecordSize = 16        // bytes before the payload of a record,
 	ShortSize  = 3         // or of one with a short header, which may have
 	MaxShort   = 1<<16 - 1 // bytes of payload at most
@@ -46,8 +47,10 @@ const (
 	// FlagTaking tells that the sender of this frame goes on taking what it is
 	// sent, though it may take from others now.
 	FlagTaking
+	// FlagResend marks a frame whose header a Resend follows. Only who has announced CapResend is sent it.
+	FlagResend
 
-	knownFlags = FlagPiece | FlagAckNow | FlagTaking
+	knownFlags = FlagPiece | FlagAckNow | FlagTaking | FlagResend
 )
 
 // Position is a place in the stream of one sender to one receiver: the number
@@ -80,12 +83,31 @@ type Header struct {
 	// Window is how many bytes of frames beyond Ack From is ready to hold.
 	Window uint32
 	Count  uint32 // records in the frame
+	Resend        // with FlagResend
+}
+
+// Resend is what servers that send again what was lost on the way tell each other in each frame.
+type Resend struct {
+	// Kept is the place from which on From keeps what it has written, to send it again. It is not after Start. What
+	// lies before it and has not come never will.
+	Kept Position
+	// Wanted and Held are about what To has sent, in its incarnation AckIncarnation: all before Wanted has come, and what is
+	// between it and Held is missing. If Held is no later than Wanted, nothing is known to be.
+	Wanted, Held Position
+}
+
+// Size is how many bytes the header takes.
+func (h *Header) Size() int {
+	if h.Flags&FlagResend != 0 {
+		return HeaderSize + ResendSize
+	}
+	return HeaderSize
 }
 
 // Bare reports whether the frame carries nothing but its header.
 func (h *Header) Bare() bool { return h.Count == 0 }
 
-// Put writes h to the first HeaderSize bytes of b.
+// Put writes h to the first Size bytes of b.
 func (h *Header) Put(b []byte) {
 	_ = b[HeaderSize-1]
 	le := binary.LittleEndian
@@ -102,16 +124,38 @@ func (h *Header) Put(b []byte) {
 	le.PutUint32(b[52:], h.Window)
 	le.PutUint32(b[56:], h.Count)
 	le.PutUint32(b[60:], h.Start.Offset)
+	if h.Flags&FlagResend != 0 {
+		b = b[HeaderSize:]
+		_ = b[ResendSize-1]
+		le.PutUint64(b, h.Kept.Seq)
+		le.PutUint64(b[8:], h.Wanted.Seq)
+		le.PutUint64(b[16:], h.Held.Seq)
+		le.PutUint32(b[24:], h.Kept.Offset)
+		le.PutUint32(b[28:], h.Wanted.Offset)
+		le.PutUint32(b[32:], h.Held.Offset)
+		le.PutUint32(b[36:], 0)
+	}
 }
 
 // Cut is where the payload of a frame begins that carries one large record and nothing
 // else, and 0 for all others. The frame may be any bytes.
-func Cut(frame []byte) int {
+func Cut(frame []byte) int { return CutAhead(frame, len(frame)) }
+
+// CutAhead is Cut for a frame of size bytes of which the beginning is known, its header at least.
+func CutAhead(frame []byte, size int) int {
 	const large = 4 << 10
-	if len(frame) < large || frame[1]&FlagPiece != 0 || binary.LittleEndian.Uint32(frame[56:]) != 1 {
+	if size < large || frame[1]&FlagPiece != 0 || binary.LittleEndian.Uint32(frame[56:]) != 1 {
 		return 0
 	}
+	if frame[1]&FlagResend != 0 {
+		return HeaderSize + ResendSize + RecordSize
+	}
 	return HeaderSize + RecordSize
+}
+
+// OnlyHeader reports whether a frame of HeaderSize bytes or more is a header and nothing behind it. The frame may be any bytes.
+func OnlyHeader(frame []byte) bool {
+	return len(frame) == HeaderSize || len(frame) == HeaderSize+ResendSize && frame[1]&FlagResend != 0
 }
 
 // ErrVersion is returned for a frame of another version of the format.
@@ -165,7 +209,30 @@ func ParseHeader(b []byte) (Header, error) {
 	case h.Flags&FlagPiece == 0 && h.Count > 0 && h.Start.Offset != 0:
 		return h, malformed("an offset without a piece")
 	}
+	if h.Flags&FlagResend != 0 {
+		return h, h.parseResend(b[HeaderSize:])
+	}
 	return h, nil
+}
+
+// parseResend reads what follows the other fields of h in a frame with FlagResend.
+func (h *Header) parseResend(b []byte) error {
+	if len(b) < ResendSize {
+		return malformed("%d bytes are less than a header with its part for resending", HeaderSize+len(b))
+	}
+	le := binary.LittleEndian
+	h.Resend = Resend{
+		Kept:   Position{le.Uint64(b), le.Uint32(b[24:])},
+		Wanted: Position{le.Uint64(b[8:]), le.Uint32(b[28:])},
+		Held:   Position{le.Uint64(b[16:]), le.Uint32(b[32:])},
+	}
+	switch {
+	case le.Uint32(b[36:]) != 0:
+		return malformed("reserved bytes are not zero")
+	case h.Kept.Seq == 0 || h.Start.Before(h.Kept):
+		return malformed("from %v on it is kept what begins at %v", h.Kept, h.Start)
+	}
+	return nil
 }
 
 // ClusterHash is how a frame names its cluster: the first eight bytes of the

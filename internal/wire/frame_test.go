@@ -49,7 +49,7 @@ func unhex(t testing.TB, s string) []byte {
 
 // put is the header as bytes, followed by more.
 func put(h wire.Header, more ...byte) []byte {
-	b := make([]byte, wire.HeaderSize)
+	b := make([]byte, h.Size())
 	h.Put(b)
 	return append(b, more...)
 }
@@ -85,6 +85,10 @@ func TestConstants(t *testing.T) {
 		{"FlagPiece", wire.FlagPiece, 1},
 		{"FlagAckNow", wire.FlagAckNow, 2},
 		{"FlagTaking", wire.FlagTaking, 4},
+		{"FlagResend", wire.FlagResend, 8},
+		{"ResendSize", wire.ResendSize, 40},
+		{"CapValues", uint64(wire.CapValues), 1},
+		{"CapResend", uint64(wire.CapResend), 2},
 		{`ClusterHash("")`, wire.ClusterHash(""), 0x141cfc9842c4b0e3},
 		{`ClusterHash("demo")`, wire.ClusterHash("demo"), 0x84684b356c51972a},
 	} {
@@ -99,6 +103,12 @@ func TestParseHeader(t *testing.T) {
 		h := wire.Header{Incarnation: 1, Start: wire.Position{Seq: 1}}
 		f(&h)
 		return put(h)
+	}
+	resend := func(f func(h *wire.Header)) []byte {
+		return change(func(h *wire.Header) {
+			h.Flags, h.Start, h.Kept = wire.FlagResend, wire.Position{Seq: 5}, wire.Position{Seq: 2, Offset: 3}
+			f(h)
+		})
 	}
 	set := func(i int, to byte) []byte {
 		b := change(func(*wire.Header) {})
@@ -117,7 +127,7 @@ func TestParseHeader(t *testing.T) {
 		{"a short frame of another version", []byte{2}, wire.ErrVersion, "2"},
 		{"version alone", []byte{1}, wire.ErrMalformed, "1 bytes"},
 		{"one byte short", set(0, 1)[:wire.HeaderSize-1], wire.ErrMalformed, "63 bytes"},
-		{"an unknown flag", set(1, 8), wire.ErrMalformed, "flags"},
+		{"an unknown flag", set(1, 16), wire.ErrMalformed, "flags"},
 		{"the last flag", set(1, 0x80), wire.ErrMalformed, "flags"},
 		{"first reserved byte", set(6, 1), wire.ErrMalformed, "reserved"},
 		{"second reserved byte", set(7, 1), wire.ErrMalformed, "reserved"},
@@ -128,6 +138,16 @@ func TestParseHeader(t *testing.T) {
 		{"a piece of two records", change(func(h *wire.Header) { h.Flags, h.Count = wire.FlagPiece, 2 }), wire.ErrMalformed, "piece"},
 		{"an offset without a piece", change(func(h *wire.Header) { h.Start.Offset, h.Count = 1, 1 }), wire.ErrMalformed, "offset"},
 
+		{"without its part for resending", set(1, wire.FlagResend), wire.ErrMalformed, "resending"},
+		{"one byte short of it", resend(func(*wire.Header) {})[:wire.HeaderSize+wire.ResendSize-1], wire.ErrMalformed, "103 bytes"},
+		{"reserved bytes of it", append(resend(func(*wire.Header) {})[:wire.HeaderSize+wire.ResendSize-1], 1), wire.ErrMalformed, "reserved"},
+		{"nothing is kept from 0 on", resend(func(h *wire.Header) { h.Kept.Seq = 0 }), wire.ErrMalformed, "kept"},
+		{"what begins before what is kept", resend(func(h *wire.Header) { h.Kept.Seq = 6 }), wire.ErrMalformed, "kept"},
+
+		{"nothing is kept", resend(func(h *wire.Header) { h.Kept = h.Start }), nil, ""},
+		{"what is missing", resend(func(h *wire.Header) {
+			h.Wanted, h.Held = wire.Position{Seq: 7, Offset: 1}, wire.Position{Seq: 9, Offset: 2}
+		}), nil, ""},
 		{"bare", change(func(*wire.Header) {}), nil, ""},
 		{"bare within a record", change(func(h *wire.Header) { h.Start.Offset = 1 }), nil, ""},
 		{"bare, asking", change(func(h *wire.Header) { h.Flags = wire.FlagAckNow }), nil, ""},
@@ -182,6 +202,7 @@ func TestPositionBefore(t *testing.T) {
 func FuzzFrame(f *testing.F) {
 	f.Add(put(full(), unhex(f, goldenHex)...))
 	f.Add(exampleFrame(f))
+	f.Add(put(wire.Header{Flags: wire.FlagResend, Incarnation: 1, Start: wire.Position{Seq: 5}, Resend: wire.Resend{Kept: wire.Position{Seq: 2}}}))
 	f.Fuzz(func(t *testing.T, frame []byte) {
 		before := bytes.Clone(frame)
 		var again []byte
@@ -208,9 +229,9 @@ func reencode(t *testing.T, frame []byte) ([]byte, error) {
 	if err != nil {
 		return nil, err
 	}
-	out := make([]byte, wire.HeaderSize, len(frame)+wire.RecordSize)
+	out := make([]byte, h.Size(), len(frame)+wire.RecordSize)
 	h.Put(out)
-	body := frame[wire.HeaderSize:]
+	body := frame[h.Size():]
 	if h.Flags&wire.FlagPiece != 0 {
 		p, err := wire.ParsePiece(body, nil, h.Start.Offset)
 		if err != nil {
@@ -271,7 +292,7 @@ func exampleFrame(t testing.TB) []byte {
 		msg   any
 	}{{0, "hi"}, {1, -2}, {10, point{X: 1, Y: -2, Name: "p"}}}
 	for _, m := range messages {
-		payload, kind, err := codec.Append(nil, m.msg)
+		payload, kind, err := codec.Append(nil, m.msg, codec.Limits{})
 		if err != nil {
 			t.Fatal(err)
 		}
@@ -339,7 +360,7 @@ func TestDocumentKinds(t *testing.T) {
 	for _, r := range rows {
 		kinds[r[1]] = r[2]
 	}
-	for k := codec.Nil; k <= codec.Binary; k++ {
+	for k := codec.Nil; k <= codec.Typed2; k++ {
 		n := fmt.Sprint(uint8(k))
 		if kinds[n] != k.String() {
 			t.Errorf("kind %s is %q in %s, want %q", n, kinds[n], document, k)

@@ -1,0 +1,197 @@
+package stream
+
+import (
+	"time"
+
+	"github.com/abhishekg16/cluster/internal/wire"
+)
+
+// Step is what a Sender wants done next.
+type Step uint8
+
+const (
+	Write     Step = iota // hand Pending to the connection, and call Took or Full
+	AwaitConn             // wait until the connection takes frames again, and call Writable
+	Sleep                 // wait until something is to be written
+	GiveUp                // drop the load and all that is queued, as TimedOut; and ask again
+	End                   // the sender has ended
+)
+
+// Next decides what is to be done next, and until when that may take at most (zero: for
+// ever). Where there is no connection, it is for the caller to dial, and nothing is written.
+func (s *Sender) Next(now time.Time) (Step, time.Time) {
+	open := s.window.open(s.frameSize())
+	if !s.loaded || open && (s.state.Path == Clear) {
+		s.progress = now // nothing is kept from going out
+	}
+	if end := s.silenceEnds(); !end.IsZero() && !now.Before(end) {
+		s.estrange()
+		s.dropKept()
+		if s.Ended() {
+			return Sleep, now // to see that at once
+		}
+	}
+	if s.givesUp(open, now) {
+		return GiveUp, time.Time{}
+	}
+	s.on(Looked, now)
+	open = open && s.state.Peer != Starved
+
+	var deadline time.Time
+	if s.loaded {
+		deadline = Earlier(s.progress.Add(s.policy.Patience), now.Add(s.lookInterval()))
+	}
+	if end := s.silenceEnds(); !end.IsZero() {
+		deadline = Earlier(deadline, Earlier(end, now.Add(s.lookInterval())))
+	}
+	askAt := s.asks(open, now)
+	switch {
+	case s.state.Path == NoPath:
+		return Sleep, deadline
+	case s.state.Path == Blocked:
+		return AwaitConn, deadline
+	case s.window.due > 0:
+		s.repeat(now)
+		return Write, deadline
+	case s.loaded && open:
+		s.frame(now)
+		return Write, deadline
+	case !askAt.IsZero() && !now.Before(askAt):
+		s.window.probed, s.window.asked, s.askedAt, s.ask = now, true, now, false
+		s.bare(wire.FlagAckNow, now)
+		return Write, deadline
+	case s.waited && s.resends, !s.ack.Due.IsZero() && !now.Before(s.ack.Due):
+		s.bare(0, now)
+		return Write, deadline
+	}
+	return Sleep, Earlier(Earlier(deadline, askAt), s.ack.Due)
+}
+
+// givesUp reports whether the peer has had its time, and takes in that it counts as down then.
+func (s *Sender) givesUp(open bool, now time.Time) bool {
+	if isDown(s.state.Peer) {
+		return false
+	}
+	switch over := s.loaded && !now.Before(s.progress.Add(s.policy.Patience)); {
+	case over && open:
+		s.on(Exhausted, now)
+	case over:
+		s.on(Throttled, now)
+	default:
+		return false
+	}
+	s.estrange()
+	s.dropKept()
+	return true
+}
+
+// Ended reports whether the sender has nothing more to do.
+func (s *Sender) Ended() bool { return s.phase == Cut || s.phase == Draining && !s.loaded && !s.owes() }
+
+// owes reports whether a peer that resends has not said that it got all, or has not been told what has come from it.
+func (s *Sender) owes() bool {
+	if !s.resends || isDown(s.state.Peer) {
+		return false
+	}
+	return s.window.kept < len(s.window.frames) && s.window.missing() || s.state.Path == Clear && !s.ack.Due.IsZero()
+}
+
+// Look sees to it that the time since the last look counts against the peer for no more than
+// lookInterval. It is longer if this process did not run: it was stopped, or its machine was.
+// What the peer has said meanwhile is yet to be read then. It is called before each decision.
+func (s *Sender) Look(now time.Time) {
+	since := s.lookedAt
+	if since.Before(s.progress) {
+		since = s.progress
+	}
+	if asleep := now.Sub(since) - s.lookInterval(); asleep > 0 {
+		s.progress = s.progress.Add(asleep)
+	}
+	since = s.lookedAt
+	if since.Before(s.moved) {
+		since = s.moved
+	}
+	if asleep := now.Sub(since) - s.lookInterval(); asleep > 0 {
+		s.moved = s.moved.Add(asleep)
+		if s.wordAt = s.wordAt.Add(asleep); s.wordAt.After(now) {
+			s.wordAt = now
+		}
+	}
+	s.lookedAt = now
+}
+
+func (s *Sender) lookInterval() time.Duration {
+	return max(s.policy.Patience/looksPerPatience, time.Millisecond)
+}
+
+// Pending is the frame that Next has told to write.
+func (s *Sender) Pending() *Outbound { return &s.pending }
+
+// frame makes the next frame of the load the pending one.
+func (s *Sender) frame(now time.Time) {
+	var flags uint8
+	size := s.frameSize()
+	if s.window.crowded(size) {
+		flags |= wire.FlagAckNow
+	}
+	if s.load.Large > PieceBytes {
+		flags |= wire.FlagPiece
+	}
+	f := &s.pending
+	f.Bare, f.Again, f.bytes, f.Offset = false, false, size, s.offset
+	f.End = min(s.load.Large, s.offset+PieceBytes)
+	f.whole = f.End == s.load.Large
+	f.upTo = wire.Position{Seq: s.next + uint64(s.load.Count)}
+	if !f.whole {
+		f.upTo = wire.Position{Seq: s.next, Offset: uint32(f.End)}
+	}
+	s.head(flags, s.position(), s.load.Count, now)
+	s.window.leaving(f.upTo)
+}
+
+// bare makes a frame without records the pending one, for an acknowledgment or to ask for one.
+func (s *Sender) bare(flags uint8, now time.Time) {
+	f := &s.pending
+	f.Bare, f.Again, f.bytes, f.Offset, f.End, f.whole = true, false, wire.HeaderSize, 0, 0, false
+	s.head(flags, s.position(), 0, now)
+}
+
+// head makes the header of the pending frame, which begins at start.
+func (s *Sender) head(flags uint8, start wire.Position, count int, now time.Time) {
+	h := &s.pending.Header
+	*h = wire.Header{
+		Flags:       flags,
+		To:          s.peer,
+		From:        s.self.ID,
+		Cluster:     s.self.Cluster,
+		Incarnation: s.self.Incarnation,
+		Start:       start,
+		Window:      s.self.Grant,
+		Count:       uint32(count),
+	}
+	switch {
+	case s.resends:
+		h.Flags |= wire.FlagResend
+		h.Resend = wire.Resend{Kept: s.KeptFrom(), Wanted: s.ack.Wanted, Held: s.ack.Held}
+	case s.ack.Incarnation != 0 && s.self.Knows.Has(wire.CapResend) && (flags&wire.FlagAckNow != 0 && count == 0 || !now.Before(s.announceAt)):
+		s.ack.aboard = Ack{} // this frame has no room for it
+		s.announceAt = now.Add(announceInterval)
+		s.announce(h)
+		return
+	}
+	if s.ack.aboard = s.ack.Ack; s.ack.Incarnation == 0 {
+		s.announce(h)
+		return
+	}
+	if s.ack.Taking {
+		h.Flags |= wire.FlagTaking
+	}
+	h.AckIncarnation, h.Ack = s.ack.Incarnation, s.ack.UpTo
+}
+
+// announce makes a header tell what this sender knows.
+func (s *Sender) announce(h *wire.Header) {
+	if h.Announce(s.self.Knows); s.self.Knows.Has(wire.CapResend) {
+		h.AnnounceKept(s.KeptFrom())
+	}
+}
