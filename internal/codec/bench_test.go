@@ -22,14 +22,14 @@ var benchValues = []struct {
 func BenchmarkAppend(b *testing.B) {
 	for _, c := range benchValues {
 		b.Run(c.name, func(b *testing.B) {
-			dst, _, err := Append(nil, c.v)
+			dst, _, err := Append(nil, c.v, Limits{})
 			if err != nil {
 				b.Fatal(err)
 			}
 			b.SetBytes(int64(len(dst)))
 			b.ReportAllocs()
 			for b.Loop() {
-				dst, _, _ = Append(dst[:0], c.v)
+				dst, _, _ = Append(dst[:0], c.v, Limits{})
 			}
 		})
 	}
@@ -38,14 +38,14 @@ func BenchmarkAppend(b *testing.B) {
 func BenchmarkDecode(b *testing.B) {
 	for _, c := range benchValues {
 		b.Run(c.name, func(b *testing.B) {
-			p, k, err := Append(nil, c.v)
+			p, k, err := Append(nil, c.v, Limits{})
 			if err != nil {
 				b.Fatal(err)
 			}
 			b.SetBytes(int64(len(p)))
 			b.ReportAllocs()
 			for b.Loop() {
-				if _, err := Decode(k, p, false); err != nil {
+				if _, _, err := Decode(k, p, false, Limits{}, nil); err != nil {
 					b.Fatal(err)
 				}
 			}
@@ -79,8 +79,8 @@ func BenchmarkRoundTrip(b *testing.B) {
 			var p []byte
 			for b.Loop() {
 				var k Kind
-				p, k, _ = Append(p[:0], c.v)
-				if _, err := Decode(k, p, false); err != nil {
+				p, k, _ = Append(p[:0], c.v, Limits{})
+				if _, _, err := Decode(k, p, false, Limits{}, nil); err != nil {
 					b.Fatal(err)
 				}
 			}
@@ -96,4 +96,31 @@ var plainValues = []struct {
 	{"ints4", ints4{1, 200, 30000, 1 << 40}, func() any { return new(ints4) }},
 	{"plainMix", benchValues[4].v, func() any { return new(plainMix) }},
 	{"points1000", make([]point, 1000), func() any { return new([]point) }},
+}
+
+// BenchmarkExchange is there and back of what consensus sends most.
+func BenchmarkExchange(b *testing.B) {
+	log := appendEntries{Term: 3}
+	for i := range 10 {
+		log.Entries = append(log.Entries, entry{uint64(i), 2, time.Unix(int64(i), 2).UTC(), "set x to 1"})
+	}
+	for _, c := range []struct {
+		name string
+		v    any
+	}{{"ints4", ints4{1, 200, 30000, 1 << 40}}, {"appendEntries10", log}} {
+		b.Run(c.name, func(b *testing.B) {
+			b.ReportAllocs()
+			var p []byte
+			for b.Loop() {
+				var k Kind
+				var err error
+				if p, k, err = encoded(p[:0], c.v); err != nil {
+					b.Fatal(err)
+				}
+				if _, _, err := Decode(k, p, false, Limits{}, nil); err != nil {
+					b.Fatal(err)
+				}
+			}
+		})
+	}
 }

@@ -1,16 +1,12 @@
 package codec
 
 import (
-	"bytes"
-	"encoding"
 	"encoding/binary"
-	"fmt"
+	"maps"
 	"math"
-	"math/big"
 	"reflect"
+	"slices"
 	"time"
-
-	"github.com/fxamacker/cbor/v2"
 )
 
 // The major types of CBOR, in the upper three bits of an item's first byte, and the few items used whole.
@@ -37,30 +33,35 @@ const (
 	boxNumber = 27
 )
 
+// itemWrap is tag 55799, which says of CBOR that it is CBOR: it keeps a pointer to null apart from a null pointer.
+const itemWrap = "\xd9\xd9\xf7"
+
 // encoder walks a value by its plan, and charges for memory as the decoder will. The walk is our own, not package cbor's:
 // it alone can say at each interface which type is inside, and it was measured to be as fast or faster.
 type encoder struct {
-	start int  // where in dst the payload begins
-	cost  int  // what decoding will allocate, besides the bytes of strings and the like
-	full  bool // write fields that their tags let be omitted
+	meter
+	most int // the longest payload
+	end  int // the length of dst at which the payload is as long
+
+	form   form
+	second bool // something was written that only receivers of Typed2 know
+	inKey  bool // what is written belongs to the key of a map
 }
 
-// root encodes a whole value. Where many omitted fields make the receiver allocate more than the payload's length allows, it
-// writes them out after all: they arrive as the same zero values.
-func (e *encoder) root(dst []byte, v reflect.Value, p *plan, cost int) ([]byte, error) {
-	at := len(dst)
-	for {
-		e.cost = cost
-		b, err := e.value(dst, v, p, 0)
-		if err != nil || e.cost <= (allocFactor*(len(b)-e.start)+allocSlack)/2 {
-			return b, err
-		}
-		if e.full {
-			return dst, fmt.Errorf("%w: %v would take %d bytes in memory out of %d on the wire (large fields that are not sent?)",
-				ErrNotEncodable, p.typ, e.cost, len(b)-e.start)
-		}
-		e.full, dst = true, b[:at]
+// fits is called before n bytes are appended to b, and between two elements.
+func (e *encoder) fits(b []byte, n int) error {
+	if n > e.end-len(b) {
+		return tooLong(e.most)
 	}
+	return nil
+}
+
+// element is called for each element of what may have many.
+func (e *encoder) element(b []byte) error {
+	if len(b) > e.end {
+		return tooLong(e.most)
+	}
+	return e.step()
 }
 
 func appendHead(b []byte, major byte, n uint64) []byte {
@@ -89,35 +90,28 @@ func appendText(b []byte, s string) []byte {
 }
 
 func (e *encoder) value(b []byte, v reflect.Value, p *plan, depth int) ([]byte, error) {
-	if p.op < opBytes {
+	if p.op < opString {
 		return scalar(b, v, p.op), nil
 	}
 	switch p.op {
-	case opBytes:
-		if v.IsNil() {
-			return append(b, itemNull), nil
-		}
-		return append(appendHead(b, majorBytes, uint64(v.Len())), v.Bytes()...), nil
-	case opByteArray:
-		b = appendHead(b, majorBytes, uint64(v.Len()))
-		for i := range v.Len() {
-			b = append(b, byte(v.Index(i).Uint()))
-		}
-		return b, nil
+	case opString, opBytes, opByteArray:
+		return e.text(b, v, p.op)
 	case opTime:
-		return appendTime(b, v.Interface().(time.Time))
-	case opBigInt:
-		return appendBigInt(b, v.Interface().(big.Int))
-	case opCBOR, opBinary, opText:
-		return appendOwn(b, v, p.op)
+		return e.time(b, v.Interface().(time.Time))
+	case opComplex:
+		return appendComplex(b, v), nil
+	case opBigInt, opCBOR, opBinary, opGob, opText:
+		return e.own(b, v, p)
+	case opForms:
+		return e.forms(b, v, p, depth)
 	case opBad:
-		return b, fmt.Errorf("%w: a value of type %v", ErrNotEncodable, p.typ)
+		return b, faultf(ErrNotEncodable, "a value of type %v: %s", p.typ, p.bad)
 	}
 	if depth++; depth > maxDepth {
-		return b, fmt.Errorf("%w: nested deeper than %d, or cyclic", ErrNotEncodable, maxDepth)
+		return b, faultf(ErrNotEncodable, "nested deeper than %d, or cyclic", maxDepth)
 	}
-	if len(b)-e.start > maxEncoded {
-		return b, fmt.Errorf("%w: more than %d bytes", ErrNotEncodable, maxEncoded)
+	if err := e.element(b); err != nil {
+		return b, err
 	}
 	switch p.op {
 	case opSlice, opArray:
@@ -128,13 +122,45 @@ func (e *encoder) value(b []byte, v reflect.Value, p *plan, depth int) ([]byte, 
 		if v.IsNil() {
 			return append(b, itemNull), nil
 		}
-		e.cost += int(p.elem.typ.Size())
-		return e.value(b, v.Elem(), p.elem, depth)
+		if err := e.charge(p.elem.size); err != nil {
+			return b, err
+		}
+		at := len(b)
+		b, err := e.value(b, v.Elem(), p.elem, depth)
+		if err == nil && (b[at] == itemNull || b[at] == itemWrap[0]) {
+			return e.wrap(b, at, p.elem.typ)
+		}
+		return b, err
 	case opIface:
 		return e.iface(b, v, depth)
 	default:
 		return e.structure(b, v, p, depth)
 	}
+}
+
+// text writes a string or bytes.
+func (e *encoder) text(b []byte, v reflect.Value, o op) ([]byte, error) {
+	if o == opBytes && v.IsNil() {
+		return append(b, itemNull), nil
+	}
+	n := v.Len()
+	if err := e.fits(b, n); err != nil {
+		return b, err
+	}
+	if o == opByteArray {
+		b = appendHead(b, majorBytes, uint64(n))
+		for i := range n {
+			b = append(b, byte(v.Index(i).Uint()))
+		}
+		return b, nil
+	}
+	if err := e.charge(n); err != nil {
+		return b, err
+	}
+	if o == opString {
+		return appendText(b, v.String()), nil
+	}
+	return append(appendHead(b, majorBytes, uint64(n)), v.Bytes()...), nil
 }
 
 func scalar(b []byte, v reflect.Value, o op) []byte {
@@ -150,10 +176,8 @@ func scalar(b []byte, v reflect.Value, o op) []byte {
 		return appendHead(b, majorUint, v.Uint())
 	case opFloat32:
 		return binary.BigEndian.AppendUint32(append(b, itemFloat32), math.Float32bits(float32(v.Float())))
-	case opFloat64:
-		return binary.BigEndian.AppendUint64(append(b, itemFloat64), math.Float64bits(v.Float()))
 	default:
-		return appendText(b, v.String())
+		return binary.BigEndian.AppendUint64(append(b, itemFloat64), math.Float64bits(v.Float()))
 	}
 }
 
@@ -163,11 +187,19 @@ func (e *encoder) list(b []byte, v reflect.Value, p *plan, depth int) ([]byte, e
 		if v.IsNil() {
 			return append(b, itemNull), nil
 		}
-		e.cost += n * int(p.elem.typ.Size())
+		if err := e.chargeTimes(n, p.elem.size); err != nil {
+			return b, err
+		}
+	}
+	if err := e.fits(b, n); err != nil {
+		return b, err // each element takes a byte at least
 	}
 	b = appendHead(b, majorArray, uint64(n))
 	var err error
 	for i := range n {
+		if err = e.element(b); err != nil {
+			return b, err
+		}
 		if b, err = e.value(b, v.Index(i), p.elem, depth); err != nil {
 			return b, err
 		}
@@ -179,14 +211,62 @@ func (e *encoder) mapping(b []byte, v reflect.Value, p *plan, depth int) ([]byte
 	if v.IsNil() {
 		return append(b, itemNull), nil
 	}
-	e.cost += v.Len() * mapEntry(p.typ)
-	b = appendHead(b, majorMap, uint64(v.Len()))
+	n := v.Len()
+	if err := e.chargeMap(n, &p.costs); err != nil {
+		return b, err
+	}
+	if err := e.fits(b, n); err != nil {
+		return b, err
+	}
+	b = appendHead(b, majorMap, uint64(n))
+	if p.mergeable || e.form.sorted {
+		return e.entries(b, v, p, depth)
+	}
 	var err error
 	for it := v.MapRange(); it.Next(); {
+		if err = e.element(b); err != nil {
+			return b, err
+		}
 		if b, err = e.value(b, it.Key(), p.key, depth); err != nil {
 			return b, err
 		}
 		if b, err = e.value(b, it.Value(), p.elem, depth); err != nil {
+			return b, err
+		}
+	}
+	return b, nil
+}
+
+// entries writes the entries of a map whose keys have to be compared with one another.
+func (e *encoder) entries(b []byte, v reflect.Value, p *plan, depth int) ([]byte, error) {
+	keys := make(map[string]reflect.Value, v.Len())
+	end, outer := e.end, e.inKey
+	for it := v.MapRange(); it.Next(); {
+		e.end, e.inKey = end-len(b), true
+		key, err := e.value(nil, it.Key(), p.key, depth)
+		e.end, e.inKey = end, outer
+		if err != nil {
+			return b, err
+		}
+		if _, taken := keys[string(key)]; taken {
+			return b, faultf(ErrNotEncodable, "two keys of a %v would arrive as one", p.typ)
+		}
+		keys[string(key)] = it.Value()
+	}
+	inOrder := slices.Collect(maps.Keys(keys))
+	if e.form.sorted {
+		slices.Sort(inOrder)
+	}
+	var err error
+	for _, key := range inOrder {
+		if err = e.element(b); err != nil {
+			return b, err
+		}
+		if err = e.fits(b, len(key)); err != nil {
+			return b, err
+		}
+		b = append(b, key...)
+		if b, err = e.value(b, keys[key], p.elem, depth); err != nil {
 			return b, err
 		}
 	}
@@ -201,7 +281,7 @@ func (e *encoder) structure(b []byte, v reflect.Value, p *plan, depth int) ([]by
 		if p.varying {
 			n = 0
 			for _, f := range p.fields {
-				if fv, ok := f.get(v); ok && (e.full || !f.omits(fv)) {
+				if fv, ok := f.get(v); ok && !f.omits(fv) {
 					n++
 				}
 			}
@@ -209,6 +289,7 @@ func (e *encoder) structure(b []byte, v reflect.Value, p *plan, depth int) ([]by
 		b = appendHead(b, majorMap, uint64(n))
 	}
 	var err error
+	var prev *field // the last that made the decoder set a field
 	for _, f := range p.fields {
 		fv, ok := f.get(v)
 		if p.toArray {
@@ -217,14 +298,27 @@ func (e *encoder) structure(b []byte, v reflect.Value, p *plan, depth int) ([]by
 				continue
 			}
 		} else {
-			if !ok || !e.full && f.omits(fv) {
+			if !ok || p.varying && f.omits(fv) {
 				continue
 			}
 			b = append(b, f.key...)
 		}
-		e.cost += f.viaCost
+		if f.plan.op < opString && !f.viaPointer {
+			b = scalar(b, fv, f.plan.op) // the short way
+			continue
+		}
+		at := len(b)
 		if b, err = e.value(b, fv, f.plan, depth); err != nil {
-			return b, fmt.Errorf("field %s of %v: %w", f.name, p.typ, err)
+			return b, inField(err, f.name, p.typ)
+		}
+		if f.viaPointer {
+			if p.toArray && len(b) == at+1 && b[at] == itemNull {
+				continue // the decoder steps over a null, and makes nothing on the way to it
+			}
+			if err := f.chargeVia(&e.meter, prev); err != nil {
+				return b, inField(err, f.name, p.typ)
+			}
+			prev = f
 		}
 	}
 	return b, nil
@@ -233,6 +327,9 @@ func (e *encoder) structure(b []byte, v reflect.Value, p *plan, depth int) ([]by
 // iface writes what an interface holds so that the receiver gets the same Go type: bare where CBOR alone says which it
 // is, boxed with a type expression otherwise.
 func (e *encoder) iface(b []byte, v reflect.Value, depth int) ([]byte, error) {
+	if e.inKey && v.Elem().Kind() == reflect.Pointer {
+		return b, faultf(ErrNotEncodable, "a %v as the key of a map", v.Elem().Type())
+	}
 	v, err := indirect(v)
 	if err != nil {
 		return b, err
@@ -240,7 +337,9 @@ func (e *encoder) iface(b []byte, v reflect.Value, depth int) ([]byte, error) {
 	if v.Kind() == reflect.Interface {
 		return append(b, itemNull), nil
 	}
-	e.cost += int(v.Type().Size())
+	if err := e.charge(int(v.Type().Size())); err != nil {
+		return b, err
+	}
 	switch v.Type() {
 	case boolType, stringType, int64Type, float64Type, timeType:
 		return e.value(b, v, planOf(v.Type()), depth)
@@ -253,14 +352,21 @@ func (e *encoder) iface(b []byte, v reflect.Value, depth int) ([]byte, error) {
 	if err != nil {
 		return b, err
 	}
+	if err := e.names(in); err != nil {
+		return b, err
+	}
 	return e.value(append(b, in.boxHead...), v, in.plan, depth)
 }
 
-// appendTime writes tag 0. RFC 3339 has four digits of year and whole minutes of offset; a time beyond that is written in
+// time writes tag 0. RFC 3339 has four digits of year and whole minutes of offset; a time beyond that is written in
 // its binary form.
-func appendTime(b []byte, t time.Time) ([]byte, error) {
+func (e *encoder) time(b []byte, t time.Time) ([]byte, error) {
+	_, offset := t.Zone()
+	if err := e.chargeZone(offset); err != nil {
+		return b, err
+	}
 	b = append(b, itemTime)
-	if _, offset := t.Zone(); offset%60 == 0 && offset > -24*3600 && offset < 24*3600 && t.Year() >= 0 && t.Year() <= 9999 {
+	if offset%60 == 0 && offset > -24*3600 && offset < 24*3600 && t.Year() >= 0 && t.Year() <= 9999 {
 		at := len(b)
 		b = append(b, majorText|24, 0)
 		b = t.AppendFormat(b, time.RFC3339Nano)
@@ -269,79 +375,12 @@ func appendTime(b []byte, t time.Time) ([]byte, error) {
 	}
 	own, err := t.MarshalBinary()
 	if err != nil {
-		return b, fmt.Errorf("%w: %w", ErrNotEncodable, err)
+		return b, failed("MarshalBinary", timeType, err)
+	}
+	var back time.Time
+	err = back.UnmarshalBinary(own)
+	if _, read := back.Zone(); err != nil || read != offset {
+		return b, faultf(ErrNotEncodable, "a time with an offset of %d seconds, which package time reads back as %d", offset, read)
 	}
 	return append(appendHead(b, majorBytes, uint64(len(own))), own...), nil
-}
-
-// appendBigInt leaves the choice between integers and the tags 2 and 3 to package cbor.
-func appendBigInt(b []byte, n big.Int) ([]byte, error) {
-	own, err := cbor.Marshal(&n)
-	if err != nil {
-		return b, fmt.Errorf("%w: %w", ErrNotEncodable, err)
-	}
-	return append(b, own...), nil
-}
-
-// receiver returns v as a value that has the methods of its type and of the pointer to it. It copies v if it cannot be
-// pointed to.
-func receiver(v reflect.Value, iface reflect.Type) any {
-	if v.Type().Implements(iface) {
-		return v.Interface()
-	}
-	if !v.CanAddr() {
-		p := reflect.New(v.Type())
-		p.Elem().Set(v)
-		return p.Interface()
-	}
-	return v.Addr().Interface()
-}
-
-// appendOwn writes what the type's own methods make of the value.
-func appendOwn(b []byte, v reflect.Value, o op) ([]byte, error) {
-	switch o {
-	case opCBOR:
-		own, err := receiver(v, cborMarshaler).(cbor.Marshaler).MarshalCBOR()
-		if err == nil {
-			d := decoder{data: own}
-			if err = d.skip(0); err == nil && d.off != len(own) {
-				err = fmt.Errorf("MarshalCBOR of %v wrote more than one item", v.Type())
-			}
-		}
-		if err != nil {
-			return b, fmt.Errorf("%w: %w", ErrNotEncodable, err)
-		}
-		return append(b, own...), nil
-	case opText:
-		own, err := receiver(v, textMarshaler).(encoding.TextMarshaler).MarshalText()
-		if err != nil {
-			return b, fmt.Errorf("%w: %w", ErrNotEncodable, err)
-		}
-		return append(appendHead(b, majorText, uint64(len(own))), own...), nil
-	default:
-		own, err := appendBinary(nil, v)
-		if err != nil {
-			return b, err
-		}
-		return append(appendHead(b, majorBytes, uint64(len(own))), own...), nil
-	}
-}
-
-// appendBinary appends the type's own binary form without a head.
-func appendBinary(b []byte, v reflect.Value) ([]byte, error) {
-	if has(v.Type(), binaryAppender) {
-		own, err := receiver(v, binaryAppender).(encoding.BinaryAppender).AppendBinary(b)
-		if err != nil {
-			return b, fmt.Errorf("%w: %w", ErrNotEncodable, err)
-		}
-		if !bytes.HasPrefix(own, b) {
-			return b, fmt.Errorf("%w: AppendBinary of %v does not append", ErrNotEncodable, v.Type())
-		}
-		return own, nil
-	}
-	own, err := receiver(v, binaryMarshaler).(encoding.BinaryMarshaler).MarshalBinary()
-	if err != nil {
-		return b, fmt.Errorf("%w: %w", ErrNotEncodable, err)
-	}
-	return append(b, own...), nil
 }

@@ -1,133 +1,105 @@
 package codec
 
 import (
+	"fmt"
 	"reflect"
 	"slices"
 	"strconv"
 	"strings"
 )
 
-// field is a field of a struct as it is seen from outside, which may be one of an embedded struct.
+// field is a field of a struct that travels. In a struct's first form it may be one of an embedded struct.
 type field struct {
-	name       string
-	intKey     int64 // the key, if keyAsInt
-	index      []int
-	typ        reflect.Type
+	// What is looked at for each value lies together.
 	plan       *plan
+	index      []int
 	key        []byte // the key as CBOR
-	tagged     bool
-	keyAsInt   bool
+	viaPointer bool   // an embedded pointer, which may be nil, lies on the way
 	omitEmpty  bool
 	omitZero   bool
-	viaPointer bool // an embedded pointer, which may be nil, lies on the way
-	viaCost    int  // the size of what these pointers point to
+	asksZero   bool // the type's IsZero decides what omitZero leaves out
+	keyAsInt   bool
+	tagged     bool
+
+	name   string
+	intKey int64 // the key, if keyAsInt
+	typ    reflect.Type
+	bad    string // why it cannot be sent
+	via    []int  // for each index the size of what an embedded pointer there points to, 0 if there is none
 }
 
-// visibleFields lists the fields that are sent, by the rules that package cbor and encoding/json share: of
-// fields with one name the least nested counts, then the tagged one, otherwise none. What lies behind an embedded pointer to
-// an unexported struct is left out, since the receiver could not set that pointer.
-func visibleFields(t reflect.Type) []*field {
-	type embedded struct {
-		typ        reflect.Type
-		index      []int
-		viaPointer bool
-		viaCost    int
-	}
-	var found []*field
-	seen := map[reflect.Type]bool{}
-	for level := []embedded{{typ: t}}; len(level) > 0; {
-		var next []embedded
-		times := map[reflect.Type]int{}
-		for _, e := range level {
-			times[e.typ]++
+// ownFields lists the fields of a struct that travel, or says why a value of the type cannot: each exported field and
+// each embedded struct, under its name in Go or that of its cbor tag. Other unexported fields stay behind.
+func ownFields(t reflect.Type) (fields []*field, fault string) {
+	left := 0
+	names := map[string]string{}
+	for i := range t.NumField() {
+		sf := t.Field(i)
+		if sf.Name == "_" {
+			continue
 		}
-		for _, e := range level {
-			if times[e.typ] > 1 || seen[e.typ] {
-				continue
-			}
-			seen[e.typ] = true
-			for i := range e.typ.NumField() {
-				sf := e.typ.Field(i)
-				under, pointers := sf.Type, 0
-				for under.Kind() == reflect.Pointer && under.Name() == "" && pointers < maxDepth {
-					under = under.Elem()
-					pointers++
-				}
-				isStruct := under.Kind() == reflect.Struct
-				if !sf.IsExported() && !(sf.Anonymous && isStruct) {
-					continue
-				}
-				if !sf.IsExported() && pointers > 0 {
-					continue
-				}
-				f, skip := parseTag(sf)
-				if skip || !sf.IsExported() && f.name != "" {
-					continue
-				}
-				f.index = append(slices.Clone(e.index), i)
-				f.viaPointer, f.viaCost = e.viaPointer, e.viaCost
-				if sf.Anonymous && isStruct && f.name == "" {
-					sub := embedded{under, f.index, e.viaPointer, e.viaCost}
-					if pointers > 0 {
-						sub.viaPointer, sub.viaCost = true, e.viaCost+int(under.Size())
-					}
-					next = append(next, sub)
-					continue
-				}
-				if f.name == "" {
-					f.name = sf.Name
-				}
-				if f.keyAsInt {
-					n, err := strconv.Atoi(f.name)
-					if err != nil {
-						f.keyAsInt = false // A name that is no number stays a name.
-					} else {
-						f.intKey, f.name = int64(n), strconv.Itoa(n)
-					}
-				}
-				found = append(found, f)
-			}
+		f, skip := parseTag(sf, sf.Tag.Get("cbor"))
+		if skip || !sf.IsExported() && !sf.Anonymous {
+			left++
+			continue
 		}
-		level = next
+		if f.name == "" {
+			f.name = sf.Name
+		}
+		f.index = []int{i}
+		f.setKey()
+		if f.bad = unreachable(sf); f.bad == "" {
+			f.asksZero = f.omitZero && f.typ.Implements(isZero.iface) && isZero.speaksFor(f.typ)
+		}
+		if other, taken := names[string(f.key)]; taken {
+			return nil, fmt.Sprintf("its fields %s and %s both travel as %q: give one of them another name in its cbor tag",
+				other, sf.Name, f.name)
+		}
+		names[string(f.key)] = sf.Name
+		fields = append(fields, f)
 	}
-	return dominant(found)
+	if len(fields) == 0 && left > 0 {
+		return nil, "it has fields, but none would arrive: export them, or give the type MarshalBinary and UnmarshalBinary"
+	}
+	return fields, ""
 }
 
-// dominant keeps one field for each name, in the order of declaration.
-func dominant(found []*field) []*field {
-	var kept []*field
-	for _, f := range found {
-		wins := true
-		for _, g := range found {
-			if g == f || g.name != f.name || g.keyAsInt != f.keyAsInt {
-				continue
-			}
-			if len(g.index) < len(f.index) || len(g.index) == len(f.index) && (g.tagged || !f.tagged) {
-				wins = false
-				break
-			}
-		}
-		if wins {
-			switch {
-			case !f.keyAsInt:
-				f.key = append(appendHead(nil, majorText, uint64(len(f.name))), f.name...)
-			case f.intKey >= 0:
-				f.key = appendHead(nil, majorUint, uint64(f.intKey))
-			default:
-				f.key = appendHead(nil, majorNegative, uint64(-1-f.intKey))
-			}
-			kept = append(kept, f)
-		}
+// unreachable says why an embedded field of unexported name cannot be sent. Package reflect lets the fields of a struct
+// be set that is embedded so, and nothing else.
+func unreachable(sf reflect.StructField) string {
+	switch {
+	case sf.IsExported():
+		return ""
+	case sf.Type.Kind() == reflect.Pointer:
+		return "the receiver cannot set an embedded pointer to an unexported type: embed the struct itself, or export its type"
+	case sf.Type.Kind() != reflect.Struct:
+		return "the receiver cannot set an embedded value of unexported type: export the type, or give the field an exported name"
+	case formatOf(sf.Type) != opNone:
+		return "the methods of an embedded value of unexported type cannot be called: export the type"
 	}
-	slices.SortFunc(kept, func(a, b *field) int { return slices.Compare(a.index, b.index) })
-	return kept
+	return ""
 }
 
-func parseTag(sf reflect.StructField) (f *field, skip bool) {
-	tag := sf.Tag.Get("cbor")
-	if tag == "" {
-		tag = sf.Tag.Get("json")
+func (f *field) setKey() {
+	if f.keyAsInt {
+		n, err := strconv.Atoi(f.name)
+		if err != nil {
+			f.keyAsInt = false // A name that is no number stays a name.
+		} else {
+			f.intKey, f.name = int64(n), strconv.Itoa(n)
+		}
 	}
+	switch {
+	case !f.keyAsInt:
+		f.key = append(appendHead(nil, majorText, uint64(len(f.name))), f.name...)
+	case f.intKey >= 0:
+		f.key = appendHead(nil, majorUint, uint64(f.intKey))
+	default:
+		f.key = appendHead(nil, majorNegative, uint64(-1-f.intKey))
+	}
+}
+
+func parseTag(sf reflect.StructField, tag string) (f *field, skip bool) {
 	if tag == "-" {
 		return nil, true
 	}
@@ -178,16 +150,16 @@ func (f *field) get(v reflect.Value) (reflect.Value, bool) {
 
 // set finds the field in v to decode into, and makes what the pointers on the way need.
 func (f *field) set(d *decoder, v reflect.Value) (reflect.Value, error) {
+	if len(f.index) == 1 {
+		return v.Field(f.index[0]), nil
+	}
 	if !f.viaPointer {
-		if len(f.index) == 1 {
-			return v.Field(f.index[0]), nil
-		}
 		return v.FieldByIndex(f.index), nil
 	}
 	for i, n := range f.index {
 		for i > 0 && v.Kind() == reflect.Pointer {
 			if v.IsNil() {
-				if err := d.charge(1, int(v.Type().Elem().Size())); err != nil {
+				if err := d.charge(int(v.Type().Elem().Size())); err != nil {
 					return v, err
 				}
 				v.Set(reflect.New(v.Type().Elem()))
@@ -197,6 +169,24 @@ func (f *field) set(d *decoder, v reflect.Value) (reflect.Value, error) {
 		v = v.Field(n)
 	}
 	return v, nil
+}
+
+// chargeVia charges for the embedded pointers on the way to f that the decoder makes for it: those that it has not made
+// for prev, the field before it in the encoding, if there is one. Fields are ordered by index, so those behind one
+// pointer stand together.
+func (f *field) chargeVia(m *meter, prev *field) error {
+	common := 0
+	if prev != nil {
+		for common < min(len(f.index), len(prev.index)) && f.index[common] == prev.index[common] {
+			common++
+		}
+	}
+	for _, size := range f.via[common:] {
+		if err := m.charge(size); err != nil {
+			return err
+		}
+	}
+	return nil
 }
 
 // omits reports whether the tag lets the field be left out.
@@ -217,8 +207,8 @@ func (f *field) omits(v reflect.Value) bool {
 	if !f.omitZero {
 		return false
 	}
-	if z, ok := v.Interface().(interface{ IsZero() bool }); ok && (v.Kind() != reflect.Pointer && v.Kind() != reflect.Interface || !v.IsNil()) {
-		return z.IsZero()
+	if f.asksZero && (v.Kind() != reflect.Pointer && v.Kind() != reflect.Interface || !v.IsNil()) {
+		return v.Interface().(isZeroer).IsZero()
 	}
 	return v.IsZero()
 }

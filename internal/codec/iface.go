@@ -1,7 +1,6 @@
 package codec
 
 import (
-	"fmt"
 	"reflect"
 )
 
@@ -20,11 +19,30 @@ func (d *decoder) iface(v reflect.Value, depth int) error {
 	if d.null() {
 		return nil
 	}
-	p, err := d.dynamic(depth)
+	if v.Type() == anyType {
+		if x, ok, err := d.untyped(depth); ok || err != nil {
+			*v.Addr().Interface().(*any) = x
+			return err
+		}
+	}
+	return d.boxed(v, depth)
+}
+
+// boxed is iface for an item that is not null, and of any type that may be there.
+func (d *decoder) boxed(v reflect.Value, depth int) error {
+	made, err := d.dynamic()
 	if err != nil {
 		return err
 	}
-	switch t := p.Type().Elem(); {
+	s := made.scratch()
+	p := reflect.ValueOf(s)
+	if err := d.charge(made.size); err != nil {
+		return err
+	}
+	if err := d.whole(p.Elem(), made, depth); err != nil {
+		return err
+	}
+	switch t := made.typ; {
 	case t == anyType:
 		// A box of an interface holds what the interface held.
 		if !p.Elem().IsNil() {
@@ -32,29 +50,30 @@ func (d *decoder) iface(v reflect.Value, depth int) error {
 		}
 		return nil
 	case t.Implements(v.Type()):
-		v.Set(p.Elem())
+		v.Set(p.Elem()) // copies it
+		made.release(s, p.Elem())
 	case p.Type().Implements(v.Type()):
 		v.Set(p)
 	default:
-		return fmt.Errorf("%w: a %v where %v is wanted", ErrMalformed, t, v.Type())
+		return faultf(ErrMalformed, "a %v where %v is wanted", t, v.Type())
 	}
 	return nil
 }
 
 func assign(iface, v reflect.Value) error {
 	if !v.Type().Implements(iface.Type()) {
-		return fmt.Errorf("%w: a %v where %v is wanted", ErrMalformed, v.Type(), iface.Type())
+		return faultf(ErrMalformed, "a %v where %v is wanted", v.Type(), iface.Type())
 	}
 	iface.Set(v)
 	return nil
 }
 
-// dynamic decodes an item of which only the bytes say what type it has. It returns a pointer to the value.
-func (d *decoder) dynamic(depth int) (reflect.Value, error) {
+// dynamic finds out of what type the next item is, where only the bytes say so. What it leaves unread is the value.
+func (d *decoder) dynamic() (*plan, error) {
 	at := d.off
 	major, extra, n, err := d.head()
 	if err != nil {
-		return reflect.Value{}, err
+		return nil, err
 	}
 	var t reflect.Type
 	switch major {
@@ -74,7 +93,7 @@ func (d *decoder) dynamic(depth int) (reflect.Value, error) {
 		t = anyMapType
 	case majorTag:
 		if n == boxNumber {
-			return d.box(depth)
+			return d.box()
 		}
 		t = timeType
 	default:
@@ -84,45 +103,35 @@ func (d *decoder) dynamic(depth int) (reflect.Value, error) {
 		case extra >= itemFloat16&0x1f && extra <= itemFloat64&0x1f:
 			t = float64Type
 		default:
-			return reflect.Value{}, fmt.Errorf("%w: simple value %d where any type may be", ErrMalformed, n)
+			return nil, faultf(ErrMalformed, "simple value %d where any type may be", n)
 		}
 	}
 	d.off = at
-	return d.pointer(t, planOf(t), depth)
+	return planOf(t), nil
 }
 
-// box decodes what follows tag 27.
-func (d *decoder) box(depth int) (reflect.Value, error) {
-	none := reflect.Value{}
+// box reads what follows tag 27, up to the value.
+func (d *decoder) box() (*plan, error) {
 	major, _, n, err := d.head()
 	if err != nil {
-		return none, err
+		return nil, err
 	}
 	if major != majorArray || n != 2 {
-		return none, fmt.Errorf("%w: tag 27 without an array of two items", ErrMalformed)
+		return nil, faultf(ErrMalformed, "tag 27 without an array of two items")
 	}
 	if major, _, n, err = d.head(); err != nil {
-		return none, err
+		return nil, err
 	}
 	expr, err := d.bytes(n)
 	if err != nil {
-		return none, err
+		return nil, err
 	}
 	if major != majorText {
-		return none, fmt.Errorf("%w: tag 27 without a type expression", ErrMalformed)
+		return nil, faultf(ErrMalformed, "tag 27 without a type expression")
 	}
-	in, err := resolve(expr)
+	in, err := d.resolve(expr)
 	if err != nil {
-		return none, err
+		return nil, err
 	}
-	return d.pointer(in.typ, in.plan, depth)
-}
-
-func (d *decoder) pointer(t reflect.Type, p *plan, depth int) (reflect.Value, error) {
-	// The value is copied once more when it goes into the interface.
-	if err := d.charge(1, int(t.Size())); err != nil {
-		return reflect.Value{}, err
-	}
-	v := reflect.New(t)
-	return v, d.value(v.Elem(), p, depth)
+	return in.plan, nil
 }

@@ -36,11 +36,13 @@ const (
 	NilBytes Kind = 18 // a nil []byte
 	Typed    Kind = 19 // head with a type expression, then CBOR
 	Binary   Kind = 20 // head with a type expression, then the type's own binary form
+	Typed2   Kind = 21 // as Typed, with types in it that have two forms, in that of today (forms.go)
 )
 
 var kindNames = [...]string{
 	"invalid", "nil", "false", "true", "int", "int8", "int16", "int32", "int64", "uint", "uint8", "uint16", "uint32",
 	"uint64", "float32", "float64", "string", "bytes", "nil bytes", "typed", "binary",
+	"typed 2",
 }
 
 // String names the kind for messages to people.
@@ -66,8 +68,9 @@ func Blob(v any) (payload []byte, kind Kind, ok bool) {
 	return nil, Invalid, false
 }
 
-// appendBasic encodes the values that have a kind of their own. It leaves dst alone when ok is false.
-func appendBasic(dst []byte, v any) (b []byte, k Kind, ok bool) {
+// appendBasic encodes the values that have a kind of their own. It leaves dst alone when ok is false; the kind is then Invalid
+// if v has none, and otherwise v is text or bytes of more than most bytes.
+func appendBasic(dst []byte, v any, most int) (b []byte, k Kind, ok bool) {
 	le := binary.LittleEndian
 	switch v := v.(type) {
 	case nil:
@@ -102,10 +105,16 @@ func appendBasic(dst []byte, v any) (b []byte, k Kind, ok bool) {
 	case float64:
 		return le.AppendUint64(dst, math.Float64bits(v)), Float64, true
 	case string:
+		if len(v) > most {
+			return dst, String, false
+		}
 		return append(dst, v...), String, true
 	case []byte:
-		if v == nil {
+		switch {
+		case v == nil:
 			return dst, NilBytes, true
+		case len(v) > most:
+			return dst, Bytes, false
 		}
 		return append(dst, v...), Bytes, true
 	}
@@ -117,21 +126,25 @@ func hasOwnKind(t reflect.Type) bool {
 	if t == bytesType {
 		return true
 	}
+	switch t.Kind() {
+	case reflect.Complex64, reflect.Complex128, reflect.Uintptr:
+		return false
+	}
 	return t.PkgPath() == "" && t.Name() != "" && basicTypes[t.Name()] == t
 }
 
 // sizes holds the exact payload length of each kind that has one, and -1 for the others.
 var sizes = [...]int{
 	Invalid: -1, Nil: 0, False: 0, True: 0, Int: 8, Int8: 1, Int16: 2, Int32: 4, Int64: 8, Uint: 8, Uint8: 1,
-	Uint16: 2, Uint32: 4, Uint64: 8, Float32: 4, Float64: 8, String: -1, Bytes: -1, NilBytes: 0, Typed: -1, Binary: -1,
+	Uint16: 2, Uint32: 4, Uint64: 8, Float32: 4, Float64: 8, String: -1, Bytes: -1, NilBytes: 0, Typed: -1, Binary: -1, Typed2: -1,
 }
 
 func decodeBasic(kind Kind, p []byte, alias bool) (any, error) {
 	if int(kind) >= len(sizes) || kind == Invalid {
-		return nil, fmt.Errorf("%w: unknown kind %d", ErrMalformed, uint8(kind))
+		return nil, faultf(ErrMalformed, "unknown kind %d", uint8(kind))
 	}
 	if n := sizes[kind]; n >= 0 && len(p) != n {
-		return nil, fmt.Errorf("%w: %v takes %d bytes, got %d", ErrMalformed, kind, n, len(p))
+		return nil, faultf(ErrMalformed, "%v takes %d bytes, got %d", kind, n, len(p))
 	}
 	le := binary.LittleEndian
 	switch kind {
@@ -144,7 +157,7 @@ func decodeBasic(kind Kind, p []byte, alias bool) (any, error) {
 	case Int:
 		n := int64(le.Uint64(p))
 		if int64(int(n)) != n {
-			return nil, fmt.Errorf("%w: %d does not fit an int of this machine", ErrMalformed, n)
+			return nil, faultf(ErrMalformed, "%d does not fit an int of this machine", n)
 		}
 		return int(n), nil
 	case Int8:
@@ -158,7 +171,7 @@ func decodeBasic(kind Kind, p []byte, alias bool) (any, error) {
 	case Uint:
 		n := le.Uint64(p)
 		if uint64(uint(n)) != n {
-			return nil, fmt.Errorf("%w: %d does not fit a uint of this machine", ErrMalformed, n)
+			return nil, faultf(ErrMalformed, "%d does not fit a uint of this machine", n)
 		}
 		return uint(n), nil
 	case Uint8:

@@ -5,8 +5,11 @@ import (
 	"math/big"
 	"net/netip"
 	"reflect"
+	"strings"
 	"sync"
 	"time"
+	"unicode"
+	"unicode/utf8"
 )
 
 // maxName bounds a registered name, in bytes.
@@ -63,9 +66,9 @@ func Register(name string, value any) {
 
 // unregistrable says why a type cannot or need not be registered.
 func unregistrable(t reflect.Type) string {
-	own := marshalerOf(t) != opNone
+	own := formatOf(t) != opNone
 	switch t.Kind() {
-	case reflect.Chan, reflect.Func, reflect.UnsafePointer, reflect.Uintptr, reflect.Complex64, reflect.Complex128:
+	case reflect.Chan, reflect.Func, reflect.UnsafePointer:
 		if !own || t.PkgPath() == "" {
 			return fmt.Sprintf("a %v cannot be sent", t.Kind())
 		}
@@ -75,29 +78,25 @@ func unregistrable(t reflect.Type) string {
 		return "a named pointer type cannot be registered: register what it points to"
 	}
 	if t.Name() == "" {
-		if t.Kind() == reflect.Struct {
+		if t.Kind() == reflect.Struct && t.NumField() > 0 {
 			return "an unnamed struct type cannot be registered: give it a name"
 		}
-		return "an unnamed type needs no registration: register only the named types in it"
+		return fmt.Sprintf("%v needs no name: leave this call out, and register only the types of your own in it", t)
 	}
 	if t.PkgPath() == "" {
-		return "a predeclared type needs no registration"
+		return fmt.Sprintf("%v needs no name: leave this call out", t)
 	}
-	if t.Kind() == reflect.Struct && !own && hidesAll(t) {
-		return "it has fields but none is exported, so it would arrive empty: export fields, or give it MarshalBinary and UnmarshalBinary"
+	if isPlainError(t) {
+		return plainError
 	}
-	return ""
+	return unsendable(t)
 }
 
-// hidesAll reports whether a struct has fields of which none would be sent.
-func hidesAll(t reflect.Type) bool {
-	named := 0
-	for i := range t.NumField() {
-		if t.Field(i).Name != "_" {
-			named++
-		}
-	}
-	return named > 0 && len(visibleFields(t)) == 0
+const plainError = "the errors that errors.New, fmt.Errorf and errors.Join make cannot be registered: " +
+	"send the text, err.Error(), or an error type of your own"
+
+func isPlainError(t reflect.Type) bool {
+	return (t.PkgPath() == "errors" || t.PkgPath() == "fmt") && reflect.PointerTo(t).Implements(errorType)
 }
 
 func registeredName(t reflect.Type) (string, bool) {
@@ -114,12 +113,31 @@ func registeredType(name string) (reflect.Type, bool) {
 	return t, ok
 }
 
-// unregistered is the sender's error. It shows the line that the program lacks.
+// unregistered is the sender's error. It shows the line that the program lacks. Where only the package of the type can name
+// it, it says that; an error of another package's cannot be registered at all, as a rule.
 func unregistered(t reflect.Type) error {
-	value := fmt.Sprintf("*new(%v)", t)
-	if t.Kind() == reflect.Struct {
-		value = t.String() + "{}"
+	name, pkg := cut(t.String(), maxName), t.PkgPath()
+	first, _ := utf8.DecodeRuneInString(t.Name())
+	hidden := !unicode.IsUpper(first) && pkg != "main"
+	if hidden && reflect.PointerTo(t).Implements(errorType) {
+		return faultf(ErrUnregistered, "type %s is not registered, and only package %s can name it: "+
+			"send the text of the error instead, or a registered error type of your own", name, pkg)
 	}
-	return fmt.Errorf("%w: type %v is not registered: call cluster.Register(%q, %s) in every program that sends or receives it",
-		ErrUnregistered, t, t.String(), value)
+	inPackage := strings.ReplaceAll(name, "main.", "") // package main does not name itself
+	if hidden {
+		inPackage = name[strings.IndexByte(name, '.')+1:]
+	}
+	value := fmt.Sprintf("*new(%s)", inPackage)
+	switch {
+	case strings.Contains(name, "/"):
+		value = "a value of it" // the types in its brackets have paths, which are not how Go code names them
+	case t.Kind() == reflect.Struct:
+		value = inPackage + "{}"
+	}
+	call := fmt.Sprintf("cluster.Register(%q, %s)", name, value)
+	if hidden {
+		return faultf(ErrUnregistered, "type %s is not registered: call %s in package %s, which alone can name it, "+
+			"or send a registered type of your own", name, call, pkg)
+	}
+	return faultf(ErrUnregistered, "type %s is not registered: call %s in every program that sends or receives it", name, call)
 }

@@ -2,7 +2,6 @@ package codec
 
 import (
 	"bytes"
-	"fmt"
 	"reflect"
 	"strconv"
 	"sync"
@@ -13,7 +12,7 @@ import (
 //
 //	type  = basic | "any" | name | "[]" type | "[" count "]" type | "*" type | "map[" type "]" type
 //	basic = "bool" | "int" | "int8" | "int16" | "int32" | "int64" | "uint" | "uint8" | "uint16" | "uint32" | "uint64"
-//	      | "float32" | "float64" | "string"
+//	      | "uintptr" | "float32" | "float64" | "complex64" | "complex128" | "string" | "struct{}"
 //	name  = count ":" the registered name, count bytes of it
 //	count = decimal digits without leading zeros
 //
@@ -24,21 +23,19 @@ const (
 	maxExpr      = 512     // bytes
 	maxExprDepth = 8       // nested types, the outermost counted
 	maxArray     = 1 << 20 // bytes of an array type, and elements of it
-	// maxRemoteTypes bounds the composite types made because a peer named them: package reflect keeps for ever each
-	// one that it makes.
-	maxRemoteTypes = 4096
 )
 
 var (
-	bytesType = reflect.TypeFor[[]byte]()
-	anyType   = reflect.TypeFor[any]()
+	bytesType   = reflect.TypeFor[[]byte]()
+	anyType     = reflect.TypeFor[any]()
+	emptyStruct = reflect.TypeFor[struct{}]()
 )
 
 var basicTypes = func() map[string]reflect.Type {
 	m := map[string]reflect.Type{}
 	for _, v := range []any{
 		false, int(0), int8(0), int16(0), int32(0), int64(0), uint(0), uint8(0), uint16(0), uint32(0), uint64(0),
-		float32(0), float64(0), "",
+		uintptr(0), float32(0), float64(0), complex64(0), complex128(0), "",
 	} {
 		m[reflect.TypeOf(v).Name()] = reflect.TypeOf(v)
 	}
@@ -47,20 +44,19 @@ var basicTypes = func() map[string]reflect.Type {
 
 // info is what is known about a type that stands at the top of a payload or in a box.
 type info struct {
-	typ      reflect.Type
-	plan     *plan
-	head     []byte // length and expression, as at the start of a payload
-	boxHead  []byte // tag 27, array of 2 and the expression, as at the start of a box
-	rootCost int    // charged for the value itself, unless the size is the choice of the local program
-	spare    sync.Pool
+	typ     reflect.Type
+	plan    *plan
+	head    []byte // length and expression, as at the start of a payload
+	boxHead []byte // tag 27, array of 2 and the expression, as at the start of a box
+	quick   bool   // see Quick
+	second  bool   // the expression is one that only receivers of Typed2 know
 }
 
 var (
 	byType sync.Map // reflect.Type -> *info; types of the local program only
 
-	exprMu      sync.Mutex // held to change byExpr and remoteTypes
-	byExpr      atomic.Pointer[map[string]*info]
-	remoteTypes int
+	exprMu sync.Mutex // held to change byExpr, and for the fields of each Types
+	byExpr atomic.Pointer[map[string]*info]
 )
 
 func init() { byExpr.Store(&map[string]*info{}) }
@@ -75,8 +71,8 @@ func infoOf(t reflect.Type) (*info, error) {
 		return nil, err
 	}
 	if len(expr) > maxExpr {
-		return nil, fmt.Errorf("%w: the type expression of %v takes %d bytes, more than %d: register a named type for it",
-			ErrNotEncodable, t, len(expr), maxExpr)
+		return nil, faultf(ErrNotEncodable, "the type expression of %v takes %d bytes, more than %d: register a named type for it",
+			t, len(expr), maxExpr)
 	}
 	in := newInfo(t, expr)
 	exprMu.Lock()
@@ -103,20 +99,41 @@ func storeExpr(expr string, in *info) {
 }
 
 func newInfo(t reflect.Type, expr []byte) *info {
-	in := &info{typ: t, plan: planOf(t)}
+	in := &info{typ: t, plan: planOf(t), second: hasEmptyStruct(t)}
+	in.quick = in.plan.quick(map[*plan]bool{})
 	in.head = append([]byte{byte(len(expr)), byte(len(expr) >> 8)}, expr...)
 	in.boxHead = appendHead(append(in.boxHead, tagBox, boxNumber, majorArray|2), majorText, uint64(len(expr)))
 	in.boxHead = append(in.boxHead, expr...)
-	if t.Name() == "" {
-		in.rootCost = int(t.Size())
-	}
 	return in
+}
+
+// hasEmptyStruct reports whether struct{} stands in the expression of t.
+func hasEmptyStruct(t reflect.Type) bool {
+	if t.Name() != "" {
+		return false
+	}
+	switch t.Kind() {
+	case reflect.Slice, reflect.Array, reflect.Pointer:
+		return hasEmptyStruct(t.Elem())
+	case reflect.Map:
+		return hasEmptyStruct(t.Key()) || hasEmptyStruct(t.Elem())
+	}
+	return t == emptyStruct
+}
+
+// names notes that a type expression is written.
+func (e *encoder) names(in *info) error {
+	e.second = e.second || in.second
+	if in.second && e.form.first {
+		return faultf(ErrNotEncodable, "struct{} had no type expression in earlier versions")
+	}
+	return nil
 }
 
 // appendExpr writes the expression of t, or says why it has none.
 func appendExpr(b []byte, t reflect.Type, depth int) ([]byte, error) {
 	if depth > maxExprDepth {
-		return nil, fmt.Errorf("%w: type nested deeper than %d: register a named type for it", ErrNotEncodable, maxExprDepth)
+		return nil, faultf(ErrNotEncodable, "type nested deeper than %d: register a named type for it", maxExprDepth)
 	}
 	if name, ok := registeredName(t); ok {
 		b = strconv.AppendInt(b, int64(len(name)), 10)
@@ -125,17 +142,20 @@ func appendExpr(b []byte, t reflect.Type, depth int) ([]byte, error) {
 	if t == anyType {
 		return append(b, "any"...), nil
 	}
+	if t == emptyStruct {
+		return append(b, "struct{}"...), nil
+	}
 	if t.PkgPath() == "" && t.Name() != "" && basicTypes[t.Name()] == t {
 		return append(b, t.Name()...), nil
 	}
 	switch t.Kind() {
-	case reflect.Chan, reflect.Func, reflect.UnsafePointer, reflect.Uintptr, reflect.Complex64, reflect.Complex128:
-		if t.PkgPath() == "" || marshalerOf(t) == opNone {
-			return nil, fmt.Errorf("%w: a %v (type %v)", ErrNotEncodable, t.Kind(), t)
+	case reflect.Chan, reflect.Func, reflect.UnsafePointer:
+		if t.PkgPath() == "" || formatOf(t) == opNone {
+			return nil, faultf(ErrNotEncodable, "a %v (type %v)", t.Kind(), t)
 		}
 	case reflect.Interface:
-		return nil, fmt.Errorf("%w: elements of interface type %v: use any, or a registered struct with a field of this type",
-			ErrNotEncodable, t)
+		return nil, faultf(ErrNotEncodable, "elements of interface type %v: use any, or a registered struct with a field of this type",
+			t)
 	}
 	if t.Name() != "" {
 		return nil, unregistered(t)
@@ -145,15 +165,15 @@ func appendExpr(b []byte, t reflect.Type, depth int) ([]byte, error) {
 		return appendExpr(append(b, "[]"...), t.Elem(), depth+1)
 	case reflect.Array:
 		if t.Len() > maxArray || t.Size() > maxArray {
-			return nil, fmt.Errorf("%w: array type %v is over %d bytes: use a slice", ErrNotEncodable, t, maxArray)
+			return nil, faultf(ErrNotEncodable, "array type %v is over %d bytes: use a slice", t, maxArray)
 		}
 		b = strconv.AppendInt(append(b, '['), int64(t.Len()), 10)
 		return appendExpr(append(b, ']'), t.Elem(), depth+1)
 	case reflect.Pointer:
 		return appendExpr(append(b, '*'), t.Elem(), depth+1)
 	case reflect.Map:
-		if t.Key().Kind() == reflect.Pointer {
-			return nil, fmt.Errorf("%w: %v has pointers as keys", ErrNotEncodable, t)
+		if holdsPointer(t.Key()) {
+			return nil, faultf(ErrNotEncodable, "%v has pointers as keys", t)
 		}
 		b, err := appendExpr(append(b, "map["...), t.Key(), depth+1)
 		if err != nil {
@@ -161,64 +181,43 @@ func appendExpr(b []byte, t reflect.Type, depth int) ([]byte, error) {
 		}
 		return appendExpr(append(b, ']'), t.Elem(), depth+1)
 	default:
-		return nil, fmt.Errorf("%w: unnamed type %v: give it a name and register it", ErrNotEncodable, t)
+		return nil, faultf(ErrNotEncodable, "unnamed type %v: give it a name and register it", t)
 	}
 }
 
-// resolve is the receiver's side. The expression may be hostile, so all that it makes is bounded.
-func resolve(expr []byte) (*info, error) {
-	if in, ok := (*byExpr.Load())[string(expr)]; ok {
-		return in, nil
-	}
-	exprMu.Lock()
-	defer exprMu.Unlock()
-	if in, ok := (*byExpr.Load())[string(expr)]; ok {
-		return in, nil
-	}
-	if len(expr) > maxExpr {
-		return nil, fmt.Errorf("%w: type expression of %d bytes", ErrMalformed, len(expr))
-	}
-	// The names are looked up before any type is made, so that unregistered ones leave nothing behind.
-	x, rest, err := parseExpr(expr, 1)
-	if err != nil {
-		return nil, err
-	}
-	if len(rest) > 0 || x.kind == '*' {
-		return nil, fmt.Errorf("%w: type expression %q", ErrMalformed, expr)
-	}
-	if x.kind != 0 {
-		if remoteTypes >= maxRemoteTypes {
-			return nil, fmt.Errorf("%w: peers have named %d composite types, no more are taken: %q", ErrMalformed, remoteTypes, expr)
-		}
-		remoteTypes++
-	}
-	t, err := x.make(expr)
-	if err != nil {
-		return nil, err
-	}
-	in := newInfo(t, expr)
-	storeExpr(string(expr), in)
-	return in, nil
-}
-
-// typeTree is a parsed expression. The kind is 0 for a basic or registered type, or one of 's'lice, 'a'rray, '*' and 'm'ap.
+// typeTree is a parsed expression. The kind is 0 for a type that exists, or one of 's'lice, 'a'rray, '*' and 'm'ap.
 type typeTree struct {
 	kind      byte
 	typ       reflect.Type // if kind is 0
 	count     int          // of an array
 	key, elem *typeTree
+	scratch   reflect.Value // if kind is 0: what check decodes into
+}
+
+// exist makes x a type that exists if it stands for []byte, []any or map[string]any, which every program has.
+func (x *typeTree) exist() {
+	for _, t := range []reflect.Type{bytesType, anySliceType, anyMapType} {
+		isSlice := x.kind == 's' && t.Kind() == reflect.Slice
+		isMap := x.kind == 'm' && t.Kind() == reflect.Map && x.key.typ == t.Key()
+		if x.elem.typ == t.Elem() && (isSlice || isMap) {
+			*x = typeTree{typ: t}
+			return
+		}
+	}
 }
 
 func parseExpr(s []byte, depth int) (*typeTree, []byte, error) {
 	bad := func() (*typeTree, []byte, error) {
-		return nil, nil, fmt.Errorf("%w: type expression at %.80q", ErrMalformed, s)
+		return nil, nil, faultf(ErrMalformed, "a type expression that is none %d bytes before its end", len(s))
 	}
 	if depth > maxExprDepth || len(s) == 0 {
 		return bad()
 	}
 	elem := func(x *typeTree, rest []byte) (*typeTree, []byte, error) {
 		var err error
-		x.elem, rest, err = parseExpr(rest, depth+1)
+		if x.elem, rest, err = parseExpr(rest, depth+1); err == nil {
+			x.exist()
+		}
 		return x, rest, err
 	}
 	switch {
@@ -248,10 +247,14 @@ func parseExpr(s []byte, depth int) (*typeTree, []byte, error) {
 		}
 		t, ok := registeredType(string(rest[:n]))
 		if !ok {
-			return nil, nil, fmt.Errorf("%w: received a value of type %q, which this program has not registered: call cluster.Register(%q, ...)",
-				ErrUnregistered, rest[:n], rest[:n])
+			return nil, nil, faultf(ErrUnregistered,
+				"a type that its sender has registered as %.64q, and this program has not: call cluster.Register with that name here, too",
+				rest[:n])
 		}
 		return &typeTree{typ: t}, rest[n:], nil
+	}
+	if bytes.HasPrefix(s, []byte("struct{}")) {
+		return &typeTree{typ: emptyStruct}, s[len("struct{}"):], nil
 	}
 	n := 0
 	for n < len(s) && (s[n] >= 'a' && s[n] <= 'z' || s[n] >= '0' && s[n] <= '9') {
@@ -277,35 +280,4 @@ func parseCount(s []byte, end byte) (n int, rest []byte, ok bool) {
 		return 0, nil, false
 	}
 	return n, s[i+1:], true
-}
-
-// make builds the type. It checks beforehand all that package reflect would panic about.
-func (x *typeTree) make(expr []byte) (reflect.Type, error) {
-	if x.kind == 0 {
-		return x.typ, nil
-	}
-	elem, err := x.elem.make(expr)
-	if err != nil {
-		return nil, err
-	}
-	switch x.kind {
-	case 's':
-		return reflect.SliceOf(elem), nil
-	case '*':
-		return reflect.PointerTo(elem), nil
-	case 'a':
-		if elem.Size() > 0 && uintptr(x.count) > maxArray/elem.Size() {
-			return nil, fmt.Errorf("%w: array type %q is over %d bytes", ErrMalformed, expr, maxArray)
-		}
-		return reflect.ArrayOf(x.count, elem), nil
-	default:
-		key, err := x.key.make(expr)
-		if err != nil {
-			return nil, err
-		}
-		if !key.Comparable() {
-			return nil, fmt.Errorf("%w: type expression %q: %v cannot be the key of a map", ErrMalformed, expr, key)
-		}
-		return reflect.MapOf(key, elem), nil
-	}
 }
