@@ -1,6 +1,9 @@
 package transport
 
-import "sync"
+import (
+	"sync"
+	"unsafe"
+)
 
 // leastPooled is the size from which a frame gets a buffer that is used again.
 const leastPooled = 2 << 10
@@ -23,8 +26,8 @@ func GetBuffer(size int) []byte {
 	if size >= leastPooled {
 		for i := range pools {
 			if p := &pools[i]; size <= p.size {
-				if b, ok := p.Get().(*[]byte); ok {
-					return (*b)[:size]
+				if b, ok := p.Get().(*byte); ok {
+					return unsafe.Slice(b, p.size)[:size]
 				}
 				return make([]byte, size, p.size)
 			}
@@ -38,7 +41,7 @@ func GetBuffer(size int) []byte {
 func PutBuffer(b []byte) {
 	for i := range pools {
 		if p := &pools[i]; cap(b) == p.size {
-			p.Put(&b)
+			p.Put(unsafe.SliceData(b)) // a pointer, which the pool keeps without allocating
 			return
 		}
 	}

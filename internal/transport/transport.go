@@ -17,7 +17,37 @@ var (
 	ErrMalformed = errors.New("transport: malformed")
 	// ErrUnfinished says that a connection ended before it was set up.
 	ErrUnfinished = errors.New("transport: unfinished")
+	// ErrKeys says that one of two has keys, and the other has none.
+	ErrKeys = errors.New("transport: keys on one side only")
 )
+
+// Malformed is the error for messages that are no frames, and are gone: how many there were. It
+// wraps ErrMalformed.
+type Malformed struct {
+	Count int
+	Cause string
+}
+
+func (m *Malformed) Error() string { return ErrMalformed.Error() + ": " + m.Cause }
+
+func (m *Malformed) Unwrap() error { return ErrMalformed }
+
+// Refused tells the listener that the latest frame was refused, and is none that a peer sends.
+// It is called as Recv is. A listener may end a connection on which many such come.
+func Refused(l Listener) {
+	if r, ok := l.(interface{ Refused() }); ok {
+		r.Refused()
+	}
+}
+
+// Origin returns the address that the latest frame came from, as far as the listener knows: empty if it
+// does not. It is called as Recv is.
+func Origin(l Listener) string {
+	if o, ok := l.(interface{ Origin() string }); ok {
+		return o.Origin()
+	}
+	return ""
+}
 
 // Network makes listeners and connections for the endpoints of its scheme, in
 // the normal form of peercatalog ("tcp://127.0.0.1:8081").
@@ -40,7 +70,7 @@ type Network interface {
 type Security struct {
 	Public, Secret string
 	// Admit decides whether somebody who has proved to have this public key is let
-	// in. It is called from any goroutine, and does not block.
+	// in; nil lets nobody in. It is called from any goroutine, and does not block.
 	Admit func(publicKey string) bool
 }
 
@@ -49,9 +79,11 @@ type Security struct {
 type Listener interface {
 	// Recv waits for a frame until the deadline (the zero time: for ever). The
 	// sender may have split the frame in two: it is head and tail in a row.
-	// The caller owns both, and may give them to PutBuffer. The error is ErrTimeout, ErrInterrupted, for a
-	// message of more than two parts one that wraps ErrMalformed, or one after
-	// which the listener is of no use.
+	// The caller owns both, and may give them to PutBuffer. The error is ErrTimeout,
+	// ErrInterrupted, or one that wraps ErrMalformed: for a message of more than two
+	// parts, as a Malformed for one or more that are gone, or, of some listeners, for what has
+	// ended the connection it came on. After any other error the
+	// listener is of no use: every Recv returns one, and what remains is to Close it.
 	Recv(deadline time.Time) (head, tail []byte, err error)
 	// Key is the public key that the sender of the latest frame has proved to have;
 	// empty without security.
@@ -79,4 +111,34 @@ type Conn interface {
 	// longer than linger, and then gives up what has not. Interrupt makes it
 	// return before.
 	Close(linger time.Duration) error
+}
+
+// Dial is Network.Dial for the server that has the endpoint from, which a network inside one process
+// may have to know: it has no address that it connects from.
+func Dial(n Network, from, endpoint string, s *Security, peer string) (Conn, error) {
+	if n, ok := n.(interface {
+		DialFrom(from, endpoint string, s *Security, peer string) (Conn, error)
+	}); ok {
+		return n.DialFrom(from, endpoint, s, peer)
+	}
+	return n.Dial(endpoint, s, peer)
+}
+
+// Trouble returns why a connection does not stand, as far as it knows: that its peer's name
+// cannot be looked up, for example. Nil means that it stands, or that nothing is known. It may be
+// called by any goroutine until Close.
+func Trouble(c Conn) error {
+	if t, ok := c.(interface{ Trouble() error }); ok {
+		return t.Trouble()
+	}
+	return nil
+}
+
+// Stalled reports whether a connection does not stand, or nothing of what is on its way has been acknowledged by the machine
+// at its other end for as long as d, or a handshake was not answered for as long: the path does not pass, or its ends do not agree on
+// the connection any more. It is false if nothing is on its way, or waits only for the peer to read, and where nothing is
+// known. It is called as TrySend is.
+func Stalled(c Conn, d time.Duration) bool {
+	s, ok := c.(interface{ Stalled(d time.Duration) bool })
+	return ok && s.Stalled(d)
 }

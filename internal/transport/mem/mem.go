@@ -2,6 +2,9 @@
 // mem. It waits on channels and timers only, so that nodes over it run inside a
 // testing/synctest bubble, and it keeps few frames, as the socket transports
 // do, so that what is above it works as hard.
+//
+// By itself it has nothing that could break a connection, and so no heartbeat. A Carrier may stand in
+// between, such as the network of package clustertest, whose connections have the times of the others.
 package mem
 
 import (
@@ -31,14 +34,20 @@ type Network struct {
 	awaited   map[string]*awaited
 }
 
-// A Carrier stands between a connection and the listener that it reaches.
+// A Carrier stands between connections and the listeners that they reach, and decides which
+// connections stand. Without one a connection stands whenever there is a listener, and has no
+// heartbeat: there is nothing that could break it.
 type Carrier interface {
 	// Carry takes a frame, of which it may keep neither slice, and may call deliver
 	// for it, at any time, in any order, with copies, or not at all; deliver reports
 	// whether the listener is still there. If it takes
-	// nothing now it reports false, and returns a channel that is closed when it is
-	// worth another try.
-	Carry(head, tail []byte, deliver func(head, tail []byte) bool) (ok bool, again <-chan struct{})
+	// nothing now, since the connection does not stand or is full, it reports false.
+	Carry(head, tail []byte, deliver func(head, tail []byte) bool) bool
+	// Full returns a channel that is closed when it is worth another try to have a frame
+	// carried between two endpoints, or nil if it is now.
+	Full(from, to string) (again <-chan struct{})
+	// Listens tells that an endpoint has a listener from now on, or has none.
+	Listens(endpoint string, yes bool)
 }
 
 // awaited is an endpoint without a listener that connections wait for. It is
@@ -83,6 +92,14 @@ func Of(endpoint string) *Network {
 
 // Listen implements transport.Network.
 func (n *Network) Listen(endpoint string, s *transport.Security, _ func(int, error)) (transport.Listener, error) {
+	l, err := n.listen(endpoint, s)
+	if err == nil && n.Carrier != nil {
+		n.Carrier.Listens(endpoint, true)
+	}
+	return l, err
+}
+
+func (n *Network) listen(endpoint string, s *transport.Security) (transport.Listener, error) {
 	n.mu.Lock()
 	defer n.mu.Unlock()
 	if n.listeners[endpoint] != nil {
@@ -102,7 +119,12 @@ func (n *Network) Listen(endpoint string, s *transport.Security, _ func(int, err
 
 // Dial implements transport.Network.
 func (n *Network) Dial(endpoint string, s *transport.Security, peer string) (transport.Conn, error) {
-	return &conn{network: n, endpoint: endpoint, security: s, peer: peer, stop: make(chan struct{}, 1)}, nil
+	return n.DialFrom("", endpoint, s, peer)
+}
+
+// DialFrom is Dial for the server that has the endpoint from: see transport.Dial.
+func (n *Network) DialFrom(from, endpoint string, s *transport.Security, peer string) (transport.Conn, error) {
+	return &conn{network: n, from: from, endpoint: endpoint, security: s, peer: peer, stop: make(chan struct{}, 1)}, nil
 }
 
 func (n *Network) find(endpoint string) *listener {
@@ -245,6 +267,9 @@ func (l *listener) Close() error {
 	l.network.mu.Lock()
 	delete(l.network.listeners, l.endpoint)
 	l.network.mu.Unlock()
+	if c := l.network.Carrier; c != nil {
+		c.Listens(l.endpoint, false)
+	}
 	l.mu.Lock()
 	defer l.mu.Unlock()
 	l.release()
@@ -255,33 +280,36 @@ func (l *listener) Close() error {
 
 type conn struct {
 	network  *Network
+	from     string // the endpoint of its owner; empty if it is not known
 	endpoint string
 	security *transport.Security
-	peer     string          // the public key of who listens
-	stop     chan struct{}   // holds a token after Interrupt
-	again    <-chan struct{} // from the carrier, when it took nothing
+	peer     string        // the public key of who listens
+	stop     chan struct{} // holds a token after Interrupt
 }
 
 func (c *conn) TrySend(head, tail []byte) (bool, error) {
-	c.again = nil
 	l := c.network.find(c.endpoint)
 	carrier := c.network.Carrier
-	if l == nil || !c.admitted(l) {
-		return false, nil
-	}
-	key := ""
-	if c.security != nil {
-		key = c.security.Public
-	}
 	switch {
+	case l == nil && carrier == nil, l != nil && !c.admitted(l):
+		return false, nil
 	case carrier == nil:
-		return l.put(head, tail, key), nil
-	case l.hasRoom() != nil:
+		return l.put(head, tail, c.key()), nil
+	case l != nil && l.hasRoom() != nil:
 		return false, nil
 	}
-	ok, again := carrier.Carry(head, tail, func(head, tail []byte) bool { return l.deliver(head, tail, key) })
-	c.again = again
-	return ok, nil
+	// Where there is no listener any more, its end of the connection may not have been heard of yet.
+	return carrier.Carry(head, tail, func(head, tail []byte) bool {
+		return l != nil && l.deliver(head, tail, c.key())
+	}), nil
+}
+
+// key is the public key that the sender proves to have; empty without security.
+func (c *conn) key() string {
+	if c.security == nil {
+		return ""
+	}
+	return c.security.Public
 }
 
 // admitted reports whether a connection with l stands, as it would if the keys were
@@ -297,21 +325,24 @@ func (c *conn) admitted(l *listener) bool {
 const admitInterval = 100 * time.Millisecond
 
 func (c *conn) Wait(deadline time.Time) error {
-	if c.again != nil {
-		return wait(c.again, c.stop, deadline)
-	}
-	if l := c.network.find(c.endpoint); l != nil {
-		if !c.admitted(l) {
-			again := time.Now().Add(admitInterval)
-			if !deadline.IsZero() && deadline.Before(again) {
-				again = deadline
-			}
-			err := wait(nil, c.stop, again)
-			if errors.Is(err, transport.ErrTimeout) && again != deadline {
-				return nil
-			}
-			return err
+	l := c.network.find(c.endpoint)
+	if l != nil && !c.admitted(l) {
+		again := time.Now().Add(admitInterval)
+		if !deadline.IsZero() && deadline.Before(again) {
+			again = deadline
 		}
+		err := wait(nil, c.stop, again)
+		if errors.Is(err, transport.ErrTimeout) && again != deadline {
+			return nil
+		}
+		return err
+	}
+	if carrier := c.network.Carrier; carrier != nil {
+		if again := carrier.Full(c.from, c.endpoint); again != nil {
+			return wait(again, c.stop, deadline)
+		}
+	}
+	if l != nil {
 		room := l.hasRoom()
 		if room == nil {
 			return nil

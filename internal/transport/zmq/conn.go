@@ -1,8 +1,9 @@
+//go:build cgo && !nozmq
+
 package zmq
 
 import (
 	"errors"
-	"net"
 	"strings"
 	"sync"
 	"time"
@@ -10,6 +11,7 @@ import (
 
 	zmq4 "github.com/pebbe/zmq4"
 
+	"github.com/abhishekg16/cluster/internal/names"
 	"github.com/abhishekg16/cluster/internal/transport"
 )
 
@@ -17,38 +19,58 @@ import (
 type Conn struct {
 	soc *zmq4.Socket   // used by one goroutine at a time: see transport.Conn
 	raw unsafe.Pointer // the same, as ZeroMQ knows it
+	// Nil but where the events of the socket are followed.
+	monitor  *monitor
+	endpoint string // that it is connected to; empty for a name
+	keyed    bool
 
 	mu          sync.Mutex
 	waiter      *waiter // guarded by mu for Interrupt; the owner alone sets it
 	interrupted bool    // Interrupt came while there was no waiter
 }
 
-// Dial implements transport.Network.
+// Dial implements transport.Network. A name in the endpoint is looked up after it has returned,
+// and again while there is no connection; all its addresses are tried in turn.
 func (Network) Dial(endpoint string, sec *transport.Security, peer string) (transport.Conn, error) {
+	c, err := newConn(sec, peer)
+	if err != nil {
+		return nil, err
+	}
+	if host, port, ok := names.Split(endpoint); ok && names.IsName(host) {
+		return dialName(c, host, port, names.Lookup)
+	}
+	// Where the machine has no IPv6, ZeroMQ could not dial an IPv4 address with ZMQ_IPV6 set.
+	if err := errors.Join(c.soc.SetIpv6(strings.HasPrefix(endpoint, "tcp://[")), c.soc.Connect(endpoint)); err != nil {
+		return nil, errors.Join(err, c.Close(0))
+	}
+	c.endpoint = endpoint
+	return c, nil
+}
+
+// newConn makes a socket that is to be connected.
+func newConn(sec *transport.Security, peer string) (*Conn, error) {
 	soc, err := newSocket(zmq4.PUSH,
 		// Frames queue on completed connections only, so that "not writable"
 		// means not connected, or full.
 		func(s *zmq4.Socket) error { return s.SetImmediate(true) },
-		func(s *zmq4.Socket) error { return s.SetSndhwm(sendFrames) },
-		func(s *zmq4.Socket) error { return s.SetReconnectIvl(reconnectMin) },
-		func(s *zmq4.Socket) error { return s.SetReconnectIvlMax(reconnectMax) },
-		func(s *zmq4.Socket) error { return s.SetConnectTimeout(connectTimeout) },
-		func(s *zmq4.Socket) error { return s.SetHandshakeIvl(handshakeTimeout) },
-		func(s *zmq4.Socket) error { return s.SetHeartbeatIvl(heartbeatInterval) },
-		func(s *zmq4.Socket) error { return s.SetHeartbeatTimeout(heartbeatTimeout) },
-		func(s *zmq4.Socket) error { return s.SetHeartbeatTtl(heartbeatTTL) },
-		func(s *zmq4.Socket) error { return s.SetTcpMaxrt(unacknowledged) },
+		func(s *zmq4.Socket) error { return s.SetSndhwm(transport.SendFrames) },
+		func(s *zmq4.Socket) error { return s.SetReconnectIvl(transport.ReconnectMin) },
+		func(s *zmq4.Socket) error { return s.SetReconnectIvlMax(transport.ReconnectMax) },
+		func(s *zmq4.Socket) error { return s.SetConnectTimeout(transport.ConnectTimeout) },
+		func(s *zmq4.Socket) error { return s.SetHandshakeIvl(transport.HandshakeTimeout) },
+		func(s *zmq4.Socket) error { return s.SetHeartbeatIvl(transport.HeartbeatInterval) },
+		func(s *zmq4.Socket) error { return s.SetHeartbeatTimeout(transport.HeartbeatTimeout) },
+		func(s *zmq4.Socket) error { return s.SetHeartbeatTtl(transport.HeartbeatTTL) },
+		func(s *zmq4.Socket) error { return s.SetTcpMaxrt(transport.Unacknowledged) },
 		func(s *zmq4.Socket) error { return s.SetRcvhwm(recvFrames) },
 		// A peer says nothing on this connection but ZeroMQ's own commands.
 		func(s *zmq4.Socket) error { return s.SetMaxmsgsize(4096) },
-		func(s *zmq4.Socket) error { return s.SetIpv6(needsIPv6(endpoint)) },
 		func(s *zmq4.Socket) error {
 			if sec == nil {
 				return nil
 			}
 			return errors.Join(s.SetCurveServerkey(peer), s.SetCurvePublickey(sec.Public), s.SetCurveSecretkey(sec.Secret))
 		},
-		func(s *zmq4.Socket) error { return s.Connect(endpoint) },
 	)
 	if err != nil {
 		return nil, err
@@ -58,15 +80,7 @@ func (Network) Dial(endpoint string, sec *transport.Security, peer string) (tran
 		soc.Close()
 		return nil, err
 	}
-	return &Conn{soc: soc, raw: pointer(soc), waiter: w}, nil
-}
-
-// needsIPv6 reports whether the host of endpoint is an IPv6 address. With
-// ZMQ_IPV6 set a name resolves to its IPv6 address first, where a server that
-// listens on an IPv4 one is not found.
-func needsIPv6(endpoint string) bool {
-	host, _, err := net.SplitHostPort(strings.TrimPrefix(endpoint, "tcp://"))
-	return err == nil && strings.Contains(host, ":")
+	return &Conn{soc: soc, raw: pointer(soc), waiter: w, keyed: sec != nil}, nil
 }
 
 // TrySend implements transport.Conn.
@@ -96,7 +110,11 @@ func (c *Conn) Interrupt() {
 func (c *Conn) Close(linger time.Duration) error {
 	w := c.waiter
 	c.waitOn(nil)
-	return errors.Join(w.close(), closeAndWait(c.soc, linger, c.waitOn))
+	err := w.close()
+	if c.monitor != nil {
+		return errors.Join(err, closeWatched(c.soc, c.monitor, linger, c.waitOn))
+	}
+	return errors.Join(err, closeAndWait(c.soc, linger, c.waitOn))
 }
 
 // waitOn makes w what Interrupt interrupts.

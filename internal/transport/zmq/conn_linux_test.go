@@ -1,3 +1,5 @@
+//go:build cgo && !nozmq
+
 package zmq
 
 import (
@@ -5,6 +7,8 @@ import (
 	"testing"
 
 	"golang.org/x/sys/unix"
+
+	"github.com/abhishekg16/cluster/internal/transport"
 )
 
 // Where the kernel's buffer is full ZeroMQ does not get to its heartbeat.
@@ -18,8 +22,8 @@ func TestTheKernelGivesUpAConnectionThatAcknowledgesNothing(t *testing.T) {
 			continue
 		}
 		found++
-		if got, err := unix.GetsockoptInt(fd, unix.IPPROTO_TCP, unix.TCP_USER_TIMEOUT); err != nil || int64(got) != unacknowledged.Milliseconds() {
-			t.Errorf("TCP_USER_TIMEOUT is %d (%v), want %v", got, err, unacknowledged)
+		if got, err := unix.GetsockoptInt(fd, unix.IPPROTO_TCP, unix.TCP_USER_TIMEOUT); err != nil || int64(got) != transport.Unacknowledged.Milliseconds() {
+			t.Errorf("TCP_USER_TIMEOUT is %d (%v), want %v", got, err, transport.Unacknowledged)
 		}
 	}
 	if found == 0 {

@@ -1,3 +1,5 @@
+//go:build cgo && !nozmq
+
 // Package zmq carries frames over ZeroMQ, for endpoints with the schemes tcp
 // and ipc: one PULL socket receives, and one PUSH socket sends to each peer. It
 // is the only package that imports github.com/pebbe/zmq4.
@@ -11,69 +13,66 @@ package zmq
 import "C"
 
 import (
+	"errors"
+	"runtime"
 	"sync"
-	"time"
 
 	zmq4 "github.com/pebbe/zmq4"
 )
 
 const (
-	// The queue of ZeroMQ itself is kept to a few frames when sending: what
-	// bounds memory is the link's queue.
-	sendFrames = 8
 	// When receiving it has no bound, since the window that each sender is
 	// granted is one. A bound would make ZeroMQ stop reading a connection, and
 	// then a heartbeat or a reset on it ends the process with a failed assertion:
 	// libzmq issues 3937 and 4767, in all versions so far.
 	recvFrames = 0
 
-	// The interval between attempts to connect starts small, since people's
-	// election timeouts are short, and backs off to an eighth of a second.
-	reconnectMin = 10 * time.Millisecond
-	reconnectMax = 125 * time.Millisecond
-	// A connect or a handshake that got no answer is tried afresh: TCP's own
-	// repetition of a lost SYN backs off for seconds. With reconnectMax it bounds how
-	// long a peer that can be reached again is not found, which is to be under a second.
-	connectTimeout   = 700 * time.Millisecond
-	handshakeTimeout = 3 * time.Second
-
-	// The sending side asks for a sign of life each interval, and closes the
-	// connection when none came within the timeout, so that a half-open
-	// connection is noticed within four seconds. It tells the receiving
-	// side to do the same when nothing at all has come for the TTL.
-	heartbeatInterval = 1500 * time.Millisecond
-	heartbeatTimeout  = 2500 * time.Millisecond
-	heartbeatTTL      = 6 * time.Second
-	// A heartbeat has to be written before its answer is waited for, and that cannot be
-	// done while the kernel's buffer is full. So the kernel itself gives a connection up
-	// on which nothing is acknowledged for as long (TCP_USER_TIMEOUT).
-	unacknowledged = heartbeatInterval + heartbeatTimeout
-
-	// The kernel's own sign of life, in seconds: about as long as the TTL, and for an end
-	// that is gone without a word as long again.
-	keepAliveIdle     = 6
-	keepAliveInterval = 2
-	keepAliveCount    = 3
-
 	// maxSockets is ZeroMQ's own upper limit; a slot costs eight bytes.
 	maxSockets = 65535
-	backlog    = 1024
 )
 
-// sharedContext is the one ZeroMQ context of the process. It has one I/O
-// thread whatever the number of nodes, and is never terminated: a node knows
-// by itself when its sockets are gone.
-var sharedContext = sync.OnceValues(func() (*zmq4.Context, error) {
+// startDescriptors are at least as many as are opened when ZeroMQ's threads start, and Go's
+// network poller with them: each of the two ends the process where it gets none.
+func startDescriptors() int {
+	if runtime.GOOS == "linux" {
+		return 10
+	}
+	return 16 // what is one descriptor there (an eventfd) is a pair of them
+}
+
+// The one ZeroMQ context of the process. It has one I/O thread whatever the number of nodes,
+// and is never terminated: a node knows by itself when its sockets are gone.
+var shared struct {
+	sync.Mutex
+	context *zmq4.Context // nil until its threads run
+}
+
+// sharedContext returns the context, and starts its threads if they do not run. After an
+// error it may be tried again.
+func sharedContext() (*zmq4.Context, error) {
+	shared.Lock()
+	defer shared.Unlock()
+	if shared.context != nil {
+		return shared.context, nil
+	}
+	if err := headroom(startDescriptors()); err != nil {
+		return nil, err
+	}
 	keepFreed()
 	ctx, err := zmq4.NewContext()
 	if err != nil {
 		return nil, err
 	}
 	if err := ctx.SetMaxSockets(maxSockets); err != nil {
-		return nil, err
+		return nil, errors.Join(err, ctx.Term())
 	}
-	return ctx, nil
-})
+	first, err := ctx.NewSocket(zmq4.PAIR) // with it they start
+	if err != nil {
+		return nil, errors.Join(err, ctx.Term())
+	}
+	shared.context = ctx
+	return ctx, first.Close()
+}
 
 // keepFreed makes the C library keep up to 2 MiB of what is freed in each of its arenas, of
 // which it makes some if many threads allocate. Until a program

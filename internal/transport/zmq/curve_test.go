@@ -1,3 +1,5 @@
+//go:build cgo && !nozmq
+
 package zmq
 
 import (
@@ -14,7 +16,6 @@ import (
 	zmq4 "github.com/pebbe/zmq4"
 	"golang.org/x/crypto/nacl/box"
 
-	"github.com/abhishekg16/cluster/internal/curve"
 	"github.com/abhishekg16/cluster/internal/transport"
 )
 
@@ -30,19 +31,6 @@ type handmade struct {
 
 // keyBytes reads a key as ZeroMQ does.
 func keyBytes(text string) *[32]byte { return (*[32]byte)([]byte(zmq4.Z85decode(text))) }
-
-// pair makes the keys of a server.
-func pair(t testing.TB, admit func(string) bool) *transport.Security {
-	t.Helper()
-	public, secret, err := curve.Generate()
-	if err != nil {
-		t.Fatal(err)
-	}
-	return &transport.Security{Public: public, Secret: secret, Admit: admit}
-}
-
-func all(string) bool  { return true }
-func none(string) bool { return false }
 
 // greet opens a connection and exchanges greetings.
 func greet(t testing.TB, endpoint string) *handmade {

@@ -1,9 +1,12 @@
+//go:build cgo && !nozmq
+
 package zmq
 
 import (
 	"errors"
 	"fmt"
 	"sync"
+	"sync/atomic"
 	"time"
 
 	zmq4 "github.com/pebbe/zmq4"
@@ -20,7 +23,7 @@ const (
 	lookInterval = time.Second
 	// A connection that is younger than this and has not ended may still be in its
 	// handshake.
-	unsettled = handshakeTimeout + lookInterval
+	unsettled = transport.HandshakeTimeout + lookInterval
 
 	handshakeEvents = zmq4.EVENT_ACCEPTED | zmq4.EVENT_DISCONNECTED | zmq4.EVENT_HANDSHAKE_SUCCEEDED |
 		zmq4.EVENT_HANDSHAKE_FAILED_PROTOCOL | zmq4.EVENT_HANDSHAKE_FAILED_NO_DETAIL | zmq4.EVENT_HANDSHAKE_FAILED_AUTH
@@ -46,8 +49,8 @@ const (
 )
 
 var causeErrors = [causes]error{
-	unfinished: fmt.Errorf("%w: it went away, or said nothing for %v", transport.ErrUnfinished, handshakeTimeout),
-	mismatch:   errors.New("one of the two has keys, and the other has none"),
+	unfinished: fmt.Errorf("%w: it went away, or said nothing for %v", transport.ErrUnfinished, transport.HandshakeTimeout),
+	mismatch:   fmt.Errorf("%w: one of the two has keys, and the other has none", transport.ErrKeys),
 	refusing:   errors.New("it said that it refuses"),
 	misplaced:  errors.New("it expects another public key here, or what it sent was changed on the way"),
 	broken:     errors.New("it broke the protocol of ZeroMQ's handshake"),
@@ -59,6 +62,8 @@ var causeErrors = [causes]error{
 type handshakes struct {
 	failed func(count int, cause error)
 	keyed  bool
+	// How often the listener was found to have nothing to be received.
+	drained atomic.Uint64
 
 	mu       sync.Mutex // guards what follows
 	monitor  *monitor   // nil after stop
@@ -70,6 +75,7 @@ type handshakes struct {
 	open     map[int]time.Time // the young connections by their descriptors: when they were first seen
 	pending  cause             // of the event before this one, if it may be a failure; or else foreign
 	causes   [causes]int       // of failures that are not reported yet
+	ended    map[int]uint64    // by the descriptor of a connection: drained, when the event was read that it had ended
 }
 
 // watchHandshakes tells failed what becomes of the connections to a listener, with keys
@@ -78,7 +84,7 @@ func watchHandshakes(m *monitor, keyed bool, failed func(count int, cause error)
 	if failed == nil {
 		failed = func(int, error) {}
 	}
-	h := &handshakes{failed: failed, keyed: keyed, monitor: m, open: make(map[int]time.Time), pending: foreign}
+	h := &handshakes{failed: failed, keyed: keyed, monitor: m, open: make(map[int]time.Time), pending: foreign, ended: make(map[int]uint64)}
 	h.mu.Lock()
 	defer h.mu.Unlock()
 	h.timer = time.AfterFunc(lookInterval, h.look)
@@ -104,15 +110,20 @@ func (h *handshakes) look() {
 		return
 	}
 	now := time.Now()
+	h.read(now)
+	h.report(h.settled(now))
+	h.timer.Reset(lookInterval)
+}
+
+// read takes in the events that have come. The caller holds mu.
+func (h *handshakes) read(now time.Time) {
 	for {
 		event, value, ok := h.monitor.next()
 		if !ok {
-			break
+			return
 		}
 		h.note(event, value, now)
 	}
-	h.report(h.settled(now))
-	h.timer.Reset(lookInterval)
 }
 
 // report tells of the failures that are new, if there were so many so far.
@@ -146,6 +157,7 @@ func (h *handshakes) note(event zmq4.Event, value int, now time.Time) {
 			h.causes[before]++
 		}
 		delete(h.open, value)
+		h.ended[value] = h.drained.Load()
 	case zmq4.EVENT_HANDSHAKE_SUCCEEDED:
 		h.passed++
 	case zmq4.EVENT_HANDSHAKE_FAILED_AUTH:

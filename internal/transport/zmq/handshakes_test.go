@@ -1,3 +1,5 @@
+//go:build cgo && !nozmq
+
 package zmq
 
 import (
@@ -5,104 +7,13 @@ import (
 	"net"
 	"slices"
 	"strings"
-	"sync"
 	"testing"
 	"time"
 
 	zmq4 "github.com/pebbe/zmq4"
 
-	"github.com/abhishekg16/cluster/internal/transport"
+	"github.com/abhishekg16/cluster/internal/transport/transporttest"
 )
-
-// A tally is what a listener has told of failed handshakes.
-type tally struct {
-	mu     sync.Mutex
-	total  int
-	causes map[string]bool
-}
-
-func (y *tally) add(count int, cause error) {
-	y.mu.Lock()
-	defer y.mu.Unlock()
-	if y.causes == nil {
-		y.causes = make(map[string]bool)
-	}
-	y.total += count
-	y.causes[cause.Error()] = true
-}
-
-func (y *tally) read() (total int, causes []string) {
-	y.mu.Lock()
-	defer y.mu.Unlock()
-	for c := range y.causes {
-		causes = append(causes, c)
-	}
-	return y.total, causes
-}
-
-const (
-	httpRequest  = "GET / HTTP/1.1\r\nHost: x\r\n\r\n"
-	zmtp2        = "\xff\x00\x00\x00\x00\x00\x00\x00\x01\x7f\x01\x08\x00\x00\x00\x01x"
-	zmtpNull     = "\xff\x00\x00\x00\x00\x00\x00\x00\x01\x7f\x03\x00NULL"
-	zmtpPassword = "\xff\x00\x00\x00\x00\x00\x00\x00\x01\x7f\x03\x00PLAIN"
-)
-
-func TestFailedHandshakesAreCountedWithTheirCause(t *testing.T) {
-	t.Parallel() // it waits more than it works
-	server, stranger := pair(t, all), pair(t, all)
-	var checks []func()
-	for _, c := range []struct {
-		name  string
-		keyed bool
-		dial  func(t *testing.T, endpoint string)
-		exact bool // it tries once
-		cause string
-	}{
-		{"HTTP where there are keys", true, rawly(httpRequest, false), true, "ZMTP 3"},
-		{"an older protocol where there are keys", true, rawly(zmtp2, false), true, "ZMTP 3"},
-		{"another mechanism where there are keys", true, rawly(zmtpPassword+string(make([]byte, 47)), false), true, "keys"},
-		{"another mechanism", false, rawly(zmtpPassword+string(make([]byte, 47)), false), true, "keys"},
-		{"no keys where there are some", true, dialing(nil, ""), false, "keys"},
-		{"keys where there are none", false, dialing(stranger, server.Public), false, "keys"},
-		{"for another server", true, dialing(stranger, stranger.Public), false, "another public key"},
-		{"silence where there are keys", true, rawly("", false), true, "said nothing"},
-		{"silence", false, rawly("", false), true, "said nothing"},
-		{"going at once", false, rawly("", true), true, "went away"},
-		{"HTTP", false, rawly(httpRequest, true), true, "went away"},
-		{"a peer that refuses", false, rawly(zmtpNull+string(make([]byte, 48))+"\x04\x0a\x05ERROR\x03300", false), true, "refuses"},
-	} {
-		var s *transport.Security
-		if c.keyed {
-			s = server
-		}
-		y := new(tally)
-		endpoint := freeEndpoint(t)
-		l, err := Network{}.Listen(endpoint, s, y.add)
-		if err != nil {
-			t.Fatal(err)
-		}
-		const times = 3
-		for range times {
-			c.dial(t, endpoint)
-		}
-		checks = append(checks, func() { // all of them wait at the same time
-			for n, end := 0, time.Now().Add(limit); n < times && time.Now().Before(end); time.Sleep(time.Millisecond) {
-				n, _ = y.read()
-			}
-			l.Close()
-			total, causes := y.read()
-			if total < times || c.exact && total != times {
-				t.Errorf("%s: %d were counted, want %d", c.name, total, times)
-			}
-			if len(causes) != 1 || !strings.Contains(causes[0], c.cause) {
-				t.Errorf("%s: the causes are %q, want one that says %q", c.name, causes, c.cause)
-			}
-		})
-	}
-	for _, check := range checks {
-		check()
-	}
-}
 
 func TestFailedHandshakesAreToldFromWhatHappensBesideThem(t *testing.T) {
 	type event struct {
@@ -143,7 +54,7 @@ func TestFailedHandshakesAreToldFromWhatHappensBesideThem(t *testing.T) {
 			nil, nil},
 	} {
 		told := make(map[cause]int)
-		h := &handshakes{keyed: c.keyed, open: make(map[int]time.Time), pending: foreign, failed: func(n int, err error) {
+		h := &handshakes{keyed: c.keyed, open: make(map[int]time.Time), ended: make(map[int]uint64), pending: foreign, failed: func(n int, err error) {
 			told[cause(slices.Index(causeErrors[:], err))] += n
 		}}
 		now := time.Now()
@@ -157,63 +68,6 @@ func TestFailedHandshakesAreToldFromWhatHappensBesideThem(t *testing.T) {
 			}
 			now = now.Add(unsettled)
 		}
-	}
-}
-
-// rawly connects, writes, and closes at once or when the test is over.
-func rawly(text string, closes bool) func(*testing.T, string) {
-	return func(t *testing.T, endpoint string) {
-		t.Helper()
-		c, err := net.DialTimeout("tcp", strings.TrimPrefix(endpoint, "tcp://"), limit)
-		if err != nil {
-			t.Fatal(err)
-		}
-		if _, err := c.Write([]byte(text)); err != nil {
-			t.Fatal(err)
-		}
-		if closes {
-			c.Close()
-		} else {
-			t.Cleanup(func() { c.Close() })
-		}
-	}
-}
-
-func dialing(self *transport.Security, server string) func(*testing.T, string) {
-	return func(t *testing.T, endpoint string) { join(t, endpoint, self, server) }
-}
-
-func TestWhoIsLetInOrNotListedIsNoFailedHandshake(t *testing.T) {
-	t.Parallel() // it waits more than it works
-	friend, stranger := pair(t, all), pair(t, all)
-	server := pair(t, func(key string) bool { return key == friend.Public })
-	var y tally
-	endpoint := freeEndpoint(t)
-	l, err := Network{}.Listen(endpoint, server, y.add)
-	if err != nil {
-		t.Fatal(err)
-	}
-	defer l.Close()
-	for range 3 {
-		c, err := Network{}.Dial(endpoint, friend, server.Public)
-		if err != nil {
-			t.Fatal(err)
-		}
-		send(t, c, []byte("x"), nil)
-		hears(t, l, "x")
-		c.Close(0)
-	}
-	send(t, join(t, endpoint, friend, server.Public), []byte("y"), nil)
-	hears(t, l, "y")
-	unlisted, err := Network{}.Dial(endpoint, stranger, server.Public)
-	if err != nil {
-		t.Fatal(err)
-	}
-	time.Sleep(100 * time.Millisecond)
-	unlisted.Close(0)
-	time.Sleep(unsettled + lookInterval) // what is young could not be held against anybody
-	if n, causes := y.read(); n != 0 {
-		t.Errorf("%d failures were counted, for %q, want none", n, causes)
 	}
 }
 
@@ -246,8 +100,8 @@ func TestEventsThatNobodyReadsStopNobody(t *testing.T) {
 		c.(*net.TCPConn).SetLinger(0)
 		c.Close()
 	}
-	var y tally
-	h := watchHandshakes(m, false, y.add)
-	until(t, "all failures are counted", func() bool { n, _ := y.read(); return n == connections })
+	var y transporttest.Tally
+	h := watchHandshakes(m, false, y.Add)
+	until(t, "all failures are counted", func() bool { n, _ := y.Read(); return n == connections })
 	h.stop()
 }

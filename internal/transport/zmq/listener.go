@@ -1,19 +1,19 @@
+//go:build cgo && !nozmq
+
 package zmq
 
 import (
 	"bytes"
-	"context"
 	"errors"
 	"fmt"
-	"net"
-	"os"
-	"strings"
 	"syscall"
 	"time"
 
 	zmq4 "github.com/pebbe/zmq4"
 
 	"github.com/abhishekg16/cluster/internal/transport"
+	"github.com/abhishekg16/cluster/internal/transport/bind"
+	"github.com/abhishekg16/cluster/internal/transport/flood"
 	"github.com/abhishekg16/cluster/internal/wire"
 )
 
@@ -22,22 +22,21 @@ import (
 type Listener struct {
 	soc *zmq4.Socket // used by one goroutine at a time: see transport.Listener
 	*parker
-	file   string // of an ipc endpoint, removed by Close
+	at     *bind.Claim // of an ipc path; nil: none
 	recv   *receiver
 	shakes *handshakes
 	domain string    // for ZAP; empty without security
 	key    string    // of the latest message's sender
 	came   time.Time // when await last found something
 	bytes  int       // received since then
+	flood  flood.Counter
 }
 
-// Listen binds before it returns. The host of a tcp endpoint may be a name that
-// resolves to an address of this machine, an interface's name, or *.
+// Listen binds before it returns. The host of a tcp endpoint may be a name, of whose addresses
+// the first is taken that is of this machine, an interface's name, or * for all addresses. A name
+// is looked up for no longer than names.LookupTimeout. Beside an ipc path there is a file with
+// .lock behind its name for as long as the listener is open.
 func (Network) Listen(endpoint string, sec *transport.Security, failed func(count int, cause error)) (_ transport.Listener, err error) {
-	bind, err := bindable(endpoint)
-	if err != nil {
-		return nil, err
-	}
 	domain := ""
 	if sec != nil {
 		if domain, err = zap.add(sec); err != nil {
@@ -52,11 +51,10 @@ func (Network) Listen(endpoint string, sec *transport.Security, failed func(coun
 	soc, err := newSocket(zmq4.PULL,
 		func(s *zmq4.Socket) error { return s.SetRcvhwm(recvFrames) },
 		func(s *zmq4.Socket) error { return s.SetMaxmsgsize(wire.MaxFrame) },
-		func(s *zmq4.Socket) error { return s.SetBacklog(backlog) },
-		func(s *zmq4.Socket) error { return s.SetHandshakeIvl(handshakeTimeout) },
+		func(s *zmq4.Socket) error { return s.SetBacklog(bind.Backlog) },
+		func(s *zmq4.Socket) error { return s.SetHandshakeIvl(transport.HandshakeTimeout) },
 		keepAlive,
 		func(s *zmq4.Socket) error { return s.SetLinger(0) },
-		func(s *zmq4.Socket) error { return s.SetIpv6(strings.Contains(bind, "[")) },
 		func(s *zmq4.Socket) error {
 			if sec == nil {
 				return nil
@@ -72,23 +70,21 @@ func (Network) Listen(endpoint string, sec *transport.Security, failed func(coun
 		soc.Close()
 		return nil, listenError(err)
 	}
-	var w *parker
-	if err = headroom(); err == nil {
-		err = soc.Bind(bind)
-	}
-	if err == nil {
-		w, err = newParker(soc)
-	}
+	// What needs descriptors comes first: without one to wait with, nobody would wait until the
+	// endpoint is free again.
+	w, err := newParker(soc)
 	if err != nil {
 		closeWatched(soc, m, 0, nil)
 		return nil, listenError(err)
 	}
-	path, _ := strings.CutPrefix(endpoint, "ipc://")
-	if path == endpoint || strings.HasPrefix(path, "@") {
-		path = ""
+	at, err := listenAt(soc, endpoint)
+	if err != nil {
+		w.close()
+		closeWatched(soc, m, 0, nil)
+		return nil, listenError(err)
 	}
 	return &Listener{
-		soc: soc, parker: w, file: path, recv: newReceiver(soc, sec != nil),
+		soc: soc, parker: w, at: at, recv: newReceiver(soc, sec != nil),
 		shakes: watchHandshakes(m, sec != nil, failed), domain: domain,
 	}, nil
 }
@@ -97,92 +93,25 @@ func (Network) Listen(endpoint string, sec *transport.Security, failed func(coun
 // The heartbeats are the sender's, and say themselves after what silence a connection is to
 // be closed: one whose other end vanished before its first would stay for good.
 func keepAlive(s *zmq4.Socket) error {
-	return errors.Join(s.SetTcpKeepalive(1), s.SetTcpKeepaliveIdle(keepAliveIdle),
-		s.SetTcpKeepaliveIntvl(keepAliveInterval), s.SetTcpKeepaliveCnt(keepAliveCount))
+	return errors.Join(s.SetTcpKeepalive(1), s.SetTcpKeepaliveIdle(int(transport.KeepAliveIdle.Seconds())),
+		s.SetTcpKeepaliveIntvl(int(transport.KeepAliveInterval.Seconds())), s.SetTcpKeepaliveCnt(transport.KeepAliveCount))
 }
 
-// headroom reports whether descriptors are left for what zmq_bind does before it listens: it
-// ends the process if it cannot open a socket to look up the machine's addresses.
-func headroom() error {
-	for range 2 {
-		r, w, err := os.Pipe()
-		if err != nil {
-			return err
-		}
-		defer r.Close()
-		defer w.Close()
-	}
-	return nil
-}
-
-// listenError keeps the system's error and adds the way out.
+// listenError makes ZeroMQ's error numbers the system's, and adds the way out.
 func listenError(err error) error {
-	errno := zmq4.AsErrno(err)
-	if sys := syscall.Errno(0); errors.As(err, &sys) {
-		errno = zmq4.Errno(sys)
+	err = systemError(err)
+	if errors.Is(err, syscall.EMFILE) || errors.Is(err, syscall.ENFILE) {
+		return fmt.Errorf("%w: raise the limit of open files (ulimit -n) or ZeroMQ's of sockets", err)
 	}
-	cause := error(syscall.Errno(errno))
-	switch syscall.Errno(errno) {
-	case syscall.EADDRINUSE:
-		return fmt.Errorf("%w: another program, or another node of this one, listens there", cause)
-	case syscall.EADDRNOTAVAIL, syscall.ENODEV:
-		return fmt.Errorf(`%w: it is no address of this machine; if the peers reach it through another one, say in "bind" where to listen`, cause)
-	case syscall.EMFILE, syscall.ENFILE:
-		return fmt.Errorf("%w: raise the limit of open files (ulimit -n) or ZeroMQ's of sockets", cause)
+	return bind.Explain(err)
+}
+
+// systemError makes ZeroMQ's error number, where it is one, the system's.
+func systemError(err error) error {
+	if errno := zmq4.Errno(0); errors.As(err, &errno) {
+		return syscall.Errno(errno)
 	}
 	return err
-}
-
-// bindable turns an endpoint into one that zmq_bind takes: it wants a number or
-// an interface where zmq_connect takes a name.
-func bindable(endpoint string) (string, error) {
-	if path, ok := strings.CutPrefix(endpoint, "ipc://"); ok {
-		return endpoint, ipcFree(path)
-	}
-	host, port, err := net.SplitHostPort(strings.TrimPrefix(endpoint, "tcp://"))
-	if err != nil {
-		return "", err
-	}
-	if host == "*" || net.ParseIP(host) != nil {
-		return endpoint, nil
-	}
-	if _, err := net.InterfaceByName(host); err == nil {
-		return endpoint, nil
-	}
-	ctx, cancel := context.WithTimeout(context.Background(), 5*time.Second)
-	defer cancel()
-	ips, err := net.DefaultResolver.LookupIPAddr(ctx, host)
-	if err != nil {
-		return "", err
-	}
-	// IPv4 first: that is what a peer that dials the name tries.
-	best := ips[0].String()
-	for _, ip := range ips {
-		if ip.IP.To4() != nil {
-			best = ip.String()
-			break
-		}
-	}
-	return "tcp://" + net.JoinHostPort(best, port), nil
-}
-
-// ipcFree reports a listener behind path. zmq_bind would take the path away
-// from it without a word.
-func ipcFree(path string) error {
-	if strings.HasPrefix(path, "@") {
-		return nil
-	}
-	c, err := net.DialTimeout("unix", path, time.Second)
-	if err == nil {
-		c.Close()
-		return fmt.Errorf("%w: another program, or another node of this one, listens there", syscall.EADDRINUSE)
-	}
-	// A file left behind by a server that was killed is in nobody's way, but
-	// what is no socket is not ours to remove.
-	if info, err := os.Lstat(path); err == nil && info.Mode()&os.ModeSocket == 0 {
-		return fmt.Errorf("%w: %s exists and is not a socket", os.ErrExist, path)
-	}
-	return nil
 }
 
 // Recv implements transport.Listener.
@@ -191,13 +120,26 @@ func (l *Listener) Recv(deadline time.Time) (head, tail []byte, err error) {
 		if l.interrupts() {
 			return nil, nil, transport.ErrInterrupted
 		}
-		p, err := l.recv.next()
-		if err == nil {
-			return l.message(p)
-		}
-		if !again(err) {
+		if err := l.flood.Untold(); err != nil {
+			l.key = ""
 			return nil, nil, err
 		}
+		p, err := l.recv.next(l.flood.Limits(l.recv.keyed))
+		if l.flood.PassedOver(p.passed) {
+			l.cutOff()
+		}
+		switch {
+		case err == nil && p.passed > 0 && p.data == nil:
+			continue
+		case err == nil:
+			return l.message(p)
+		case !again(err):
+			return nil, nil, err
+		case p.passed > 0:
+			continue
+		}
+		l.flood.Idle()
+		l.shakes.drained.Add(1)
 		if err := l.await(deadline); err != nil {
 			return nil, nil, err
 		}
@@ -239,6 +181,9 @@ func (l *Listener) await(deadline time.Time) error {
 func (l *Listener) message(p part) (head, tail []byte, err error) {
 	l.learn(p.user)
 	l.bytes += len(p.data)
+	if !p.more && l.flood.HandedOver(p.data) {
+		l.cutOff()
+	}
 	if at := wire.Cut(p.data); at > 0 && !p.more {
 		// The payload will be the message: it has to be in memory of its own.
 		return bytes.Clone(p.data[:at]), bytes.Clone(p.data[at:]), nil
@@ -246,11 +191,12 @@ func (l *Listener) message(p part) (head, tail []byte, err error) {
 	head = transport.GetBuffer(len(p.data))
 	copy(head, p.data)
 	for parts := 2; p.more; parts++ {
-		if p, err = l.recv.next(); err != nil {
+		if p, err = l.recv.next(0, 1); err != nil {
 			return nil, nil, err
 		}
 		switch {
 		case parts > 2 && !p.more:
+			l.Refused()
 			return nil, nil, fmt.Errorf("%w: a message of %d parts", transport.ErrMalformed, parts)
 		case parts == 2:
 			tail = bytes.Clone(p.data)
@@ -274,21 +220,25 @@ func (l *Listener) learn(user []byte) {
 // Key implements transport.Listener.
 func (l *Listener) Key() string { return l.key }
 
+// Origin implements transport.Origin.
+func (l *Listener) Origin() string { return l.recv.address() }
+
 // Interrupt implements transport.Listener.
 func (l *Listener) Interrupt() { l.interrupt() }
 
 // Close implements transport.Listener.
 func (l *Listener) Close() error {
 	l.recv.close()
+	l.at.Vacate()
 	err := errors.Join(l.parker.close(), closeWatched(l.soc, l.shakes.stop(), 0, nil))
 	if l.domain != "" {
 		zap.remove(l.domain)
 	}
-	if l.file != "" {
-		os.Remove(l.file) // ZeroMQ has done so in most versions
-	}
+	l.at.Release()
 	return err
 }
+
+const enoent = zmq4.Errno(syscall.ENOENT)
 
 // again reports whether a call would have had to wait, or was interrupted.
 func again(err error) bool {

@@ -1,3 +1,5 @@
+//go:build cgo && !nozmq
+
 package zmq
 
 import (
@@ -13,7 +15,8 @@ var monitors atomic.Uint64
 // A monitor receives what ZeroMQ tells of a socket. It is used by one goroutine at a time.
 type monitor struct {
 	soc  *zmq4.Socket
-	over bool // the last event has come: the watched socket has ended
+	from string // the endpoint that the latest event is of
+	over bool   // the last event has come: the watched socket has ended
 }
 
 // watch makes the one monitor of soc, for the events, and for the end of soc.
@@ -36,10 +39,12 @@ func watch(soc *zmq4.Socket, events zmq4.Event) (*monitor, error) {
 
 // next returns an event if one is there.
 func (m *monitor) next() (event zmq4.Event, value int, ok bool) {
-	event, _, value, err := m.soc.RecvEvent(zmq4.DONTWAIT)
+	event, from, value, err := m.soc.RecvEvent(zmq4.DONTWAIT)
 	if err != nil {
+		m.over = m.over || zmq4.AsErrno(err) == zmq4.ETERM // no event will come
 		return 0, 0, false
 	}
+	m.from = from
 	m.over = m.over || event == zmq4.EVENT_MONITOR_STOPPED
 	return event, value, true
 }
@@ -56,8 +61,7 @@ func (m *monitor) ended() bool {
 const leaveInterval = 50 * time.Millisecond
 
 // leave closes a monitor once the event has come that its socket has ended, and keeps
-// looking for it now and then for as long as that takes: a name that ZeroMQ cannot get
-// resolved may hold it up for minutes. Before that it must not be closed, nor be forgotten
+// looking for it now and then for as long as that takes. Before that it must not be closed, nor be forgotten
 // and closed by its finalizer: ZeroMQ sends the event without regard for whether somebody is
 // there to take it, and if nobody is, the one thread that puts an end to sockets waits for
 // ever, and no other socket of the process ends any more.

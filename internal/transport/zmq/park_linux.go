@@ -1,4 +1,4 @@
-//go:build !zmqpoller
+//go:build cgo && !nozmq && !zmqpoller
 
 package zmq
 
@@ -33,15 +33,29 @@ type parker struct {
 var berth struct {
 	sync.Mutex
 	parked atomic.Pointer[waiter] // nil: none
-	once   sync.Once
-	bell   int // an eventfd that wakes it, as long as the process runs
-	err    error
+
+	making sync.Mutex // guards the making of bell; who parks has had it made
+	bell   int        // an eventfd that wakes it, as long as the process runs; 0: yet to be made
+}
+
+// makeBell makes the bell, unless it is there. After an error it may be tried again.
+func makeBell() error {
+	berth.making.Lock()
+	defer berth.making.Unlock()
+	if berth.bell != 0 {
+		return nil
+	}
+	bell, err := unix.Eventfd(0, unix.EFD_CLOEXEC|unix.EFD_NONBLOCK)
+	if err != nil {
+		return os.NewSyscallError("eventfd", err)
+	}
+	berth.bell = bell
+	return nil
 }
 
 func newParker(soc *zmq4.Socket) (*parker, error) {
-	berth.once.Do(func() { berth.bell, berth.err = unix.Eventfd(0, unix.EFD_CLOEXEC|unix.EFD_NONBLOCK) })
-	if berth.err != nil {
-		return nil, os.NewSyscallError("eventfd", berth.err)
+	if err := makeBell(); err != nil {
+		return nil, err
 	}
 	fd, err := soc.GetFd()
 	if err != nil {

@@ -1,4 +1,4 @@
-//go:build !zmqpoller
+//go:build cgo && !nozmq && !zmqpoller
 
 package zmq
 

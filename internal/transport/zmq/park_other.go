@@ -1,4 +1,4 @@
-//go:build !linux || zmqpoller
+//go:build cgo && !nozmq && (!linux || zmqpoller)
 
 package zmq
 

@@ -1,4 +1,4 @@
-//go:build windows || zmqpoller
+//go:build cgo && !nozmq && (windows || zmqpoller)
 
 package zmq
 

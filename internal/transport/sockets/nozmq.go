@@ -1,0 +1,11 @@
+//go:build !cgo || nozmq
+
+package sockets
+
+import "github.com/abhishekg16/cluster/internal/transport"
+
+// Default is the transport of servers whose configuration names none.
+const Default = Go
+
+// libzmq is nil where this program was built without it.
+var libzmq transport.Network

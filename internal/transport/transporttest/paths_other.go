@@ -1,0 +1,5 @@
+//go:build !linux
+
+package transporttest
+
+func (kit) onLinux() []test { return nil }
