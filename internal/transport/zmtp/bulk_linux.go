@@ -1,0 +1,100 @@
+//go:build !zmtpqueue
+
+package zmtp
+
+import (
+	"sync/atomic"
+
+	"github.com/abhishekg16/cluster/internal/transport"
+)
+
+// bulkLeast is how large the frames are that are read by a goroutine of its stream's own: those of
+// pieces of large messages, and not those that are full of records. With those to be copied
+// and decoded meanwhile, handing on costs more than it gains.
+const bulkLeast = 66 << 10
+
+// A bulk is what the streams have found that goroutines of their own read. One is given a goroutine when
+// more of it has come than who receives has read, and a large frame goes on: it is read while
+// the frames before are taken in. It is handed back when nothing more has come.
+type bulk struct {
+	c       chan queued
+	over    chan struct{} // closed by close
+	waiting atomic.Bool   // who receives waits, and is to be woken
+	due     int           // what is in c that comes before what ready streams have; used by who receives
+}
+
+func newBulk() bulk { return bulk{c: make(chan queued, framesMost), over: make(chan struct{})} }
+
+// isBulk reports whether the stream is to be read by a goroutine of its own; full tells that the last
+// read took all that there was room for.
+func (s *stream) isBulk(full bool) bool {
+	return full && s.inFrame && s.size >= bulkLeast && s.size-s.done >= directLeast
+}
+
+// handOff lets a goroutine read a stream.
+func (r *receiver) handOff(l *Listener, s *stream) {
+	in := s.input.(*fdInput)
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	if r.remove(in.fd) != nil {
+		return // then it is read as before
+	}
+	in.apart = true
+	l.all.Go(func() { // It ends when nothing more has come; Close ends it, and waits for it.
+		r.readApart(l, s, in)
+		r.takeBack(l, s, in)
+	})
+}
+
+// readApart reads a stream until nothing more has come.
+func (r *receiver) readApart(l *Listener, s *stream, in *fdInput) {
+	ahead := transport.GetBuffer(scratchSize)
+	defer transport.PutBuffer(ahead)
+	o := outlet{r.c, r.over, &in.handing, r.woken}
+	for !in.ended.Load() {
+		room, space := s.room(), ahead
+		if len(room) >= directLeast {
+			space = space[:aheadSize]
+		}
+		n, err := readNow(in.fd, room, space)
+		if err != nil || n <= 0 {
+			return // that it has ended is seen again by who receives
+		}
+		s.idleTimeout.came()
+		direct := min(n, len(room))
+		s.took(direct)
+		if !s.handOn(l, space[:n-direct], o) {
+			in.end()
+			return
+		}
+		l.budget.settle(s)
+	}
+}
+
+// woken wakes who receives, if he waits.
+func (r *receiver) woken() {
+	if r.waiting.Load() && r.waiting.CompareAndSwap(true, false) {
+		r.wake()
+	}
+}
+
+// takeBack has who receives read the stream again.
+func (r *receiver) takeBack(l *Listener, s *stream, in *fdInput) {
+	if !r.readd(in) {
+		s.close(l)
+	}
+}
+
+// readd makes the poller wait for a connection again. If that cannot be, nobody reads it any more, and
+// it is closed.
+func (r *receiver) readd(in *fdInput) bool {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	in.apart = false
+	if !r.closed && r.add(in.fd) == nil {
+		return true
+	}
+	delete(r.streams, int32(in.fd))
+	in.close()
+	return false
+}

@@ -1,0 +1,148 @@
+package zmtp
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"math/rand/v2"
+	"net"
+	"os"
+	"strings"
+	"time"
+
+	keys "github.com/abhishekg16/cluster/internal/curve"
+	"github.com/abhishekg16/cluster/internal/names"
+	"github.com/abhishekg16/cluster/internal/transport"
+)
+
+// Dial implements transport.Network. A name in the endpoint is looked up after it has returned,
+// and again while there is no connection; all its addresses are tried in turn.
+func (Network) Dial(endpoint string, sec *transport.Security, peer string) (transport.Conn, error) {
+	m, err := dialing(sec, peer)
+	if err != nil {
+		return nil, err
+	}
+	if host, port, ok := names.Split(endpoint); ok && names.IsName(host) {
+		return dialName(m, host, port, names.Lookup), nil
+	}
+	c, ctx := newConn(m)
+	network, address := split(endpoint)
+	c.all.Go(func() { c.keep(ctx, target{network: network, address: address}) }) // Close ends it, and waits for it.
+	return c, nil
+}
+
+// dialing makes the mechanism of each connection that is dialed.
+func dialing(sec *transport.Security, peer string) (func() mechanism, error) {
+	if sec == nil {
+		return func() mechanism { return null{pushing} }, nil
+	}
+	own, err := decodeKeys(sec)
+	if err != nil {
+		return nil, err
+	}
+	server, err := keys.DecodePublic(peer)
+	if err != nil {
+		return nil, fmt.Errorf("the peer's public key: %w", err)
+	}
+	return func() mechanism { return newCurveClient(own, server) }, nil
+}
+
+// split is the network and the address of an endpoint, as package net has them.
+func split(endpoint string) (network, address string) {
+	if path, ok := strings.CutPrefix(endpoint, "ipc://"); ok {
+		return "unix", path
+	}
+	return "tcp", strings.TrimPrefix(endpoint, "tcp://")
+}
+
+// A target is where a Conn connects to.
+type target struct{ network, address string }
+
+// keep makes the connection, and makes it again whenever it breaks, until ctx ends. A random part of up to
+// a quarter is added to each pause.
+func (c *Conn) keep(ctx context.Context, to target) {
+	pause := transport.ReconnectMin
+	for ctx.Err() == nil {
+		stood, err := c.connect(ctx, to)
+		if ctx.Err() != nil {
+			return
+		}
+		if stood {
+			pause = transport.ReconnectMin
+		}
+		c.lacks(to, stood, err)
+		select {
+		case <-ctx.Done():
+			return
+		case <-time.After(pause + rand.N(pause/4)):
+		}
+		pause = min(2*pause, transport.ReconnectMax)
+	}
+}
+
+// connect makes a connection and serves it until it ends. It reports whether it stood, and why
+// not, or what its peer did wrong.
+func (c *Conn) connect(ctx context.Context, to target) (stood bool, err error) {
+	dialer := net.Dialer{Timeout: transport.ConnectTimeout, KeepAlive: -1, Control: controlDialed}
+	nc, err := dialer.DialContext(ctx, to.network, to.address)
+	if err != nil {
+		if op := (*net.OpError)(nil); errors.As(err, &op) {
+			err = op.Err // it would repeat the address
+		}
+		return false, err
+	}
+	defer nc.Close()
+	unhook := context.AfterFunc(ctx, func() { nc.Close() })
+	defer unhook()
+	defer rememberLocal(nc)()
+	m := c.mechanism()
+	peer, rest, err := shake(nc, m, func() {})
+	if err != nil {
+		return false, fmt.Errorf("the handshake failed: %w", err)
+	}
+	defer m.wipe() // nobody writes to it by then
+	s, err := newSession(c, nc, m, peer)
+	if err != nil {
+		return false, err
+	}
+	c.stands(s, to)
+	err = s.serve(rest)
+	c.broke(s)
+	return true, err
+}
+
+// stands makes the session what is written to.
+func (c *Conn) stands(s *session, to target) {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	c.session, c.trouble = s, nil
+	if c.named != nil {
+		c.named.connected(to)
+	}
+	c.signal()
+}
+
+// broke takes in that the session has ended.
+func (c *Conn) broke(s *session) {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	s.broken = true
+	c.session = nil
+	c.signal()
+}
+
+// lacks takes in that there is no connection: one has ended that stood, or none came about.
+func (c *Conn) lacks(to target, stood bool, err error) {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	if c.named != nil {
+		c.named.failed(to, stood, err)
+		return
+	}
+	c.trouble = nil
+	if err != nil {
+		c.trouble = fmt.Errorf("%s: %w", to.address, err)
+	}
+}
+
+func isTimeout(err error) bool { return errors.Is(err, os.ErrDeadlineExceeded) }

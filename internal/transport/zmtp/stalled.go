@@ -1,0 +1,22 @@
+package zmtp
+
+import (
+	"strings"
+	"time"
+
+	"github.com/abhishekg16/cluster/internal/transport"
+)
+
+// Stalled implements transport.Stalled. A connection stands once its handshake is over.
+func (c *Conn) Stalled(d time.Duration) (stalled bool) {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	s := c.session
+	if s == nil {
+		return true
+	}
+	if strings.HasPrefix(s.nc.RemoteAddr().Network(), "tcp") {
+		s.raw.Control(func(fd uintptr) { stalled = transport.StalledTCP(int(fd), 0, d) })
+	}
+	return stalled
+}

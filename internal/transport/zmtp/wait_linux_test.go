@@ -1,0 +1,72 @@
+//go:build !zmtpqueue
+
+package zmtp
+
+import (
+	"runtime"
+	"testing"
+	"time"
+
+	"github.com/abhishekg16/cluster/internal/transport"
+)
+
+// parks reports whether a listener waits with a thread at some time, while the peer sends to it now
+// and then.
+func parks(t *testing.T, l transport.Listener, sends func(), within time.Duration) bool {
+	t.Helper()
+	came := receive(t, l)
+	for end := time.Now().Add(within); time.Now().Before(end); {
+		sends()
+		<-came
+		for range 100 {
+			if !parking.TryLock() {
+				return true
+			}
+			parking.Unlock()
+			runtime.Gosched()
+		}
+	}
+	return false
+}
+
+func TestAListenerParksWhereAnotherProcessSoonSendsToIt(t *testing.T) {
+	if runtime.GOMAXPROCS(0) == 1 {
+		t.Skip("nobody parks with the only thread")
+	}
+	endpoint := freeEndpoint(t)
+	l := listen(t, endpoint)
+	p := push(t, endpoint) // which no Conn has dialed: it might be in another process
+	if !parks(t, l, func() { p.write(frameOf(0, "x")) }, limit) {
+		t.Error("it does not park")
+	}
+}
+
+func TestAListenerDoesNotParkForAPeerInItsOwnProcess(t *testing.T) {
+	endpoint := freeEndpoint(t)
+	l, c := listen(t, endpoint), dial(t, endpoint)
+	if parks(t, l, func() { send(t, c, []byte("x"), nil) }, 200*time.Millisecond) {
+		t.Error("it parks, and the peer may need the thread")
+	}
+}
+
+func TestOneListenerOfTheProcessParks(t *testing.T) {
+	l := listen(t, freeEndpoint(t)).(*Listener)
+	parking.Lock()
+	defer parking.Unlock()
+	if l.in.park() {
+		t.Error("another parks beside the one that does")
+	}
+	if l.in.watched {
+		t.Error("Go's poller watches it already, and it has not waited")
+	}
+}
+
+func TestNoListenerParksWithTheOnlyThread(t *testing.T) {
+	before := runtime.GOMAXPROCS(1)
+	defer runtime.GOMAXPROCS(before)
+	l := listen(t, freeEndpoint(t)).(*Listener)
+	l.Interrupt() // which would end it at once
+	if l.in.park() {
+		t.Error("it parks with the only thread")
+	}
+}
