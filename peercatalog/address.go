@@ -147,6 +147,9 @@ func normalHost(host string, p purpose) (string, error) {
 			return "", fmt.Errorf("the character %q in the host name", c)
 		}
 	}
+	if p.wildcard {
+		return host, nil // it may be the name of an interface, where the case counts
+	}
 	return strings.ToLower(host), nil
 }
 

@@ -10,11 +10,11 @@ package peercatalog
 import (
 	"errors"
 	"fmt"
-	"maps"
 	"slices"
 	"sync"
 	"sync/atomic"
-	"weak"
+
+	"github.com/abhishekg16/cluster/internal/peerrules"
 )
 
 // ErrExists says that a peer with the id is in the catalogue.
@@ -24,7 +24,12 @@ var ErrExists = errors.New("peercatalog: the id exists")
 type Catalog struct {
 	state atomic.Pointer[snapshot]
 
-	mu sync.Mutex // one writer at a time
+	mu  sync.Mutex // one writer at a time; guards what follows
+	own *entry     // of the running server that the catalogue belongs to, as it started; nil: of none
+}
+
+func init() {
+	peerrules.Own = func(catalog any, id int) { catalog.(*Catalog).setOwn(id) }
 }
 
 // snapshot is never changed once it is stored, but for closing changed.
@@ -34,31 +39,11 @@ type snapshot struct {
 	changed chan struct{} // closed when the next snapshot has been stored
 }
 
-// table is never changed once it is made, and may be shared by catalogues.
-type table struct {
-	peers map[int]*entry // none is changed either: a copy of the map is cheap
-	keys  map[string]int // whose each public key is
-	ids   []int          // ascending
-	given []int          // the ids in the order in which New was given them
-
-	// Whether the peers have keys. The first decides it, also for those that come
-	// when all have been removed.
-	secured, decided bool
-}
-
-// entry is a peer with its address in normal form.
-type entry struct {
-	Peer
-	dial string
-}
-
-func newEntry(p Peer) *entry { return &entry{p.Clone(), p.DialEndpoint()} }
-
 // New returns a catalogue of these peers, or an error that joins one error for
 // each fault of each peer: see Peer.Validate; no two peers may share an id or
 // an address.
 func New(peers ...Peer) (*Catalog, error) {
-	t, err := recent.get(peers, newTable)
+	t, err := recent.get(peers)
 	if err != nil {
 		return nil, err
 	}
@@ -67,129 +52,22 @@ func New(peers ...Peer) (*Catalog, error) {
 	return c, nil
 }
 
-func newTable(peers []Peer) (*table, error) {
-	t := &table{
-		peers: make(map[int]*entry, len(peers)),
-		keys:  make(map[string]int),
-		ids:   make([]int, 0, len(peers)),
-	}
-	dialled := make(map[string]int, len(peers))
-	owner := func(dial string) (int, bool) { id, ok := dialled[dial]; return id, ok }
-	var faults []error
-	for _, p := range peers {
-		if err := check(p, owner, t.keys); err != nil {
-			faults = append(faults, err)
-		}
-		if err := t.decide(p); err != nil {
-			faults = append(faults, err)
-		}
-		if _, ok := t.peers[p.ID]; ok {
-			faults = append(faults, fmt.Errorf("%w: peer %d is given twice", ErrExists, p.ID))
-			continue
-		}
-		e := newEntry(p)
-		t.peers[p.ID] = e
-		t.ids = append(t.ids, p.ID)
-		t.setKeys(p)
-		if e.dial != "" {
-			dialled[e.dial] = p.ID
-		}
-	}
-	if len(faults) > 0 {
-		return nil, errors.Join(faults...)
-	}
-	t.given = slices.Clone(t.ids)
-	slices.Sort(t.ids)
-	return t, nil
+// setOwn makes the entry with the id that of the running server to which the catalogue
+// belongs.
+func (c *Catalog) setOwn(id int) {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	c.own = c.state.Load().peers[id]
 }
 
-// recent remembers the table that New made last, as long as a catalogue has it:
-// a process that runs a thousand servers of one cluster holds, and checks, their
-// peers once and not a thousand times.
-var recent memo
-
-type memo struct {
-	mu   sync.Mutex
-	last weak.Pointer[table]
-}
-
-func (m *memo) get(peers []Peer, make func([]Peer) (*table, error)) (*table, error) {
-	m.mu.Lock()
-	defer m.mu.Unlock()
-	if t := m.last.Value(); t != nil && t.is(peers) {
-		return t, nil
+// checkOwn reports e if it says that the server to which the catalogue belongs listens
+// elsewhere than it does. All else in its entry is for others to know.
+func (c *Catalog) checkOwn(e *entry) error {
+	if c.own == nil || e.ID != c.own.ID || e.bind == "" || e.bind == c.own.bind {
+		return nil
 	}
-	t, err := make(peers)
-	if err == nil {
-		m.last = weak.Make(t)
-	}
-	return t, err
-}
-
-// is reports whether New would make the same table of these peers.
-func (t *table) is(peers []Peer) bool {
-	if len(peers) != len(t.given) {
-		return false
-	}
-	for i, p := range peers {
-		if p.ID != t.given[i] || !t.peers[p.ID].equal(p) {
-			return false
-		}
-	}
-	return true
-}
-
-func (t *table) setKeys(p Peer) {
-	for _, k := range p.Keys() {
-		t.keys[k] = p.ID
-	}
-}
-
-func (t *table) dropKeys(id int) {
-	if e := t.peers[id]; e != nil {
-		for _, k := range e.Keys() {
-			delete(t.keys, k)
-		}
-	}
-}
-
-func (p Peer) keyed() bool { return p.PublicKey != "" }
-
-// decide reports p if it has a key where the peers have none, or none where they have.
-func (t *table) decide(p Peer) error {
-	switch {
-	case !t.decided:
-		t.secured, t.decided = p.keyed(), true
-	case p.keyed() == t.secured:
-	case p.keyed():
-		return fmt.Errorf("peercatalog: peer %d: public_key is given, and the peers of the catalogue have none: want keys for all, or for none", p.ID)
-	default:
-		return fmt.Errorf("peercatalog: peer %d: public_key is missing, and the peers of the catalogue have one: want keys for all, or for none", p.ID)
-	}
-	return nil
-}
-
-// check validates p, also against the others: owner tells whose an address is, in its
-// normal form, and keys whose a public key is.
-func check(p Peer, owner func(dial string) (int, bool), keys map[string]int) error {
-	var faults []error
-	if err := p.Validate(); err != nil {
-		// Each fault gets a line that names the peer.
-		for _, fault := range err.(interface{ Unwrap() []error }).Unwrap() {
-			faults = append(faults, fmt.Errorf("peercatalog: peer %d: %w", p.ID, fault))
-		}
-	}
-	if e := p.DialEndpoint(); e != "" {
-		if id, ok := owner(e); ok && id != p.ID {
-			faults = append(faults, fmt.Errorf("peercatalog: peer %d: address %.120q is also that of peer %d", p.ID, p.Address, id))
-		}
-	}
-	for _, k := range p.Keys() {
-		if id, ok := keys[k]; ok && id != p.ID {
-			faults = append(faults, fmt.Errorf("peercatalog: peer %d: public key %.60q is also that of peer %d", p.ID, k, id))
-		}
-	}
-	return errors.Join(faults...)
+	return fmt.Errorf("peercatalog: peer %d: this is the running server itself, which listens on %s and cannot go to %s: restart it with the new address, and Put that into the catalogues of the others",
+		e.ID, c.own.bind, e.bind)
 }
 
 // Get returns the peer with the id, and whether there is one. It allocates only
@@ -211,14 +89,21 @@ func (c *Catalog) Has(id int) bool {
 // Owner returns the id of the peer that has this public key, and whether there is
 // one.
 func (c *Catalog) Owner(publicKey string) (int, bool) {
-	id, ok := c.state.Load().keys[publicKey]
-	return id, ok
+	e, ok := c.state.Load().keys[publicKey]
+	if !ok {
+		return 0, false
+	}
+	return e.ID, true
 }
 
-// IDs returns the ids of all peers, ascending.
+// IDs returns the ids of all peers, observers included, ascending.
 func (c *Catalog) IDs() []int { return slices.Clone(c.state.Load().ids) }
 
-// Len returns how many peers there are.
+// Participants returns the ids of the peers that are no observers, ascending. A
+// majority is one of these.
+func (c *Catalog) Participants() []int { return slices.Clone(c.state.Load().participants) }
+
+// Len returns how many peers there are, observers included.
 func (c *Catalog) Len() int { return len(c.state.Load().ids) }
 
 // Version returns a number that grows with each change. It starts above 0.
@@ -249,42 +134,88 @@ func (c *Catalog) Create(p Peer) error {
 // Put adds a peer, or replaces the one with its id. The error says what is
 // wrong with p; then nothing has changed. Putting what is there already is no
 // change.
+//
+// In the catalogue of a running node, the node's own entry says where the node
+// listens, which cannot change while it runs: another Bind, or another Address
+// where Bind is empty, is an error, also after the entry was removed. Other keys
+// may be put there, for what reads the catalogue; the node itself goes on with
+// the key that it has started with.
 func (c *Catalog) Put(p Peer) error {
 	c.mu.Lock()
 	defer c.mu.Unlock()
 	return c.put(p)
 }
 
+// put replaces the peer with the id of p, or adds p. The caller holds c.mu.
 func (c *Catalog) put(p Peer) error {
 	old := c.state.Load()
-	owner := func(dial string) (int, bool) {
-		for id, e := range old.peers {
-			if e.dial == dial && id != p.ID {
-				return id, true
-			}
-		}
-		return 0, false
-	}
-	if err := check(p, owner, old.keys); err != nil {
-		return err
-	}
-	was, replace := old.peers[p.ID]
-	if replace && was.equal(p) {
+	if was, ok := old.peers[p.ID]; ok && was.equal(p) {
 		return nil
 	}
-	next := &table{peers: maps.Clone(old.peers), keys: maps.Clone(old.keys), ids: old.ids, secured: old.secured, decided: old.decided}
-	if err := next.decide(p); err != nil {
-		return err
+	e, next := newEntry(p.Clone()), old.without(p.ID)
+	faults := next.add(e).Unwrap()
+	for _, err := range []error{old.checkSecured(p), c.checkOwn(e)} {
+		if err != nil {
+			faults = append(faults, err)
+		}
 	}
-	next.dropKeys(p.ID)
-	next.setKeys(p)
-	next.peers[p.ID] = newEntry(p)
-	if !replace {
-		at, _ := slices.BinarySearch(old.ids, p.ID)
-		next.ids = slices.Insert(slices.Clone(old.ids), at, p.ID)
+	if len(faults) > 0 {
+		return errors.Join(faults...)
 	}
+	next.secured, next.decided = p.keyed(), true
+	next.list()
 	c.store(old, next)
 	return nil
+}
+
+// A Change tells which peers a Replace has made others of, by their ids, ascending.
+type Change struct {
+	Added, Changed, Removed []int
+}
+
+// IsZero reports whether nothing has changed.
+func (c Change) IsZero() bool { return len(c.Added)+len(c.Changed)+len(c.Removed) == 0 }
+
+// Replace makes the catalogue hold these peers and no others, in one change: a
+// reader sees all of it or nothing of it, and Version grows by one, unless the same
+// peers were there already. It returns what that has changed. The error says all
+// that is wrong with the peers, as that of New does; nothing has changed then. For
+// the entry of the running node itself, what Put says holds; and where the peers
+// have had keys, or none, these must too.
+func (c *Catalog) Replace(peers ...Peer) (Change, error) {
+	next, err := recent.get(peers)
+	if err != nil {
+		return Change{}, err
+	}
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	old := c.state.Load()
+	var faults []error
+	for _, id := range next.ids {
+		if err := old.checkSecured(next.peers[id].Peer); err != nil {
+			faults = append(faults, err)
+			break // the peers are alike in that
+		}
+	}
+	if c.own != nil {
+		if e, ok := next.peers[c.own.ID]; ok {
+			faults = append(faults, c.checkOwn(e))
+		}
+	}
+	if err := errors.Join(faults...); err != nil {
+		return Change{}, err
+	}
+	change := old.compare(next)
+	if change.IsZero() {
+		return change, nil
+	}
+	if len(next.ids) == 0 { // then nothing but the past says whether they have keys
+		emptied := *next
+		emptied.secured, emptied.decided = old.secured, old.decided
+		next = &emptied
+	}
+	c.store(old, next)
+	return change, nil
 }
 
 // Remove takes out the peer with the id and reports whether there was one.
@@ -295,12 +226,7 @@ func (c *Catalog) Remove(id int) bool {
 	if _, ok := old.peers[id]; !ok {
 		return false
 	}
-	next := &table{peers: maps.Clone(old.peers), keys: maps.Clone(old.keys), secured: old.secured, decided: old.decided}
-	next.dropKeys(id)
-	delete(next.peers, id)
-	at, _ := slices.BinarySearch(old.ids, id)
-	next.ids = slices.Concat(old.ids[:at], old.ids[at+1:])
-	c.store(old, next)
+	c.store(old, old.without(id))
 	return true
 }
 

@@ -68,6 +68,17 @@ func TestOwnerFollowsEachChange(t *testing.T) {
 	check("when another is removed", c, 1)
 }
 
+func TestAPublicKeyThatKeepsNothingSecretIsAnError(t *testing.T) {
+	good := newKey(t)
+	for name, p := range map[string]peercatalog.Peer{
+		"public_key": secured(1, curve.Encode([32]byte{1})), "previous_public_key": secured(1, good, curve.Encode([32]byte{1})),
+	} {
+		if _, err := peercatalog.New(p); err == nil || !strings.Contains(err.Error(), name) || !strings.Contains(err.Error(), "keygen") {
+			t.Errorf("%s: got %v, want an error that names it and a way out", name, err)
+		}
+	}
+}
+
 func TestACatalogHasKeysForAllOrForNone(t *testing.T) {
 	key := newKey(t)
 	const missing, given = "public_key is missing, and the peers of the catalogue have one", "public_key is given, and the peers of the catalogue have none"

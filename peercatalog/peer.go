@@ -4,10 +4,6 @@ import (
 	"bytes"
 	"encoding/json"
 	"errors"
-	"fmt"
-	"strings"
-
-	"github.com/abhishekg16/cluster/internal/curve"
 )
 
 // MaxID is the largest id that a peer may have; the smallest is 0.
@@ -34,6 +30,10 @@ type Peer struct {
 	// from one to another, some servers may know only the one, and it itself may
 	// still use it.
 	PreviousPublicKey string `json:"previous_public_key,omitempty"`
+	// Observer says that the server is one beside the cluster, such as a command-line tool: it may
+	// send, and be sent to by its id, but is in no list of Peers, gets no BROADCAST, and counts in no
+	// majority. All servers of a cluster must have it the same.
+	Observer bool `json:"observer,omitempty"`
 	// Extra holds the program's own fields of the entry, by name, as JSON.
 	// Reading and writing a whole configuration keeps them; encoding/json,
 	// used on a Peer alone, does not.
@@ -44,45 +44,10 @@ type Peer struct {
 // joins one error for each fault (see errors.Join), or nil.
 func (p Peer) Validate() error {
 	var faults []error
-	if p.ID < 0 || p.ID > MaxID {
-		faults = append(faults, fmt.Errorf("id %d is out of range: want 0 to %d", p.ID, MaxID))
+	for _, f := range newEntry(p).check() {
+		faults = append(faults, f.err)
 	}
-	dial, err := endpoint(p.Address, forDialing)
-	if p.Address == "" {
-		faults = append(faults, errors.New("address is missing: want "+forDialing.want))
-	} else if err != nil {
-		faults = append(faults, fmt.Errorf("address %.120q: %w", p.Address, err))
-	}
-	if p.Bind != "" {
-		bind, bindErr := endpoint(p.Bind, forBinding)
-		if bindErr != nil {
-			faults = append(faults, fmt.Errorf("bind %.120q: %w", p.Bind, bindErr))
-		} else if err == nil && scheme(bind) != scheme(dial) {
-			faults = append(faults, fmt.Errorf("bind %.120q: the scheme %s is not that of the address: want %s", p.Bind, scheme(bind), scheme(dial)))
-		}
-	}
-	return errors.Join(append(faults, p.checkKeys()...)...)
-}
-
-func (p Peer) checkKeys() (faults []error) {
-	for _, k := range []struct{ name, key string }{
-		{"public_key", p.PublicKey}, {"previous_public_key", p.PreviousPublicKey},
-	} {
-		if k.key == "" {
-			continue
-		}
-		if err := curve.Check(k.key); err != nil {
-			faults = append(faults, fmt.Errorf("%s %.60q: %w", k.name, k.key, err))
-		}
-	}
-	switch {
-	case p.PreviousPublicKey == "":
-	case p.PublicKey == "":
-		faults = append(faults, errors.New("previous_public_key without public_key: want the key that the server uses from now on as public_key"))
-	case p.PublicKey == p.PreviousPublicKey:
-		faults = append(faults, errors.New("previous_public_key is the same as public_key: leave it out"))
-	}
-	return faults
+	return errors.Join(faults...)
 }
 
 // Keys are the public keys that the server may have, PublicKey first; none if the
@@ -132,7 +97,7 @@ func (p Peer) equal(q Peer) bool {
 	if p.ID != q.ID || p.Address != q.Address || p.Bind != q.Bind || len(p.Extra) != len(q.Extra) {
 		return false
 	}
-	if p.PublicKey != q.PublicKey || p.PreviousPublicKey != q.PreviousPublicKey {
+	if p.PublicKey != q.PublicKey || p.PreviousPublicKey != q.PreviousPublicKey || p.Observer != q.Observer {
 		return false
 	}
 	for name, value := range p.Extra {
@@ -142,9 +107,4 @@ func (p Peer) equal(q Peer) bool {
 		}
 	}
 	return true
-}
-
-func scheme(endpoint string) string {
-	s, _, _ := strings.Cut(endpoint, "://")
-	return s
 }

@@ -6,6 +6,7 @@ import (
 	"crypto/ecdh"
 	"crypto/rand"
 	"encoding/binary"
+	"encoding/hex"
 	"errors"
 	"fmt"
 	"strings"
@@ -54,6 +55,43 @@ func Check(text string) error {
 
 // Encode writes the 32 bytes of a key as text.
 func Encode(key [32]byte) string { return encode(key[:]) }
+
+// Decode reads the 32 bytes of a key.
+func Decode(text string) (key [32]byte, err error) {
+	b, err := decode(text)
+	copy(key[:], b)
+	return key, err
+}
+
+// DecodePublic reads a public key. It fails also for the few with which every secret one agrees on
+// the same, which everybody knows: nothing is made secret with those.
+func DecodePublic(text string) (key [32]byte, err error) {
+	if err := Check(text); err != nil {
+		return key, err
+	}
+	if key, err = Decode(text); err != nil {
+		return key, err
+	}
+	point := key
+	point[31] &= 0x7f // the highest bit does not count
+	for _, low := range lowOrder {
+		if hex.EncodeToString(point[:]) == low {
+			return key, errors.New("the key is one of the few that keep nothing secret (of low order): make a pair with cluster keygen")
+		}
+	}
+	return key, nil
+}
+
+// lowOrder are the points of Curve25519 whose product with any secret key is 0, in all their spellings.
+var lowOrder = [...]string{
+	"0000000000000000000000000000000000000000000000000000000000000000",
+	"0100000000000000000000000000000000000000000000000000000000000000",
+	"e0eb7a7c3b41b8ae1656e3faf19fc46ada098deb9c32b1fd866205165f49b800",
+	"5f9c95bca3508c24b1d0b1559c83ef5b04445cc4581c8e86d8224eddd09f1157",
+	"ecffffffffffffffffffffffffffffffffffffffffffffffffffffffffffff7f",
+	"edffffffffffffffffffffffffffffffffffffffffffffffffffffffffffff7f",
+	"eeffffffffffffffffffffffffffffffffffffffffffffffffffffffffffff7f",
+}
 
 func encode(b []byte) string {
 	text := make([]byte, 0, Size)

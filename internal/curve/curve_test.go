@@ -1,6 +1,8 @@
 package curve
 
 import (
+	"crypto/ecdh"
+	"crypto/rand"
 	"encoding/hex"
 	"strings"
 	"testing"
@@ -24,6 +26,16 @@ func TestZ85IsThatOfItsSpecification(t *testing.T) {
 	b, _ := hex.DecodeString("864FD26FB559F75B")
 	if got := encode(b); got != "HelloWorld" {
 		t.Errorf("got %q, want HelloWorld", got)
+	}
+}
+
+func TestDecodeReadsWhatEncodeWrote(t *testing.T) {
+	key, err := Decode(knownPublic)
+	if err != nil || Encode(key) != knownPublic {
+		t.Errorf("got %q, %v, want %q", Encode(key), err, knownPublic)
+	}
+	if _, err := Decode(knownPublic[1:]); err == nil {
+		t.Error("39 characters are taken for a key")
 	}
 }
 
@@ -57,6 +69,36 @@ func TestWhatIsNoKeyIsAnError(t *testing.T) {
 		if err := Check(text); err == nil || !strings.Contains(err.Error(), want) {
 			t.Errorf("%q: got %v, want %q in it", text, err, want)
 		}
+	}
+}
+
+// With the points of low order every secret key agrees on nothing but zeros.
+func TestPublicKeysThatKeepNothingSecretAreNone(t *testing.T) {
+	secret, err := ecdh.X25519().GenerateKey(rand.Reader)
+	if err != nil {
+		t.Fatal(err)
+	}
+	for _, spelling := range lowOrder {
+		for _, high := range []byte{0, 0x80} {
+			b, err := hex.DecodeString(spelling)
+			if err != nil {
+				t.Fatal(err)
+			}
+			b[31] |= high
+			public, err := ecdh.X25519().NewPublicKey(b)
+			if err != nil {
+				t.Fatal(err)
+			}
+			if _, err := secret.ECDH(public); err == nil {
+				t.Errorf("%x is not of low order", b)
+			}
+			if _, err := DecodePublic(encode(b)); err == nil {
+				t.Errorf("%x is taken for a public key", b)
+			}
+		}
+	}
+	if key, err := DecodePublic(knownPublic); err != nil || Encode(key) != knownPublic {
+		t.Errorf("%q is read as %x, %v", knownPublic, key, err)
 	}
 }
 

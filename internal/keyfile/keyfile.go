@@ -7,7 +7,6 @@ import (
 	"fmt"
 	"os"
 	"path/filepath"
-	"runtime"
 	"strings"
 
 	"github.com/abhishekg16/cluster/internal/curve"
@@ -30,8 +29,9 @@ func Path(config, keyDir string, id int) string {
 	return filepath.Join(keyDir, fmt.Sprintf("%d.key", id))
 }
 
-// Read returns the key in a file that nobody but its owner may read or write. Errors
-// name the file, and do not quote what is in it.
+// Read returns the key in a file that nobody but its owner may read or write, or that
+// was mounted for this process (see access.permits). Errors name the file, and do not
+// quote what is in it.
 func Read(file string) (secret string, err error) {
 	// To open what is no file, such as a pipe, may take for ever.
 	if info, err := os.Stat(file); err == nil && !info.Mode().IsRegular() {
@@ -48,8 +48,9 @@ func Read(file string) (secret string, err error) {
 		return "", err
 	case info.Size() > maxSize:
 		return "", fmt.Errorf("%s: %d bytes are more than a key", file, info.Size())
-	case runtime.GOOS != "windows" && info.Mode().Perm()&0o077 != 0:
-		return "", fmt.Errorf("%s: its permissions are %#o, so that others can use the key: run chmod 600 %s", file, info.Mode().Perm(), file)
+	}
+	if err := checkAccess(file, info); err != nil {
+		return "", err
 	}
 	var keys []string
 	lines := bufio.NewScanner(f)
