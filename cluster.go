@@ -1,7 +1,8 @@
 // Package cluster sends messages between a handful of servers that a
 // configuration file names. A program calls New with its own id and the file,
 // puts an Envelope into Outbox to send, and takes from Inbox what it receives.
-// The servers talk to one another directly, over ZeroMQ; there is no broker.
+// The servers talk to one another directly, in ZeroMQ's protocol, by libzmq or in Go
+// (see Config.Transport); there is no broker.
 //
 // # Delivery
 //
@@ -16,7 +17,7 @@
 // Envelope{Pid: env.Pid, ...}. It is fresh, and belongs to the receiver. Receive takes from
 // Inbox, too, and has a message that comes alone sooner.
 //
-// BROADCAST goes to every other server. A send to one's own id arrives in one's
+// BROADCAST goes to every other server that is no observer. A send to one's own id arrives in one's
 // own inbox, through the same encoding as any other.
 //
 // # Slow, stalled and dead peers
@@ -32,37 +33,67 @@
 // takes again or has started anew. So servers may start in any order within
 // SendTimeout and lose nothing; a dead peer is not sent stale messages when it
 // comes back; and a peer that stalls delays the others by at most one SendTimeout
-// each time. While our own process is stopped, no time passes for its peers.
+// each time. While our own process is stopped, no time passes for its peers. A
+// program that is decoding one message takes, for 30 s of that at most.
 //
-// What was already written when a peer died, or a connection broke, may be lost.
+// What one peer, one name or one message does, the others do not feel: names are looked
+// up for each connection by itself, and what is slow to decode, or runs the program's own
+// methods, is decoded beside the goroutine that reads the network. What its sender sends
+// behind it waits. A method of the program's that ends its goroutine costs its own
+// message alone.
+//
+// What was written is kept until the peer has acknowledged it, and sent again if a
+// connection broke: between two servers that go on running, and as long as the link
+// is up, nothing is lost. A connection on which neither the peer nor its machine has
+// acknowledged anything for a third of SendTimeout gives way to another, as soon as one stands
+// (on Linux, over TCP). When the link goes down, or the peer has started anew, what
+// was kept is dropped: it may have arrived or not, and counts as unconfirmed. So does
+// what was written before the peer was first heard, if it has not got that, and what it does not say
+// to have got though its connection takes it: after SendTimeout and two seconds without a word
+// (and a second for each 64 KiB of that), or after 20 times SendTimeout. A server of an
+// earlier version does not resend, and may lose what was on its way when a connection broke.
 // Each of two servers must be able to connect to the other: what one sends, the
 // other acknowledges on a connection of its own.
 //
 // A program should not send much from the goroutine that reads its Inbox: two
 // servers that both wait for room, and do not read, are stalled for each other.
 //
+// # Who is in the cluster
+//
+// The configuration's file lists the servers, or Config.Source does. Both may change while they run, and
+// so may a node's Catalog (see Node.Reload and Config.Reload): a change takes effect as a whole or, if
+// anything is wrong with it, not at all; a Source that cannot be read changes nothing. It does not disturb messages between servers that it leaves
+// as they are. A server that is removed is neither sent to nor heard from then on.
+//
+// An observer (see peercatalog.Peer) sends, and is sent to by its id. It is in no list of Peers.
+//
 // # Accounts
 //
 // Stats tells what became of every message. For each peer, accepted = sent +
-// queued + dropped, by reason. The receiver counts gaps in each sender's sequence
+// queued + dropped, by reason; and sent = confirmed + unconfirmed + what is kept. The
+// receiver counts gaps in each sender's sequence
 // as lost, and what it refuses by reason. Nothing vanishes uncounted, and nothing
-// disturbs the program: what comes from the network is never a reason to panic,
-// to exit, or to print.
+// disturbs the program: what comes from the network is never a reason to panic or to
+// exit. Without a Logger in Config nothing is printed but mistakes of the program and
+// of its configuration, once each, to slog.Default.
 //
 // # Bounds
 //
 // Each link queues at most QueueBytes, or one message that is larger. Inbox holds
-// InboxSize envelopes and about QueueBytes of payload, or one message; as much
-// again may be on its way there, and of each peer at least 256 KiB and one message
-// in parts (peers that are added later come on top). A message larger than
-// MaxMessageBytes is refused by its sender, and by its receiver.
+// InboxSize envelopes, whose messages take about QueueBytes of memory, or one message.
+// As much again may still be encoded, and of each peer at least 256 KiB and one message
+// in parts (peers that are added later come on top); as much again, and two messages,
+// may be decoded and wait for room. A message larger than MaxMessageBytes, or that takes
+// more than eight times as much memory once it is decoded (of 1 MiB at least), is refused
+// by its sender, and by its receiver. A peer that is removed keeps a few hundred bytes.
 //
 // # Closing
 //
 // Shutdown takes no more, delivers what it had accepted until its context ends,
 // closes Inbox so that a range over it ends, and returns when every goroutine
 // and socket is gone. A process that exits right after it has lost nothing. Who
-// was blocked on Outbox meanwhile is let go. Afterwards Send returns ErrClosed,
+// was blocked on Outbox meanwhile is let go; only a method of the program's own that
+// encodes or decodes is waited for beyond the context. Afterwards Send returns ErrClosed,
 // and nobody reads Outbox any more: a sender that may outlive the node selects on
 // Done beside it. A program that closes Outbox says that it sends no more; it
 // goes on receiving.
@@ -75,88 +106,45 @@
 // claim it, so the network must be trusted.
 package cluster
 
-import (
-	"path/filepath"
-	"sync"
-)
+import "path/filepath"
 
 // New returns the server pid of the cluster that the file at path describes (see
 // LoadConfig), running and ready to receive. If this process runs that server
-// from that file already, it is returned; after it has closed, a new one is.
+// from that file already, it is returned; after it has closed, a new one is. A file
+// is the same by the same path, wherever symbolic links on it lead meanwhile, and by
+// another path that leads to the same place now.
 //
 // New returns an error, and leaves nothing open, if the file cannot be used (the
 // error tells every fault of it), if it has no server pid (ErrUnknownPeer), or if
 // the server's address cannot be listened on. It does not wait for other
-// servers. The caller should Close the node.
+// servers, but for a call with the same pid and file that came before it, and for
+// that server if it is closing. The caller should Close the node.
 func New(pid int, path string) (*Node, error) {
 	file, err := filepath.Abs(path)
 	if err != nil {
 		return nil, err
 	}
-	if resolved, err := filepath.EvalSymlinks(file); err == nil {
-		file = resolved
-	}
-	return running.get(nodeKey{pid, file}, func() (*Node, error) {
-		cfg, err := LoadConfig(path)
+	return running.get(nodeKey{pid, file}, func(unlist func()) (*Node, error) {
+		cfg, err := loadConfig(path, parsed.parse)
 		if err != nil {
 			return nil, err
 		}
-		return NewFromConfig(pid, cfg)
+		cfg.Extra = nil // shared, and of no use to a node
+		return start(pid, cfg.withDefaults(), unlist)
 	})
 }
 
 // NewFromConfig returns a new server pid of the cluster that cfg describes, and
-// errors as New does. It keeps a copy of cfg.
+// errors as New does. It keeps a copy of cfg. Where cfg has a Source and no Peers, it
+// waits for the Source, for 30 s at most.
 func NewFromConfig(pid int, cfg Config) (*Node, error) {
-	cfg, err := cfg.prepared()
+	cfg, err := cfg.loaded()
 	if err != nil {
 		return nil, err
 	}
-	return start(pid, cfg)
-}
-
-// running are the nodes that New has made and that have not closed.
-var running = registry{nodes: make(map[nodeKey]*Node)}
-
-type registry struct {
-	mu    sync.Mutex
-	nodes map[nodeKey]*Node
-}
-
-type nodeKey struct {
-	pid  int
-	file string
-}
-
-// get returns the node of k, which make makes if there is none. One that is
-// closing is waited for.
-func (r *registry) get(k nodeKey, make func() (*Node, error)) (*Node, error) {
-	r.mu.Lock()
-	defer r.mu.Unlock()
-	for r.nodes[k] != nil {
-		n := r.nodes[k]
-		select {
-		case <-n.closing:
-		default:
-			return n, nil
-		}
-		r.mu.Unlock()
-		<-n.done
-		r.mu.Lock()
-	}
-	n, err := make()
+	cfg, err = cfg.prepared()
 	if err != nil {
 		return nil, err
 	}
-	n.unlist = func() { r.forget(k, n) }
-	r.nodes[k] = n
-	return n, nil
-}
-
-func (r *registry) forget(k nodeKey, n *Node) {
-	r.mu.Lock()
-	defer r.mu.Unlock()
-	if r.nodes[k] == n {
-		delete(r.nodes, k)
-	}
+	return start(pid, cfg, nil)
 }

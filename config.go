@@ -3,14 +3,19 @@ package cluster
 import (
 	"bytes"
 	"cmp"
+	"context"
 	"encoding/json"
 	"errors"
 	"fmt"
 	"log/slog"
 	"maps"
+	"math"
 	"slices"
 	"time"
 
+	"github.com/abhishekg16/cluster/internal/configfile"
+	"github.com/abhishekg16/cluster/internal/peerrules"
+	"github.com/abhishekg16/cluster/internal/transport/sockets"
 	"github.com/abhishekg16/cluster/peercatalog"
 )
 
@@ -36,8 +41,8 @@ type Config struct {
 	// like any other.
 	Cluster string `json:"cluster"`
 
-	// Peers are the servers, the node itself among them. At least one; no two
-	// with the same id or the same address.
+	// Peers are the servers, the node itself among them. At least one, unless there is a
+	// Source; no two with the same id or the same address.
 	Peers []peercatalog.Peer `json:"peers"`
 
 	// InboxSize is how many received envelopes wait in Inbox, at most
@@ -70,18 +75,47 @@ type Config struct {
 	// 5 s, negative not to wait. In JSON it is a string, as SendTimeout is.
 	Linger time.Duration `json:"linger,omitempty"`
 
+	// Transport is what carries this server's tcp:// and ipc:// connections: "libzmq", which is the
+	// C library of ZeroMQ, or "go", which speaks ZeroMQ's protocol without it. Each server has
+	// its own: both reach the same peers, and nothing that is sent tells which it is. The default
+	// is "libzmq" in a program that was built with it, and "go" in one that was built without: with
+	// CGO_ENABLED=0 or with -tags nozmq. The environment variable CLUSTER_TRANSPORT, where it
+	// is set and not empty, overrides it; it is read when the node is made. To name "libzmq" in a
+	// program without it is an error of New and NewFromConfig. Addresses with mem:// need neither.
+	Transport string `json:"transport,omitempty"`
+
 	// KeyDir is the directory of the servers' secret keys, each in a file named
-	// after the server's id, such as 3.key; see KeyFile. A relative one is looked
-	// for beside the configuration's file, or else in the working directory. The
-	// default is the directory of that file.
+	// after the server's id, such as 3.key; see KeyFile. A relative one is seen from
+	// the directory that the configuration's file was loaded from, or else from the
+	// working directory when NewFromConfig is called. The default is that directory.
 	KeyDir string `json:"keyDir,omitempty"`
 
 	// KeyFile is the file with this server's secret key, where the peers have public
 	// ones. If it is empty the environment variable CLUSTER_KEY_FILE names it, and
-	// if that is empty too, it is in KeyDir. Nobody but its owner may read or write
-	// the file. It holds the key as 40 characters in Z85; lines that begin with "# "
-	// are comments.
+	// if that is empty too, it is in KeyDir. A relative one is seen from the working
+	// directory when NewFromConfig is called. Nobody but its owner may read or write
+	// the file, unless it is mounted for the process, with a mode such as 0440: a
+	// group of the process may read it if root owns it or this process's user does,
+	// and the process cannot write it. It holds the key as 40 characters in Z85;
+	// lines that begin with "# " are comments.
 	KeyFile string `json:"-"`
+
+	// Reload makes a node follow the file that the configuration was loaded from: when that
+	// changes, the servers that it lists then take effect in the running node, as by Node.Reload,
+	// which says what can change. A change counts once the file has stayed the same for 200 ms,
+	// and is noticed by notifications of the file system, or else within three seconds. What is
+	// wrong with it is logged, and kept in Stats, and the node goes on with the servers that it
+	// has. The default is not to look at the file again.
+	Reload bool `json:"reload,omitempty"`
+
+	// Source, if it is not nil, says who is in the cluster instead of a file: see peercatalog.Source, and
+	// FileSource, catalog/dns and catalog/etcd for some. NewFromConfig loads the Peers from it if there are none, and
+	// fails if it cannot; otherwise the node starts with Peers, and goes over to what the Source says as soon as that
+	// can be read. While the node runs it takes over what the Source says, by the rules of Node.Reload. Where
+	// it cannot be read, or is refused, the node goes on with the servers that it has, logs why, keeps that in Stats,
+	// and tries again. Shutdown ends the contexts of the calls to the Source, and waits until they return; it does not
+	// close the Source. The default is that the servers are those of Peers.
+	Source peercatalog.Source `json:"-"`
 
 	// Extra holds the program's own fields beside these, by name, as JSON; the
 	// fields of an entry are in the Extra of its Peer. A name that looks like a
@@ -89,10 +123,109 @@ type Config struct {
 	Extra map[string]json.RawMessage `json:"-"`
 
 	// Logger is told of changes of state: a link that goes down, a peer that
-	// is refused. Nil means silence.
+	// is refused. Nil means that only mistakes of the program and of its
+	// configuration are told, once each, as warnings to slog.Default: a type that
+	// cannot be sent, an id that nobody has, a name that does not resolve, a changed file that
+	// Reload cannot use, and what the network shows of such mistakes on the other side. For silence, give slog.New(slog.DiscardHandler).
 	Logger *slog.Logger `json:"-"`
 
-	file string // where LoadConfig found it, for the text of errors
+	file origin
+}
+
+func configOf(f *configfile.File) Config {
+	return Config{
+		Cluster: f.Cluster, Peers: f.Peers,
+		InboxSize: f.InboxSize, OutboxSize: f.OutboxSize,
+		SendTimeout: f.SendTimeout, Linger: f.Linger,
+		QueueBytes: f.QueueBytes, MaxMessageBytes: f.MaxMessageBytes,
+		Transport: f.Transport, KeyDir: f.KeyDir, Reload: f.Reload, Extra: f.Extra,
+	}
+}
+
+// UnmarshalJSON reads what MarshalJSON and LoadConfig's file formats write,
+// except one: entries one after another are not one JSON value. It replaces
+// all of c but Logger and Source. It reports what a file's form can have wrong; values out
+// of range are left to NewFromConfig.
+func (c *Config) UnmarshalJSON(data []byte) error {
+	if string(data) == "null" {
+		return nil // as is the custom
+	}
+	f := configfile.Parse("", data)
+	if len(f.Faults) > 0 {
+		return errors.Join(f.Faults...)
+	}
+	logger, source := c.Logger, c.Source
+	*c = configOf(f)
+	c.Logger, c.Source = logger, source
+	return nil
+}
+
+// MarshalJSON writes the shape {"cluster": …, "peers": […]}, with the fields in
+// Extra beside it. It fails if these cannot be read again.
+func (c Config) MarshalJSON() ([]byte, error) {
+	out := struct {
+		Cluster         string            `json:"cluster"`
+		Peers           []json.RawMessage `json:"peers"`
+		InboxSize       int               `json:"inboxSize,omitempty"`
+		OutboxSize      int               `json:"outboxSize,omitempty"`
+		SendTimeout     string            `json:"sendTimeout,omitempty"`
+		QueueBytes      int               `json:"queueBytes,omitempty"`
+		MaxMessageBytes int               `json:"maxMessageBytes,omitempty"`
+		Linger          string            `json:"linger,omitempty"`
+		Transport       string            `json:"transport,omitempty"`
+		KeyDir          string            `json:"keyDir,omitempty"`
+		Reload          bool              `json:"reload,omitempty"`
+	}{
+		Cluster:         c.Cluster,
+		Peers:           []json.RawMessage{},
+		InboxSize:       c.InboxSize,
+		OutboxSize:      c.OutboxSize,
+		QueueBytes:      c.QueueBytes,
+		MaxMessageBytes: c.MaxMessageBytes,
+		Transport:       c.Transport,
+		KeyDir:          c.KeyDir,
+		Reload:          c.Reload,
+	}
+	if c.SendTimeout != 0 {
+		out.SendTimeout = c.SendTimeout.String()
+	}
+	if c.Linger != 0 {
+		out.Linger = c.Linger.String()
+	}
+	var faults []error
+	for i, p := range c.Peers {
+		raw, err := marshalWith(p, p.Extra, configfile.PeerFields)
+		if err != nil {
+			faults = append(faults, fmt.Errorf("%s: %w", configfile.Entry(i, p.ID, true), err))
+		}
+		out.Peers = append(out.Peers, raw)
+	}
+	if len(faults) > 0 {
+		return nil, errors.Join(faults...)
+	}
+	return marshalWith(out, c.Extra, configfile.TopFields)
+}
+
+// marshalWith writes the struct v with a program's own fields after its own, whose names are
+// given too.
+func marshalWith(v any, extra map[string]json.RawMessage, names []string) ([]byte, error) {
+	if faults := checkExtra(extra, names); len(faults) > 0 {
+		return nil, errors.Join(faults...)
+	}
+	b, err := json.Marshal(v)
+	if err != nil {
+		return nil, err
+	}
+	for _, name := range slices.Sorted(maps.Keys(extra)) {
+		key, err := json.Marshal(name)
+		if err != nil {
+			return nil, err
+		}
+		b[len(b)-1] = ','
+		b = append(append(b, key...), ':')
+		b = append(append(b, extra[name]...), '}')
+	}
+	return b, nil
 }
 
 // prepared returns a copy that shares nothing with c but the Logger, with the
@@ -109,35 +242,53 @@ func (c Config) prepared() (Config, error) {
 	for name, value := range c.Extra {
 		c.Extra[name] = bytes.Clone(value)
 	}
+	return c.withDefaults(), nil
+}
+
+// withDefaults returns c with the defaults filled in.
+func (c Config) withDefaults() Config {
 	c.InboxSize = cmp.Or(c.InboxSize, defaultInboxSize)
 	c.OutboxSize = cmp.Or(c.OutboxSize, defaultOutboxSize)
 	c.SendTimeout = cmp.Or(c.SendTimeout, defaultSendTimeout)
 	c.QueueBytes = cmp.Or(c.QueueBytes, defaultQueueBytes)
 	c.MaxMessageBytes = cmp.Or(c.MaxMessageBytes, defaultMaxMessageBytes)
 	c.Linger = cmp.Or(c.Linger, defaultLinger)
-	if c.Logger == nil {
-		c.Logger = slog.New(slog.DiscardHandler)
+	return c
+}
+
+// loaded is the configuration with the peers of its Source, if it has none itself.
+func (c Config) loaded() (Config, error) {
+	if c.Source == nil || len(c.Peers) > 0 {
+		return c, nil
 	}
+	from, err := loadFrom(context.Background(), c.Source)
+	if err != nil {
+		return Config{}, fmt.Errorf("cluster: the servers: %w", err)
+	}
+	if _, err = peercatalog.New(from.Peers...); err == nil && len(from.Peers) == 0 {
+		err = errors.New("it lists none")
+	}
+	if err != nil {
+		return Config{}, fmt.Errorf("cluster: the servers: %s: %w", c.Source, err)
+	}
+	c.Peers = from.Peers
 	return c, nil
 }
 
 // source is what errors name as the place of the configuration.
-func (c Config) source() string { return cmp.Or(c.file, "config") }
+func (c Config) source() string { return cmp.Or(c.file.name, "config") }
 
-// doubts are what the parser found wrong already, so that it is not reported
-// once more for what it left empty.
-type doubts struct {
-	peers bool // the whole sequence
-	entry map[int]doubt
+// peersFrom is what errors name as the place where the servers are listed.
+func (c Config) peersFrom() string {
+	if c.Source != nil {
+		return c.Source.String()
+	}
+	return c.source()
 }
 
-type doubt struct{ id, address bool }
-
-// check returns every fault of the values of c, each naming its place.
-func (c Config) check(d *doubts) []error {
-	if d == nil {
-		d = new(doubts)
-	}
+// check returns every fault of the values of c, each naming its place. If c was read
+// from f, what f reports is not reported once more.
+func (c Config) check(f *configfile.File) []error {
 	var faults []error
 	fault := func(format string, args ...any) {
 		faults = append(faults, fmt.Errorf("%s: "+format, append([]any{c.source()}, args...)...))
@@ -153,98 +304,69 @@ func (c Config) check(d *doubts) []error {
 		fault("queueBytes %d is too small: want at least %d, or 0 for the default of %d", c.QueueBytes, minQueueBytes, defaultQueueBytes)
 	}
 	number("maxMessageBytes", c.MaxMessageBytes, 1, maxMaxMessageBytes, defaultMaxMessageBytes)
-	for _, err := range checkExtra(c.Extra, topFields) {
+	if err := sockets.Check(c.Transport); err != nil {
 		fault("%w", err)
 	}
-	if len(c.Peers) == 0 && !d.peers {
-		fault(`no peers: want at least one, as in {"peers": [{"id": 0, "address": "127.0.0.1:8081"}]}`)
-	}
-	if d.entry == nil && c.plainPeers() {
-		return faults
-	}
-	byID := make(map[int]int, len(c.Peers)) // the index of the first
-	byEndpoint := make(map[string]int, len(c.Peers))
-	byKey := make(map[string]int, len(c.Peers))
-	for i, p := range c.Peers {
-		where, unsure := entry(i, p.ID, true), d.entry[i]
-		if unsure.id {
-			where, p.ID = entry(i, 0, false), 0
+	if f == nil { // what a file has was read with its names
+		for _, err := range checkExtra(c.Extra, configfile.TopFields) {
+			fault("%w", err)
 		}
-		if unsure.address {
-			p.Address = "mem://unknown"
-			if p.BindEndpoint() != "" {
-				p.Bind = "" // of itself it is right, and there is no scheme to compare
-			}
-		}
-		if err := p.Validate(); err != nil {
-			for _, err := range err.(interface{ Unwrap() []error }).Unwrap() {
-				fault("%s: %w", where, err)
-			}
-		}
-		for _, k := range p.Keys() {
-			if first, ok := byKey[k]; ok && first != i {
-				other := c.Peers[first]
-				fault("%s: public key %.60q is also that of %s", where, k, entry(first, other.ID, !d.entry[first].id))
-			} else {
-				byKey[k] = i
-			}
-		}
-		for _, err := range checkExtra(p.Extra, peerFields) {
-			fault("%s: %w", where, err)
-		}
-		if !unsure.id {
-			if first, ok := byID[p.ID]; ok {
-				fault("%s: id %d is also that of peers[%d]", where, p.ID, first)
-			} else {
-				byID[p.ID] = i
-			}
-		}
-		if e := p.DialEndpoint(); e != "" && !unsure.address {
-			if first, ok := byEndpoint[e]; ok {
-				other := c.Peers[first]
-				fault("%s: address %.120q is also that of %s", where, p.Address, entry(first, other.ID, !d.entry[first].id))
-			} else {
-				byEndpoint[e] = i
-			}
-		}
-	}
-	if len(byKey) > 0 {
 		for i, p := range c.Peers {
-			if p.PublicKey == "" {
-				fault("%s: public_key is missing, and other peers have one: want keys for all, or for none", entry(i, p.ID, !d.entry[i].id))
+			for _, err := range checkExtra(p.Extra, configfile.PeerFields) {
+				fault("%s: %w", configfile.Entry(i, p.ID, true), err)
 			}
+		}
+		if err := c.checkReload(); err != nil {
+			fault("%w", err)
+		}
+		f = new(configfile.File)
+	}
+	if len(c.Peers) == 0 && !f.Doubtful[configfile.Field{Index: -1, Name: "peers"}] {
+		fault("%s", configfile.NoPeers(c.Extra))
+	}
+	for _, err := range c.checkPeers(f) {
+		fault("%w", err)
+	}
+	return faults
+}
+
+// checkPeers returns what is wrong with the peers by the rules of peercatalog, in words
+// that name entries of the configuration.
+func (c Config) checkPeers(f *configfile.File) (faults []error) {
+	doubtful := func(i int, name string) bool { return f.Doubtful[configfile.Field{Index: i, Name: name}] }
+	peers := c.Peers
+	if len(f.Doubtful) > 0 {
+		peers = slices.Clone(peers)
+	}
+	for i := range peers {
+		if doubtful(i, "id") {
+			peers[i].ID = math.MinInt + i // that no other has
+		}
+	}
+	name := func(i int) string { return configfile.Entry(i, c.Peers[i].ID, !doubtful(i, "id")) }
+	_, err := peercatalog.New(peers...)
+	for _, fault := range peerrules.Of(err) {
+		switch i, other := fault.Index, fault.Other; {
+		case doubtful(i, fault.Field):
+		case fault.Field == "id" && other >= 0:
+			faults = append(faults, fmt.Errorf("%s: %w is also that of peers[%d]", name(i), fault.Plain, other))
+		case other >= 0:
+			faults = append(faults, fmt.Errorf("%s: %w is also that of %s", name(i), fault.Plain, name(other)))
+		default:
+			faults = append(faults, fmt.Errorf("%s: %w", name(i), fault.Plain))
 		}
 	}
 	return faults
 }
 
-// plainPeers reports whether nothing is wrong with the peers, and nothing in
-// them has to be looked at one by one. A catalogue finds that out once for all
-// nodes that share them.
-func (c Config) plainPeers() bool {
-	if slices.ContainsFunc(c.Peers, func(p peercatalog.Peer) bool { return len(p.Extra) > 0 }) {
-		return false
-	}
-	_, err := peercatalog.New(c.Peers...)
-	return err == nil
-}
-
-// entry names an entry of Peers in errors.
-func entry(i, id int, known bool) string {
-	if !known {
-		return fmt.Sprintf("peers[%d]", i)
-	}
-	return fmt.Sprintf("peers[%d] (id %d)", i, id)
-}
-
-// checkExtra returns what keeps the fields from being written beside those with
-// these names and read again.
+// checkExtra returns what keeps a program's own fields from being written beside those
+// with these names and read again.
 func checkExtra(extra map[string]json.RawMessage, names []string) []error {
 	var faults []error
 	for _, name := range slices.Sorted(maps.Keys(extra)) {
-		if ours := match(name, names); ours != "" {
+		if ours := configfile.Match(name, names); ours != "" {
 			faults = append(faults, fmt.Errorf("field %.60q in Extra: %q has a field of its own", name, ours))
-		} else if ours := misspelt(name, names); ours != "" {
+		} else if ours := configfile.Misspelt(name, names); ours != "" {
 			faults = append(faults, fmt.Errorf("field %.60q in Extra: did you mean %q?", name, ours))
 		} else if !json.Valid(extra[name]) {
 			faults = append(faults, fmt.Errorf("field %.60q in Extra: its value is not valid JSON", name))

@@ -63,13 +63,13 @@ func TestConfigFileShapes(t *testing.T) {
 		},
 		{
 			"every field",
-			`{"cluster": "c", "peers": [{"id": 65535, "address": "tcp://[::1]:8081", "bind": "*:8081"}],
+			`{"cluster": "c", "peers": [{"id": 65535, "address": "tcp://[::1]:8081", "bind": "*:8081", "observer": true}],
 			  "inboxSize": 10000000, "outboxSize": 1, "sendTimeout": "1m0.5s", "queueBytes": 65536,
-			  "maxMessageBytes": 1073741824, "linger": "-1s"}`,
+			  "maxMessageBytes": 1073741824, "linger": "-1s", "transport": "go", "reload": true}`,
 			Config{
-				Cluster: "c", Peers: []peercatalog.Peer{{ID: 65535, Address: "tcp://[::1]:8081", Bind: "*:8081"}},
+				Cluster: "c", Peers: []peercatalog.Peer{{ID: 65535, Address: "tcp://[::1]:8081", Bind: "*:8081", Observer: true}},
 				InboxSize: 10_000_000, OutboxSize: 1, SendTimeout: time.Minute + time.Second/2, QueueBytes: 65536,
-				MaxMessageBytes: 1 << 30, Linger: -time.Second,
+				MaxMessageBytes: 1 << 30, Linger: -time.Second, Transport: "go", Reload: true,
 			},
 		},
 		{
@@ -234,6 +234,10 @@ func TestFaultsOfAConfigFile(t *testing.T) {
 		{"near miss", top(`"send_timeout":"1s"`), []string{`f:2:2: unknown field "send_timeout": did you mean "sendTimeout"?`}},
 		{"near miss of peers", `{"peer":[` + good + `]}`, []string{`f:1:2: unknown field "peer": did you mean "peers"?`}},
 		{"peers by another name", `{"peer_list":[` + good + `]}`, []string{`f:1:1: peers is missing: did you mean it by "peer_list"?`}},
+		{"peers by a name that nothing is like", `{"Servers":[` + good + `]}`, []string{none + `; did you mean them by "Servers"?`}},
+		{"peers by either of two names", `{"nodes":[` + good + `],"Servers":[{"Host":"a:1"}],"list":[{}],"n":5}`, []string{none + `; did you mean them by "Servers" or "nodes"?`}},
+		{"peers inside an object", `{"object":{"Servers":[{"id":1,"host":"a:1"}],"No_of_servers":1}}`, []string{none + `; did you mean them by "Servers" in "object"?`}},
+		{"what cannot be peers was not meant", `{"MemberRegSocket":"127.0.0.1:9999","PeerSocket":"127.0.0.1:9009","peerWeights":[1]}`, []string{none}},
 		{"peers are an object", `{"peers":{}}`, []string{`f:1:10: peers: got an object: want an array, as in [{"id": 0, "address": "127.0.0.1:8081"}]`}},
 		{"cluster is a number", top(`"cluster":1`), []string{`f:2:12: cluster: got the number 1: want a string`}},
 		{"inboxSize is a string", top(`"inboxSize":"1"`), []string{`f:2:14: inboxSize: got the string "1": want a whole number of envelopes, for example 1024`}},
@@ -243,7 +247,15 @@ func TestFaultsOfAConfigFile(t *testing.T) {
 		{"sendTimeout is a number", top(`"sendTimeout": 1`), []string{`f:2:17: sendTimeout: got the number 1: want ` + dur}},
 		{"sendTimeout has no unit", top(`"sendTimeout":"1"`), []string{`f:2:16: sendTimeout: got the string "1": want ` + dur}},
 		{"linger is true", top(`"linger":true`), []string{`f:2:11: linger: got true: want ` + dur}},
+		{"reload is a string", top(`"reload":"true"`), []string{`f:2:11: reload: got the string "true": want true or false`}},
+		{"reload is null", top(`"reload":null`), []string{`f:2:11: reload: got null: want true or false`}},
+		{"reload is misspelt", top(`"relaod":true`), []string{`f:2:2: unknown field "relaod": did you mean "reload"?`}},
+		{"observer is a number", peers(`{"id":1,"address":"a:1","observer":1}`), []string{`f:2:36: peers[0] (id 1): observer: got the number 1: want true or false`}},
+		{"observer is misspelt", peers(`{"id":1,"address":"a:1","obsever":true}`), []string{`f:2:25: peers[0] (id 1): unknown field "obsever": did you mean "observer"?`}},
 		{"linger is empty", top(`"linger":""`), []string{`f:2:11: linger: got the string "": want ` + dur}},
+		{"transport is an object", top(`"transport":{"tcp":1}`), []string{`f:2:14: transport: got an object: want "go" or "libzmq"`}},
+		{"transport is unknown", top(`"transport":"zmq"`), []string{`f: transport "zmq" is unknown: want "go" or "libzmq", or "" for the default`}},
+		{"transport misspelt", top(`"transprot":"go"`), []string{`f:2:2: unknown field "transprot": did you mean "transport"?`}},
 		{"inboxSize below", top(`"inboxSize":-1`), []string{`f: inboxSize -1 is out of range: want 1 to 10000000, or 0 for the default of 1024`}},
 		{"outboxSize above", top(`"outboxSize":10000001`), []string{`f: outboxSize 10000001 is out of range: want 1 to 10000000, or 0 for the default of 1024`}},
 		{"queueBytes below", top(`"queueBytes":65535`), []string{`f: queueBytes 65535 is too small: want at least 65536, or 0 for the default of 16777216`}},
@@ -263,6 +275,9 @@ func TestFaultsOfAConfigFile(t *testing.T) {
 		{"id given twice", peers(`{"id":5,"Id":6,"address":"a:1"}`), []string{`f:2:9: peers[0] (id 5): field "Id" is given twice, first at 2:2`}},
 		{"address missing", peers(`{"id":4}`), []string{`f:2:1: peers[0] (id 4): address is missing: want host:port` + entry}},
 		{"address by another name", peers(`{"id":4,"Addr":"a:1"}`), []string{`f:2:1: peers[0] (id 4): address is missing: want host:port` + entry + `; did you mean it by "Addr"?`}},
+		{"address by a name that nothing is like", peers(`{"id":4,"PeerSocket":"tcp://a:1","role":"x"}`), []string{`f:2:1: peers[0] (id 4): address is missing: want host:port` + entry + `; did you mean it by "PeerSocket"?`}},
+		{"address by either of two names", peers(`{"id":4,"PeerSocket":"a:1","FSAddress":"a:2"}`), []string{`f:2:1: peers[0] (id 4): address is missing: want host:port` + entry}},
+		{"a number is no address", peers(`{"id":4,"addr":7,"pid":[4]}`), []string{`f:2:1: peers[0] (id 4): address is missing: want host:port` + entry}},
 		{"address misspelt", peers(`{"id":4,"adress":"a:1"}`), []string{`f:2:9: peers[0] (id 4): unknown field "adress": did you mean "address"?`}},
 		{"address empty", peers(`{"id":4,"address":""}`), []string{`f: peers[0] (id 4): address is missing: want host:port` + entry}},
 		{"address is a number", peers(`{"id":4,"address":8081}`), []string{`f:2:19: peers[0] (id 4): address: got the number 8081: want a string such as "127.0.0.1:8081"`}},
@@ -286,6 +301,16 @@ func TestFaultsOfAConfigFile(t *testing.T) {
 		{"port is 0", `{"ID":"1","IP":"a","Port":0}`, []string{`f: peers[0] (id 1): address "a:0": the port 0 is not from 1 to 65535: want host:port` + entry}},
 		{"port and port1", `{"ID":"1","IP":"a","Port":1,"Port1":2}`, []string{`f:1:29: peers[0] (id 1): port1 beside port: want one of them`}},
 		{"ip and address", `{"ID":"1","IP":"a","Address":"a:1"}`, []string{`f:1:11: peers[0] (id 1): ip beside address: want one of them`}},
+		{"bare by other names", `{"Pid":1,"Addr":"a:1"} {"Pid":2,"PeerSocket":"a:2"}`, []string{
+			`f:1:1: peers[0]: id is missing: want a whole number from 0 to 65535; did you mean it by "Pid"?`,
+			`f:1:1: peers[0]: address is missing: want host:port` + entry + `; did you mean it by "Addr"?`,
+			`f:1:24: peers[1]: id is missing: want a whole number from 0 to 65535; did you mean it by "Pid"?`,
+			`f:1:24: peers[1]: address is missing: want host:port` + entry + `; did you mean it by "PeerSocket"?`,
+		}},
+		{"bare array by other names", `[{"Pid":1,"PeerSocket":"a:2"}]`, []string{
+			`f:1:2: peers[0]: id is missing: want a whole number from 0 to 65535; did you mean it by "Pid"?`,
+			`f:1:2: peers[0]: address is missing: want host:port` + entry + `; did you mean it by "PeerSocket"?`,
+		}},
 		{"bare without any address", `[{"ID":"1"}]`, []string{`f:1:2: peers[0] (id 1): address is missing: want host:port` + entry}},
 
 		// All at once.
@@ -342,84 +367,17 @@ func TestFaultsOfAConfigFile(t *testing.T) {
 	}
 }
 
-func TestFieldsThatLookLikeAMisspelling(t *testing.T) {
-	for ours, misses := range map[string][]string{
-		"cluster":         {"clusters", "cluser", "custer", "clutser"},
-		"peers":           {"peer", "peeers", "pers", "pears", "peesr", "_peers"},
-		"inboxSize":       {"inbox_size", "inbox-size", "inboxsise", "inboxSzie", "inboxSiz", "INBOX_SIZE", "inboxSizes"},
-		"outboxSize":      {"outbox_size", "outboxsise", "outbuxSize", "outBoxSiize"},
-		"sendTimeout":     {"send_timeout", "send-timeout", "sendTimout", "sndTimout", "sentTimeout", "sendTimeoutMs", "send.timeout"},
-		"queueBytes":      {"queuBytes", "queue_bytes", "queueByte", "queuebites", "qeueuBytes"},
-		"maxMessageBytes": {"max_message_bytes", "maxMesageBytes", "maxMessagesBytes", "maxMesagBytes"},
-		"linger":          {"lingr", "ligner", "lingers", "lingger"},
-	} {
-		for _, name := range misses {
-			if got := misspelt(name, topFields); got != ours {
-				t.Errorf("%q is taken for %q, want %q", name, got, ours)
-			}
-		}
+func TestFaultsWithoutEndAreCounted(t *testing.T) {
+	_, err := parseConfig("f", []byte(`{"peers":[`+strings.Repeat("1,", 100_000)+`1]}`))
+	if err == nil {
+		t.Fatal("no error")
 	}
-	for ours, misses := range map[string][]string{
-		"id":      {"idd", "iid", "i_d", "IDD"},
-		"address": {"addres", "adress", "addresss", "Adress", "addrress", "addrses", "adddress"},
-		"bind":    {"bindd", "bnd", "bidn", "biind", "binds"},
-	} {
-		for _, name := range misses {
-			if got := misspelt(name, peerFields); got != ours {
-				t.Errorf("%q in an entry is taken for %q, want %q", name, got, ours)
-			}
-		}
+	lines := strings.Split(err.Error(), "\n")
+	if got, want := lines[0], `f:1:11: peers[0]: got the number 1: want an object, as in {"id": 0, "address": "127.0.0.1:8081"}`; got != want {
+		t.Errorf("the first is %q, want %q", got, want)
 	}
-}
-
-func TestFieldsOfAProgramAreKept(t *testing.T) {
-	top := strings.Fields(`FSAddress ElectionTimeout HeartbeatTimeout LogDir LogLevel Name Role Host Zone Weight
-		Data Timeout Path Dir Size Port Addr address id ip bind self me version v comment _comment $schema // keyFile
-		publicKey public_key readTimeout ReadTimeout syncTimeout RecvTimeout ResendTimeout setTimeout writeTimeout
-		indexSize batchSize bufferSize maxSize InboxDir outboxDir inbox outbox queue queueSize QueueLen maxBytes
-		maxMessages messageBytes MinElectionTimeout MaxElectionTimeout snapshotThreshold StateDir logger lines line
-		clusterId clusterName cluster_id nodes servers replicas leader users term clients quorum debug finger
-		ClusterSize peerCount peersFile peers2 raft etcd state`)
-	entries := strings.Fields(`FSAddress fsAddress HTTPAddress httpAddr LogDir Name Role Host Zone Weight Data Timeout Path
-		Dir Size Port IP ip Port1 Port2 port Addr addrs addresses address2 publicAddress ipAddress
-		key ids pid uid idx kind band bond find mind binary build kid is in if i d b a peers inboxSize sendTimeout
-		cluster voter learner region rack tags labels 日本 é ""`)
-	for _, name := range top {
-		if got := misspelt(name, topFields); got != "" {
-			t.Errorf("%q is taken for %q", name, got)
-		}
-	}
-	for _, name := range entries {
-		if got := misspelt(name, peerFields); got != "" {
-			t.Errorf("%q in an entry is taken for %q", name, got)
-		}
-	}
-	for _, name := range append(top, topFields...) {
-		if match(name, topFields) != "" && misspelt(name, topFields) != "" {
-			t.Errorf("%q is taken for a misspelling of itself", name)
-		}
-	}
-	if got := misspelt("", topFields); got != "" {
-		t.Errorf("the empty name is taken for %q", got)
-	}
-}
-
-func TestDistance(t *testing.T) {
-	for _, test := range []struct {
-		a, b         string
-		substitution int
-		want         int
-	}{
-		{"peers", "peers", 1, 0}, {"peer", "peers", 1, 1}, {"peesr", "peers", 1, 1}, {"pears", "peers", 1, 1},
-		{"pears", "peers", 2, 2}, {"adr", "address", 1, 10}, {"addr", "address", 1, 3}, {"", "id", 1, 2},
-		{"logger", "linger", 1, 2}, {"logger", "linger", 2, 4},
-	} {
-		if got := distance(test.a, test.b, test.substitution); got != test.want {
-			t.Errorf("from %q to %q with %d: got %d, want %d", test.a, test.b, test.substitution, got, test.want)
-		}
-		if got := distance(test.b, test.a, test.substitution); got != test.want {
-			t.Errorf("from %q to %q with %d: got %d, want %d", test.b, test.a, test.substitution, got, test.want)
-		}
+	if got, want := lines[len(lines)-1], "f: and 99901 more faults"; got != want || len(lines) != 101 {
+		t.Errorf("the last of %d lines is %q, want %q as the 101st", len(lines), got, want)
 	}
 }
 
@@ -473,8 +431,8 @@ func TestZeroFieldsMeanTheDocumentedDefaults(t *testing.T) {
 	if diff := cmp.Diff(want, got, sameConfig); diff != "" {
 		t.Errorf("-want +got:\n%s", diff)
 	}
-	if got.Logger == nil || got.Logger.Enabled(t.Context(), slog.LevelError) {
-		t.Errorf("logger %v, want a silent one", got.Logger)
+	if got.Logger != nil {
+		t.Errorf("logger %v, want none: then mistakes of the program are told to slog.Default", got.Logger)
 	}
 }
 
@@ -575,8 +533,8 @@ func TestPreparedSharesNothingWithItsSource(t *testing.T) {
 func TestConfigRoundTrip(t *testing.T) {
 	for _, d := range []time.Duration{0, 1, -1, time.Second, 90 * time.Minute, math.MaxInt64, math.MinInt64} {
 		checkRoundTrip(t, Config{
-			Cluster: `a"<b>`, Peers: []peercatalog.Peer{{ID: 3, Address: "a:1", Bind: "*:2", Extra: extra{"<é>": raw(`"<"`), "": raw("null")}}},
-			InboxSize: 1, OutboxSize: 2, SendTimeout: d, QueueBytes: 1 << 20, MaxMessageBytes: 5, Linger: d,
+			Cluster: `a"<b>`, Peers: []peercatalog.Peer{{ID: 3, Address: "a:1", Bind: "*:2", Observer: d > 0, Extra: extra{"<é>": raw(`"<"`), "": raw("null")}}},
+			InboxSize: 1, OutboxSize: 2, SendTimeout: d, QueueBytes: 1 << 20, MaxMessageBytes: 5, Linger: d, Reload: d > 0,
 			Extra: extra{"b": raw(` { "x" : 1 } `), "a": raw("[]")},
 		})
 	}
@@ -641,7 +599,7 @@ func TestConfigThatCouldNotBeReadAgainIsNotWritten(t *testing.T) {
 func FuzzLoadConfig(f *testing.F) {
 	for _, seed := range []string{
 		"", "{}", "[]", "null", `"`, "{", "\uFEFF{}", `{"peers":[]}`,
-		`{"cluster":"demo","peers":[{"id":0,"address":"127.0.0.1:8081","bind":"*:1"}],"linger":"1s","sendTimeout":"-1ns","x":{"<":1}}`,
+		`{"cluster":"demo","peers":[{"id":0,"address":"127.0.0.1:8081","bind":"*:1"}],"linger":"1s","transport":"go","sendTimeout":"-1ns","x":{"<":1}}`,
 		`{"Peers":[{"Id":1,"Address":"localhost:8001"}],"InboxSize":1000,"OutboxSize":1000}`,
 		`[{"ID":"0","IP":"127.0.0.1","Port":"8081","a":1},{"ID":"1","IP":"::1","Port1":8081,"Port2":1}]`,
 		`{"ID":"0","IP":"127.0.0.1","Port":"8081"}{"id":5,"address":"ipc:///a"} 5`,
@@ -666,4 +624,32 @@ func FuzzLoadConfig(f *testing.F) {
 		}
 		checkRoundTrip(t, c)
 	})
+}
+
+// BenchmarkLoadConfig reads a file of a thousand entries, without and with fields of the
+// program in each.
+func BenchmarkLoadConfig(b *testing.B) {
+	for _, fields := range []extra{nil, {"FSAddress": raw(`"127.0.0.1:9"`), "role": raw(`"voter"`)}} {
+		b.Run(fmt.Sprint(len(fields), " own fields"), func(b *testing.B) {
+			var cfg Config
+			for id := range 1000 {
+				cfg.Peers = append(cfg.Peers, peercatalog.Peer{ID: id, Address: fmt.Sprint("127.0.0.1:", 10_000+id), Extra: fields})
+			}
+			text, err := json.MarshalIndent(cfg, "", "  ")
+			if err != nil {
+				b.Fatal(err)
+			}
+			path := filepath.Join(b.TempDir(), "Config.json")
+			if err := os.WriteFile(path, text, 0o600); err != nil {
+				b.Fatal(err)
+			}
+			b.SetBytes(int64(len(text)))
+			b.ReportAllocs()
+			for b.Loop() {
+				if _, err := LoadConfig(path); err != nil {
+					b.Fatal(err)
+				}
+			}
+		})
+	}
 }

@@ -2,9 +2,9 @@ package cluster
 
 import (
 	"sync/atomic"
+	"time"
 
 	"github.com/abhishekg16/cluster/internal/codec"
-	"github.com/abhishekg16/cluster/internal/flaw"
 )
 
 // BROADCAST, as the Pid of an envelope to send, addresses every other server.
@@ -40,12 +40,14 @@ type Envelope struct {
 // the same name. It may be called at any time, also after New, and from several
 // goroutines; the same pair again is no error.
 //
-// Values travel as CBOR, by their exported fields, or in their own format if the
-// type has AppendBinary or MarshalBinary and UnmarshalBinary. Slices, arrays,
-// maps and pointers of registered types need no registration of their own.
+// Values travel by their exported fields, or in their own format if the type has
+// methods for that. What arrives is what was sent, or the sender is told:
+// docs/values.md says what becomes of each kind of value, beside what
+// encoding/gob makes of it. Slices, arrays, maps and pointers of registered types
+// need no registration of their own.
 //
-// Register panics if the name or the type is already taken by another, and for
-// a type that cannot be sent.
+// Register panics if the name or the type is already taken by another, and for a
+// type that could not arrive whole. The text names the field, and the way out.
 func Register(name string, value any) { codec.Register(name, value) }
 
 // messageIDs hands out ids of 16 bits of server id and 47 bits of a microsecond
@@ -54,19 +56,27 @@ func Register(name string, value any) { codec.Register(name, value) }
 // sent more than a million a second for so long that its ids ran ahead of it.
 type messageIDs struct {
 	server int64
+	now    func() time.Time // the wall clock
 	last   atomic.Int64
+	unread atomic.Int64 // the clock is not read before last has come to this
 }
 
 const clockBits = 47
 
-// next is the id for the next message.
-func (m *messageIDs) next() int64 { return m.id(m.reserve(1)) }
+// unreadMost is how many readings of the clock are made up between two real ones: to read it takes
+// longer than to encode a small message. So the ids of who sends seldom lag behind the clock by as
+// many messages, which makes them no less unique.
+const unreadMost = 16
 
 // reserve takes count readings of the clock in a row, and returns the first.
 func (m *messageIDs) reserve(count int) int64 {
 	for {
 		last := m.last.Load()
-		first := max(flaw.Now().UnixMicro(), last+1)
+		first := last + 1
+		if last >= m.unread.Load() {
+			first = max(m.now().UnixMicro(), first)
+			m.unread.Store(first + unreadMost)
+		}
 		if m.last.CompareAndSwap(last, first+int64(count-1)) {
 			return first
 		}

@@ -1,6 +1,9 @@
 package cluster
 
-import "errors"
+import (
+	"errors"
+	"strings"
+)
 
 // The errors that a caller can act on; others wrap one of these, or that of the
 // system, with the details.
@@ -26,4 +29,16 @@ func (r Reason) err() error {
 	return [reasons]error{
 		nil, ErrUnknownPeer, ErrUnreachable, ErrTimedOut, ErrTooLarge, ErrNotEncodable, ErrClosed,
 	}[r]
+}
+
+// textMost bounds the text of an error in a log.
+const textMost = 1 << 10
+
+// text is an error's text for a log, made at once: an error that is kept may keep a message.
+func text(err error) string {
+	s := strings.ToValidUTF8(err.Error(), "\uFFFD")
+	if len(s) > textMost {
+		s = strings.ToValidUTF8(s[:textMost-len(" ...")], "") + " ..."
+	}
+	return s
 }

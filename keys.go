@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"io/fs"
 	"os"
+	"path/filepath"
 	"slices"
 
 	"github.com/abhishekg16/cluster/internal/curve"
@@ -13,9 +14,14 @@ import (
 	"github.com/abhishekg16/cluster/peercatalog"
 )
 
-// keyPath is where the secret key of the server id is to be found.
+// keyPath is where the secret key of the server id is to be found, absolute if that can
+// be told: an error that names it is read in another directory, perhaps.
 func (c Config) keyPath(id int) string {
-	return cmp.Or(c.KeyFile, os.Getenv(keyfile.Variable), keyfile.Path(c.file, c.KeyDir, id))
+	file := cmp.Or(c.KeyFile, os.Getenv(keyfile.Variable), keyfile.Path(c.file.path, c.KeyDir, id))
+	if absolute, err := filepath.Abs(file); err == nil {
+		return absolute
+	}
+	return file
 }
 
 // secretKey reads the server's secret key, and returns it with the public key that

@@ -1,65 +1,96 @@
-package cluster
+//go:build unix
+
+package cluster_test
 
 import (
 	"encoding/json"
 	"errors"
-	"fmt"
 	"io/fs"
 	"log/slog"
-	"net"
 	"os"
 	"path/filepath"
 	"strings"
 	"sync"
 	"syscall"
 	"testing"
+	"time"
+
+	"github.com/abhishekg16/cluster"
+	"github.com/abhishekg16/cluster/internal/testcluster"
 )
 
 func TestNewReturnsTheRunningServerAndANewOneAfterItHasClosed(t *testing.T) {
-	path := writeConfig(t, config(t, "tcp", 2))
-	first, err := New(0, path)
+	path := testcluster.WriteConfig(t, testcluster.Config(t, "tcp", 2))
+	first, err := cluster.New(0, path)
 	if err != nil {
 		t.Fatal(err)
 	}
-	var server Server = first
-	if again, err := New(0, path); err != nil || Server(again) != server {
+	var server cluster.Server = first
+	if again, err := cluster.New(0, path); err != nil || cluster.Server(again) != server {
 		t.Errorf("New again: %p, %v; want %p", again, err, first)
 	}
 	link := filepath.Join(t.TempDir(), "link.json")
 	if err := os.Symlink(path, link); err != nil {
 		t.Fatal(err)
 	}
-	if again, err := New(0, link); err != nil || again != first {
+	if again, err := cluster.New(0, link); err != nil || again != first {
 		t.Errorf("New by another name of the file: %p, %v; want %p", again, err, first)
 	}
-	other, err := New(1, path)
+	other, err := cluster.New(1, path)
 	if err != nil || other == first {
 		t.Fatalf("New for another id: %p, %v", other, err)
 	}
-	for _, n := range []*Node{first, other} {
+	for _, n := range []*cluster.Node{first, other} {
 		if err := n.Close(); err != nil {
 			t.Error(err)
 		}
 	}
-	next, err := New(0, path)
+	next, err := cluster.New(0, path)
 	if err != nil || next == first {
 		t.Fatalf("New after Close: %p, %v", next, err)
 	}
 	if err := next.Close(); err != nil {
 		t.Error(err)
 	}
-	if len(running.nodes) != 0 {
-		t.Errorf("%d closed nodes are kept", len(running.nodes))
+	if listed := cluster.Listed(); listed != 0 {
+		t.Errorf("%d closed nodes are kept", listed)
+	}
+}
+
+func TestTheOwnEntryOfARunningNodeCannotMove(t *testing.T) {
+	cfg := testcluster.Config(t, "tcp", 3)
+	n := testcluster.Join(t, 0, cfg)
+	own, _ := n.Catalog().Get(0)
+	moved := own
+	moved.Address = testcluster.Addresses(t, "tcp", 1)[0]
+	for _, removed := range []bool{false, true} {
+		if removed {
+			n.Catalog().Remove(0)
+		}
+		if err := n.Catalog().Put(moved); err == nil || !strings.Contains(err.Error(), own.Address) || !strings.Contains(err.Error(), "restart") {
+			t.Errorf("removed: %v: got %v, want an error that says where the server listens, and what to do", removed, err)
+		}
+	}
+	if err := n.Catalog().Put(own); err != nil {
+		t.Errorf("the entry as it was: %v", err)
+	}
+	testcluster.Put(t, n, &cluster.Envelope{0, 0, "to myself"})
+	if e := testcluster.Take(t, n); e.Msg != "to myself" {
+		t.Errorf("received %v", e.Msg)
+	}
+	moved.ID = 1
+	if err := n.Catalog().Put(moved); err != nil {
+		t.Errorf("another's entry: %v", err)
 	}
 }
 
 func TestNewAndCloseConcurrently(t *testing.T) {
-	path := writeConfig(t, config(t, "tcp", 1))
+	path := testcluster.WriteConfig(t, testcluster.Config(t, "tcp", 1))
 	var all sync.WaitGroup
 	for range 20 {
 		all.Go(func() {
 			for range 10 {
-				n, err := New(0, path)
+				n, err := cluster.New(0, path)
 				if err != nil {
 					t.Error(err)
 					return
@@ -74,33 +105,26 @@ func TestNewAndCloseConcurrently(t *testing.T) {
 }
 
 func TestNewErrorsNameWhatIsWrongAndLeaveNothingOpen(t *testing.T) {
-	cfg := config(t, "tcp", 2)
-	taken, err := net.Listen("tcp", cfg.Peers[1].Address)
-	if err != nil {
-		t.Fatal(err)
-	}
-	defer taken.Close()
-	path := writeConfig(t, cfg)
+	path := testcluster.WriteConfig(t, testcluster.Config(t, "tcp", 2))
 	broken := filepath.Join(t.TempDir(), "broken.json")
 	if err := os.WriteFile(broken, []byte(`{"peers": [{"id": 1, "address": "localhost"}, {"id": 1}]}`), 0o644); err != nil {
 		t.Fatal(err)
 	}
-	before := openFiles()
+	before := testcluster.OpenFiles()
 	for _, c := range []struct {
 		name, path string
 		pid        int
 		want       error
 		text       []string
 	}{
-		{"a busy port", path, 1, syscall.EADDRINUSE, []string{path, "server 1", cfg.Peers[1].Address}},
-		{"an id that is not in the file", path, 7, ErrUnknownPeer, []string{path, "7", "[0 1]"}},
-		{"BROADCAST as the id", path, BROADCAST, ErrUnknownPeer, []string{path, "-1"}},
+		{"an id that is not in the file", path, 7, cluster.ErrUnknownPeer, []string{path, "7", "[0 1]"}},
+		{"BROADCAST as the id", path, cluster.BROADCAST, cluster.ErrUnknownPeer, []string{path, "-1"}},
 		{"no file", path + ".not", 0, fs.ErrNotExist, []string{path + ".not"}},
 		{"a directory", filepath.Dir(path), 0, nil, []string{filepath.Dir(path), "directory"}},
 		{"several faults", broken, 1, nil, []string{broken, "peers[0]", "localhost", "peers[1]", "address"}},
 	} {
 		t.Run(c.name, func(t *testing.T) {
-			n, err := New(c.pid, c.path)
+			n, err := cluster.New(c.pid, c.path)
 			if err == nil {
 				n.Close()
 				t.Fatal("New returns no error")
@@ -115,22 +139,22 @@ func TestNewErrorsNameWhatIsWrongAndLeaveNothingOpen(t *testing.T) {
 			}
 		})
 	}
-	if left, ok := settle(openFiles, before); !ok {
+	if left, ok := testcluster.Settle(testcluster.OpenFiles, before); !ok {
 		t.Errorf("%d descriptors are open, %d were before", left, before)
 	}
 }
 
 func TestEventsAreLoggedOnceAndErrorsNotAtAll(t *testing.T) {
 	var log strings.Builder
-	cfg := config(t, "mem", 3)
+	cfg := testcluster.Config(t, "mem", 3)
 	cfg.Logger = slog.New(slog.NewTextHandler(&log, nil))
 	cfg.SendTimeout = 1
-	n := join(t, 0, cfg)
+	n := testcluster.Join(t, 0, cfg)
 	for range 100 {
-		put(t, n, &Envelope{1, 0, "x"})
-		put(t, n, &Envelope{99, 0, "x"})
+		testcluster.Put(t, n, &cluster.Envelope{1, 0, "x"})
+		testcluster.Put(t, n, &cluster.Envelope{99, 0, "x"})
 	}
-	eventually(t, "all are dropped", func() bool { return n.Stats().Sent.DroppedTotal() == 200 })
+	testcluster.Eventually(t, "all are dropped", func() bool { return n.Stats().Sent.DroppedTotal() == 200 })
 	if err := n.Close(); err != nil {
 		t.Fatal(err)
 	}
@@ -141,84 +165,60 @@ func TestEventsAreLoggedOnceAndErrorsNotAtAll(t *testing.T) {
 	}
 }
 
-func TestMessageIDsAreUniqueAcrossServersAndGrow(t *testing.T) {
-	seen := make(map[int64]bool)
-	for server := range 3 {
-		ids := messageIDs{server: int64(server) * (1<<16 - 1) / 2}
-		last := int64(0)
-		for range 20_000 { // faster than the clock counts
-			id := ids.next()
-			if id <= last || seen[id] {
-				t.Fatalf("server %d: id %d after %d", server, id, last)
-			}
-			seen[id], last = true, id
-		}
-	}
-	var ids messageIDs
-	var mu sync.Mutex
-	var all sync.WaitGroup
-	clear(seen)
-	for range 8 {
-		all.Go(func() {
-			for range 1000 {
-				id := ids.next()
-				mu.Lock()
-				if seen[id] {
-					t.Errorf("id %d comes twice", id)
-				}
-				seen[id] = true
-				mu.Unlock()
-			}
-		})
-	}
-	all.Wait()
-}
-
-func TestStatsPrintAsATableAndMarshalToJSON(t *testing.T) {
-	cfg := config(t, "mem", 3)
-	cfg.SendTimeout = 1
-	a, b := join(t, 0, cfg), join(t, 1, cfg)
-	put(t, b, &Envelope{0, 0, "x"})
-	take(t, a)
-	put(t, a, &Envelope{2, 0, "x"})
-	put(t, a, &Envelope{99, 0, "x"})
-	eventually(t, "the books of both drops", func() bool { return a.Stats().Sent.DroppedTotal() == 2 })
-	s := a.Stats()
-	table := s.String()
-	for _, want := range []string{"server 0", "down", "total", "dropped for 2: timed out 1", "dropped for none: unknown peer 1"} {
-		if !strings.Contains(table, want) {
-			t.Errorf("the table lacks %q:\n%s", want, table)
-		}
-	}
-	js, err := json.Marshal(s)
+func TestShutdownDoesNotWaitForTheNewOfAnother(t *testing.T) {
+	n, err := cluster.New(0, testcluster.WriteConfig(t, testcluster.Config(t, "tcp", 1)))
 	if err != nil {
 		t.Fatal(err)
 	}
-	var back struct {
-		Peers []struct {
-			ID    int
-			State string
-			Sent  struct{ Dropped map[string]int }
-		}
+	pipe := filepath.Join(t.TempDir(), "pipe.json")
+	if err := syscall.Mkfifo(pipe, 0o600); err != nil {
+		t.Skip(err)
 	}
-	if err := json.Unmarshal(js, &back); err != nil {
+	stuck := make(chan error, 1)
+	go func() { // It ends when the pipe is written to, below.
+		_, err := cluster.New(0, pipe)
+		stuck <- err
+	}()
+	testcluster.Eventually(t, "New waits for the pipe", func() bool { return cluster.Listed() == 2 })
+	closed := make(chan error, 1)
+	go func() { closed <- n.Close() }() // The select below waits for it.
+	select {
+	case err := <-closed:
+		if err != nil {
+			t.Error(err)
+		}
+	case <-time.After(testcluster.Limit):
+		t.Error("Close waits for somebody else's New")
+	}
+	if err := os.WriteFile(pipe, []byte("{}"), 0); err != nil {
 		t.Fatal(err)
 	}
-	if p := back.Peers[1]; p.ID != 2 || p.State != "down" || p.Sent.Dropped["timed out"] != 1 {
-		t.Errorf("got %+v from\n%s", p, js)
+	if err := <-stuck; err == nil || !strings.Contains(err.Error(), "no peers") {
+		t.Errorf("New with a pipe: %v, want what is wrong with what came from it", err)
 	}
-	// A copy is a copy.
-	s.Peers[0].Received.Received = 77
-	s.Sent.Dropped[ReasonTimedOut] = 77
-	if again := a.Stats(); again.Peers[0].Received.Received != 1 || again.Sent.Dropped[ReasonTimedOut] != 1 {
-		t.Error("the node sees what was done to a copy of its stats")
-	}
-	for r := Reason(1); r < reasons; r++ {
-		if r.err() == nil || reasonNames[r] == "" {
-			t.Errorf("reason %d has no name or no error", r)
+}
+
+// What New keeps of a file is out of the reach of those who use the nodes.
+func TestServersOfOneFileShareNothingThatCanBeChanged(t *testing.T) {
+	cfg := testcluster.Config(t, "mem", 2)
+	cfg.Peers[0].Extra = map[string]json.RawMessage{"role": json.RawMessage(`"voter"`)}
+	path := testcluster.WriteConfig(t, cfg)
+	for range 2 {
+		n, err := cluster.New(1, path)
+		if err != nil {
+			t.Fatal(err)
 		}
-	}
-	if got := fmt.Sprint(Reason(99), Refusal(-1), LinkState(7)); got != "99 -1 7" {
-		t.Errorf("unknown values print as %q", got)
+		p, _ := n.Catalog().Get(0)
+		if got := string(p.Extra["role"]); got != `"voter"` {
+			t.Errorf("peer 0 has the role %s", got)
+		}
+		p.Extra["role"][1] = 'V'
+		p.Address, p.Extra["more"] = "mem://elsewhere", json.RawMessage("1")
+		if err := n.Catalog().Put(p); err != nil {
+			t.Error(err)
+		}
+		if err := n.Close(); err != nil {
+			t.Error(err)
+		}
 	}
 }

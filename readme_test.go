@@ -1,4 +1,4 @@
-package cluster
+package cluster_test
 
 import (
 	"bytes"
@@ -20,6 +20,10 @@ import (
 
 	"github.com/google/go-cmp/cmp"
 
+	"github.com/abhishekg16/cluster"
+	"github.com/abhishekg16/cluster/internal/configfile"
+	"github.com/abhishekg16/cluster/internal/goproxy"
+	"github.com/abhishekg16/cluster/internal/testcluster"
 	"github.com/abhishekg16/cluster/peercatalog"
 )
 
@@ -93,12 +97,12 @@ func TestGoInDocumentsBuildsAndPassesItsTests(t *testing.T) {
 				} else if string(formatted) != b.text {
 					t.Error("it is not as gofmt would have it")
 				}
-				pkg := overlay(t, b)
-				goCommand(t, "vet", pkg...)
+				module, pkg := overlay(t, b)
+				goCommand(t, module, "vet", pkg...)
 				if isTest(b) {
-					goCommand(t, "test", pkg...)
+					goCommand(t, module, "test", pkg...)
 				} else {
-					goCommand(t, "build", append([]string{"-o", os.DevNull}, pkg...)...)
+					goCommand(t, module, "build", append([]string{"-o", os.DevNull}, pkg...)...)
 				}
 			})
 		}
@@ -109,19 +113,76 @@ func TestGoInDocumentsBuildsAndPassesItsTests(t *testing.T) {
 }
 
 func TestTheProgramOfTheReadmePrintsWhatTheReadmeSays(t *testing.T) {
+	dir := t.TempDir()
+	module, pkg := overlay(t, theProgram(t))
+	goCommand(t, module, "build", append([]string{"-o", filepath.Join(dir, "hello")}, pkg...)...)
+	greet(t, dir)
+}
+
+// What README.md tells who has no libzmq to type is right in a module of theirs, with a C compiler
+// and without one: nothing of libzmq is asked for.
+func TestTheProgramOfTheReadmeBuildsWithoutLibzmq(t *testing.T) {
 	text := readDocument(t, "README.md")
+	var commands []string
+	for _, b := range blocks(t, "README.md", "sh") {
+		commands = append(commands, strings.TrimSpace(b.text))
+	}
+	get, run := "go get "+goproxy.Root, "go run -tags nozmq ."
+	if len(commands) < 2 || commands[0] != get || commands[1] != run {
+		t.Fatalf("the first commands of README.md are %q, want %q and %q", commands[:min(len(commands), 2)], get, run)
+	}
+	if want := "with `CGO_ENABLED=0`, the tag goes without saying"; !strings.Contains(strings.Join(strings.Fields(text), " "), want) {
+		t.Errorf("README.md does not say %q", want)
+	}
+	proxy := goproxy.New(t, ".")
+	for name, how := range map[string]struct{ environment, tags []string }{
+		"with a C compiler": {[]string{"PKG_CONFIG=there-is-none"}, []string{"-tags", "nozmq"}},
+		"without cgo":       {[]string{"CGO_ENABLED=0"}, nil},
+	} {
+		t.Run(name, func(t *testing.T) {
+			dir := t.TempDir()
+			if err := os.WriteFile(filepath.Join(dir, "main.go"), []byte(theProgram(t).text), 0o600); err != nil {
+				t.Fatal(err)
+			}
+			command := func(args ...string) string {
+				t.Helper()
+				out, err := proxy.Command(t, dir, how.environment, args...).CombinedOutput()
+				if err != nil {
+					t.Fatalf("go %v: %v\n%s", args, err, out)
+				}
+				return string(out)
+			}
+			command("mod", "init", "example.com/hello")
+			command(strings.Fields(get)[1:]...)
+			if deps := command(append(append([]string{"list", "-deps"}, how.tags...), ".")...); strings.Contains(deps, "zmq4") {
+				t.Error("it needs libzmq: what it is made of has a package zmq4")
+			}
+			command(append(append([]string{"build", "-o", "hello"}, how.tags...), ".")...)
+			greet(t, dir)
+		})
+	}
+}
+
+// theProgram is the complete program of README.md.
+func theProgram(t testing.TB) block {
+	t.Helper()
 	programs := blocks(t, "README.md", "go")
 	i := slices.IndexFunc(programs, func(b block) bool { return strings.Contains(b.text, "func main()") })
 	if i < 0 {
 		t.Fatal("no complete program in README.md")
 	}
-	said := regexp.MustCompile(`(?m)^server 1: .*$`).FindAllString(text, -1)
+	return programs[i]
+}
+
+// greet runs two servers of the program, which is dir's file hello, and checks that the first
+// prints what README.md says.
+func greet(t *testing.T, dir string) {
+	t.Helper()
+	said := regexp.MustCompile(`(?m)^server 1: .*$`).FindAllString(readDocument(t, "README.md"), -1)
 	if len(said) == 0 {
 		t.Fatal("README.md does not say what the program prints")
 	}
-	dir := t.TempDir()
-	goCommand(t, "build", append([]string{"-o", filepath.Join(dir, "hello")}, overlay(t, programs[i])...)...)
-	cfg, err := json.Marshal(config(t, "tcp", 3))
+	cfg, err := json.Marshal(testcluster.Config(t, "tcp", 3))
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -140,7 +201,7 @@ func TestTheProgramOfTheReadmePrintsWhatTheReadmeSays(t *testing.T) {
 		// Two of the program's seconds; then it is interrupted, as the README
 		// has it, and prints its Stats. Where a process cannot be interrupted it
 		// is killed.
-		defer time.AfterFunc(limit, func() { p.Process.Kill() }).Stop()
+		defer time.AfterFunc(testcluster.Limit, func() { p.Process.Kill() }).Stop()
 		time.AfterFunc(2500*time.Millisecond, func() {
 			if p.Process.Signal(os.Interrupt) != nil {
 				p.Process.Kill()
@@ -170,9 +231,14 @@ func TestTheProgramOfTheReadmePrintsWhatTheReadmeSays(t *testing.T) {
 
 func isTest(b block) bool { return strings.Contains(b.text, "\"testing\"\n") }
 
-// overlay makes a package of this module of the block, without writing into the
-// module, and returns the arguments by which the go command finds it.
-func overlay(t testing.TB, b block) []string {
+// nested are the modules below the root that programs in documents import, each with a
+// directory that holds no Go.
+var nested = map[string]string{"observe": "assets", "raft/hashicorp": "internal"}
+
+// overlay makes a package of the block, in this module or in the nested one that it imports, without
+// writing into it, and returns the module's directory and the arguments by which the go command finds
+// the package there.
+func overlay(t testing.TB, b block) (module string, args []string) {
 	t.Helper()
 	if _, err := goparser.ParseFile(token.NewFileSet(), fmt.Sprint(b), b.text, 0); err != nil {
 		t.Fatalf("Go in documents is whole files: %v", err)
@@ -186,9 +252,14 @@ func overlay(t testing.TB, b block) []string {
 	if err != nil {
 		t.Fatal(err)
 	}
-	const pkg = "docs" // the go command wants a directory that exists; this one holds no Go
+	module, pkg := ".", "docs" // the go command wants a directory that exists; this one holds no Go
+	for dir, empty := range nested {
+		if strings.Contains(b.text, strconv.Quote(goproxy.Path(dir))) {
+			module, pkg = dir, empty
+		}
+	}
 	files, err := json.Marshal(map[string]any{"Replace": map[string]string{
-		filepath.Join(here, pkg, name): filepath.Join(dir, name),
+		filepath.Join(here, module, pkg, name): filepath.Join(dir, name),
 	}})
 	if err != nil {
 		t.Fatal(err)
@@ -200,12 +271,13 @@ func overlay(t testing.TB, b block) []string {
 	if err != nil {
 		t.Fatal(err)
 	}
-	return []string{"-overlay", filepath.Join(dir, "overlay.json"), "./" + pkg}
+	return module, []string{"-overlay", filepath.Join(dir, "overlay.json"), "./" + pkg}
 }
 
-func goCommand(t testing.TB, verb string, args ...string) {
+func goCommand(t testing.TB, module, verb string, args ...string) {
 	t.Helper()
 	cmd := exec.CommandContext(t.Context(), "go", append([]string{verb}, args...)...)
+	cmd.Dir = module
 	if out, err := cmd.CombinedOutput(); err != nil {
 		t.Fatalf("%v: %v\n%s", cmd, err, out)
 	}
@@ -222,7 +294,7 @@ func TestConfigurationsOfTheReadmeLoad(t *testing.T) {
 			if err := os.WriteFile(path, []byte(b.text), 0o600); err != nil {
 				t.Fatal(err)
 			}
-			if _, err := LoadConfig(path); err != nil {
+			if _, err := cluster.LoadConfig(path); err != nil {
 				t.Error(err)
 			}
 		})
@@ -238,7 +310,7 @@ func TestTheErrorsThatTheReadmeShowsAreThoseThatComeUp(t *testing.T) {
     { "id": 0, "address": "127.0.0.1" }
   ]
 }`
-	_, err := parseConfig("Config.json", []byte(file))
+	_, err := cluster.ParseConfig("Config.json", []byte(file))
 	if err == nil {
 		t.Fatal("no error")
 	}
@@ -281,16 +353,16 @@ func fieldTable(t testing.TB, heading string) map[string]map[string]string {
 }
 
 func TestTheFieldsInTheReadmeAreThoseOfTheCode(t *testing.T) {
-	load := func(t *testing.T, top, entry string) (Config, error) {
+	load := func(t *testing.T, top, entry string) (cluster.Config, error) {
 		t.Helper()
 		if entry == "" {
 			entry = `"id": 0, "address": "mem://a"`
 		}
-		c, err := parseConfig("Config.json", fmt.Appendf(nil, `{"peers": [{%s}]%s}`, entry, top))
+		c, err := cluster.ParseConfig("Config.json", fmt.Appendf(nil, `{"peers": [{%s}]%s}`, entry, top))
 		if err != nil {
 			return c, err
 		}
-		return c.prepared()
+		return c.Prepared()
 	}
 	defaults, err := load(t, "", "")
 	if err != nil {
@@ -299,18 +371,18 @@ func TestTheFieldsInTheReadmeAreThoseOfTheCode(t *testing.T) {
 
 	t.Run("top", func(t *testing.T) {
 		rows := fieldTable(t, "| Field | Default | Smallest | Largest | Meaning |")
-		checkNames(t, rows, topFields)
+		checkNames(t, rows, configfile.TopFields)
 		for name, row := range rows {
-			if name == "peers" {
-				continue
+			if name == "peers" || strings.HasPrefix(name, "replica") {
+				continue // what has no default, and what these need beside them
 			}
-			set := func(value string) (Config, error) {
+			set := func(value string) (cluster.Config, error) {
 				return load(t, fmt.Sprintf(`, %q: %s`, name, value), "")
 			}
 			got, err := set(row["Default"])
 			if err != nil {
 				t.Errorf("%s: the default: %v", name, err)
-			} else if diff := cmp.Diff(defaults, got, sameConfig); diff != "" {
+			} else if diff := cmp.Diff(defaults, got, cluster.SameConfig); diff != "" {
 				t.Errorf("%s: %s is not the default: -want +got:\n%s", name, row["Default"], diff)
 			}
 			checkLimits(t, row, func(value int) error {
@@ -319,9 +391,21 @@ func TestTheFieldsInTheReadmeAreThoseOfTheCode(t *testing.T) {
 			})
 		}
 	})
+	t.Run("replicas", func(t *testing.T) {
+		rows := fieldTable(t, "| Field | Default | Smallest | Largest | Meaning |")
+		address := regexp.MustCompile("`([^`]*\\{id\\}[^`]+)`").FindStringSubmatch(rows["replicaAddress"]["Meaning"])[1]
+		try := func(count int) error {
+			_, err := cluster.ParseConfig("Config.json", fmt.Appendf(nil, `{"replicas": %d, "replicaAddress": %q, "replicaBind": %s}`, count, address, rows["replicaBind"]["Default"]))
+			return err
+		}
+		if err := errors.Join(try(1), try(3)); err != nil {
+			t.Error(err)
+		}
+		checkLimits(t, rows["replicas"], try)
+	})
 	t.Run("entry", func(t *testing.T) {
 		rows := fieldTable(t, "| Field | Smallest | Largest | Meaning |")
-		checkNames(t, rows, peerFields)
+		checkNames(t, rows, configfile.PeerFields)
 		checkLimits(t, rows["id"], func(value int) error {
 			_, err := load(t, "", fmt.Sprintf(`"id": %d, "address": "mem://a"`, value))
 			return err
@@ -367,59 +451,5 @@ func checkLimits(t *testing.T, row map[string]string, try func(value int) error)
 		if beyond := value + step; beyond != 0 && try(beyond) == nil {
 			t.Errorf("%s: %d is beyond the limits of the README, and is no error", row["Field"], beyond)
 		}
-	}
-}
-
-// TestLinksOfDocumentsLeadSomewhere checks those to files of this repository and
-// to headings of the same document.
-func TestLinksOfDocumentsLeadSomewhere(t *testing.T) {
-	link := regexp.MustCompile(`\]\(([^)\s]+)\)`)
-	heading := regexp.MustCompile(`(?m)^#+ (.*)$`)
-	for _, file := range documents(t) {
-		text := readDocument(t, file)
-		anchors := make(map[string]bool)
-		for _, h := range heading.FindAllStringSubmatch(text, -1) {
-			name := strings.ToLower(strings.NewReplacer(" ", "-", ".", "", ",", "", "`", "", ":", "").Replace(h[1]))
-			anchors["#"+name] = true
-		}
-		for _, l := range link.FindAllStringSubmatch(text, -1) {
-			target, _, _ := strings.Cut(l[1], "#")
-			switch {
-			case strings.Contains(l[1], "://"):
-			case target == "":
-				if !anchors[l[1]] {
-					t.Errorf("%s: no heading for %s", file, l[1])
-				}
-			default:
-				if _, err := os.Stat(filepath.Join(filepath.Dir(file), target)); err != nil {
-					t.Errorf("%s: %v", file, err)
-				}
-			}
-		}
-	}
-}
-
-func TestTheTestsThatDocumentsNameExist(t *testing.T) {
-	var code strings.Builder
-	err := filepath.WalkDir(".", func(path string, d os.DirEntry, err error) error {
-		if err == nil && strings.HasSuffix(path, ".go") {
-			code.WriteString(readDocument(t, path))
-		}
-		return err
-	})
-	if err != nil {
-		t.Fatal(err)
-	}
-	count := 0
-	for _, file := range documents(t) {
-		for _, name := range regexp.MustCompile("`((?:Test|Fuzz)[A-Z]\\w+)`").FindAllStringSubmatch(readDocument(t, file), -1) {
-			count++
-			if !strings.Contains(code.String(), "\nfunc "+name[1]+"(") {
-				t.Errorf("%s names %s, and there is no such test", file, name[1])
-			}
-		}
-	}
-	if count == 0 {
-		t.Error("no document names a test: this tests nothing")
 	}
 }

@@ -5,13 +5,19 @@ import (
 	"crypto/rand"
 	"encoding/binary"
 	"fmt"
-	"log/slog"
 	"maps"
 	"slices"
 	"sync"
 	"time"
 
+	"github.com/abhishekg16/cluster/internal/codec"
+	"github.com/abhishekg16/cluster/internal/delivery"
+	"github.com/abhishekg16/cluster/internal/incoming"
+	"github.com/abhishekg16/cluster/internal/outgoing"
+	"github.com/abhishekg16/cluster/internal/peerrules"
+	"github.com/abhishekg16/cluster/internal/stream"
 	"github.com/abhishekg16/cluster/internal/transport"
+	"github.com/abhishekg16/cluster/internal/transport/sockets"
 	"github.com/abhishekg16/cluster/internal/wire"
 	"github.com/abhishekg16/cluster/peercatalog"
 )
@@ -21,7 +27,7 @@ import (
 type Server interface {
 	// Pid is the id of this server.
 	Pid() int
-	// Peers lists the ids of the other servers of the cluster.
+	// Peers lists the ids of the other servers of the cluster, without observers.
 	Peers() []int
 	// Outbox is the channel to put envelopes into that are to be sent.
 	Outbox() chan *Envelope
@@ -35,42 +41,51 @@ type Node struct {
 	pid         int
 	cfg         Config
 	catalog     *peercatalog.Catalog
-	journal     journal
-	log         *slog.Logger // writes to journal
-	cluster     uint64       // as frames name it
+	logs        *logs
 	incarnation uint64
-	patience    time.Duration // how long a peer may take nothing before its link is down
 	ids         messageIDs
 	groups      groups
 	outbox      chan *Envelope
-	encoders    sync.Pool // of *encoder, for Send
-	inbox       *inbox
+	encoders    sync.Pool    // of *encoder, for Send
+	limits      codec.Limits // of each message that is sent
+	out         outgoing.Config
+	inbox       chan *Envelope
+	delivery    *delivery.Stage[Envelope]
+	in          *incoming.In
 	security    *transport.Security // nil: none
-	listener    transport.Listener  // used by who has inbox.seat; others may only interrupt it
+	sockets     sockets.Transport   // of tcp:// and ipc://
+	carrier     string              // the name of the transport that the node listens with
+	endpoint    string              // where the node listens
+	source      peercatalog.Source  // of the servers while the node runs; nil: there is none
+	reload      reloading
+	unchecked   func() // ends the look at the node's own address: see checkAddress
 
-	unlist    func()        // set by New: the registry forgets this node
-	closing   chan struct{} // closed when Shutdown begins
-	cut       chan struct{} // closed when a Shutdown has waited long enough
-	done      chan struct{} // closed when everything has ended
-	pumped    chan struct{} // closed when all that Outbox had accepted is queued
-	deserted  chan struct{} // closed when Outbox is read no more
-	drained   chan struct{} // closed when the links have ended
-	watched   chan struct{} // closed when the catalogue is watched no more
-	heard     chan struct{} // closed when inbox.run has ended
+	unlist    func()          // the registry of New forgets this node; nil: it does not know it
+	closing   chan struct{}   // closed when Shutdown begins
+	life      context.Context // ends when closing is closed
+	endLife   func()
+	cut       chan struct{}  // closed when a Shutdown has waited long enough
+	done      chan struct{}  // closed when everything has ended
+	pumped    chan struct{}  // closed when all that Outbox had accepted is queued
+	deserted  chan struct{}  // closed when Outbox is read no more
+	drained   chan struct{}  // closed when the links have ended
+	watched   chan struct{}  // closed when the catalogue is watched no more
+	following sync.WaitGroup // the goroutine that follows the source, if there is one
+	heard     chan struct{}  // closed when in.Run has ended
 	closeOnce sync.Once
 	cutOnce   sync.Once
 
-	mu          sync.Mutex // guards what follows; taken before a link's and after the inbox's
-	links       map[int]*link
+	mu          sync.Mutex // guards what follows; taken before a link's and after that of in
+	links       map[int]*peerLink
 	ended       bool      // no more links
 	deadline    time.Time // the earliest of all Shutdowns'; zero: none
+	failure     error     // why the node has closed by itself; nil if it has not
 	unaddressed sentBooks
-	unsendables map[unsendable]bool // that were logged
 }
 
 // start makes the node of the server pid and sets it going. The configuration
-// has been checked.
-func start(pid int, cfg Config) (*Node, error) {
+// has been checked. The node calls unlist, if it is not nil, when it has closed.
+func start(pid int, cfg Config, unlist func()) (*Node, error) {
 	catalog, err := peercatalog.New(cfg.Peers...)
 	if err != nil {
 		return nil, err
@@ -78,19 +93,52 @@ func start(pid int, cfg Config) (*Node, error) {
 	cfg.Peers = nil // the catalogue has them
 	self, ok := catalog.Get(pid)
 	if !ok {
-		return nil, fmt.Errorf("%w: %s: no entry has the id %d; the ids are %v", ErrUnknownPeer, cfg.source(), pid, catalog.IDs())
+		return nil, fmt.Errorf("%w: %s: no entry has the id %d; the ids are %v", ErrUnknownPeer, cfg.peersFrom(), pid, catalog.IDs())
 	}
-	journal := newJournal(cfg.Logger.Handler())
+	peerrules.Own(catalog, pid)
+	n := newNode(pid, cfg, catalog)
+	n.unlist = unlist
+	if self.PublicKey != "" {
+		n.security = &transport.Security{Admit: n.in.Admit}
+		if n.security.Public, n.security.Secret, err = cfg.secretKey(self); err != nil {
+			return nil, fmt.Errorf("cluster: %s: %w", cfg.source(), err)
+		}
+	}
+	if n.sockets, err = sockets.Choose(cfg.Transport, cfg.source()); err != nil {
+		return nil, fmt.Errorf("cluster: %w", err)
+	}
+	n.endpoint = self.BindEndpoint()
+	network := n.networkOf(n.endpoint)
+	n.carrier = network.Name
+	listener, err := network.Listen(n.endpoint, n.security, n.in.RefuseHandshakes)
+	if err != nil {
+		return nil, fmt.Errorf("cluster: %s: server %d cannot listen on %s: %w", cfg.source(), pid, n.endpoint, err)
+	}
+	n.in.Open(listener)
+	n.logs.state.Info("cluster: listening", "endpoint", n.endpoint, "transport", n.carrier, "encrypted", n.security != nil)
+	go func() { // Shutdown halts the receiving half, and waits for heard.
+		defer close(n.heard)
+		n.in.Run()
+	}()
+	go n.pump(new(encoder)) // Shutdown closes closing and drained, and waits for deserted.
+	go n.watch()            // Shutdown closes drained, and waits for watched.
+	if cfg.Reload || cfg.Source != nil {
+		n.following.Go(n.followSource) // Shutdown closes closing, ends life, and waits for it.
+	}
+	n.unchecked = n.checkAddress(self)
+	return n, nil
+}
+
+// newNode makes a node with its halves, and starts nothing.
+func newNode(pid int, cfg Config, catalog *peercatalog.Catalog) *Node {
 	n := &Node{
 		pid:      pid,
 		cfg:      cfg,
 		catalog:  catalog,
-		journal:  journal,
-		log:      slog.New(journal).With("pid", pid),
-		cluster:  wire.ClusterHash(cfg.Cluster),
-		patience: cfg.SendTimeout,
-		ids:      messageIDs{server: int64(pid)},
+		logs:     newLogs(pid, cfg.Logger),
+		ids:      messageIDs{server: int64(pid), now: time.Now},
 		outbox:   make(chan *Envelope, cfg.OutboxSize),
+		inbox:    make(chan *Envelope, cfg.InboxSize),
 		closing:  make(chan struct{}),
 		cut:      make(chan struct{}),
 		done:     make(chan struct{}),
@@ -99,46 +147,68 @@ func start(pid int, cfg Config) (*Node, error) {
 		drained:  make(chan struct{}),
 		watched:  make(chan struct{}),
 		heard:    make(chan struct{}),
-		links:    make(map[int]*link),
-
-		unsendables: make(map[unsendable]bool),
+		links:    make(map[int]*peerLink),
+		reload:   reloading{turn: make(chan struct{}, 1)},
 	}
-	if n.patience < 0 {
-		n.patience = defaultSendTimeout
-	}
+	n.life, n.endLife = context.WithCancel(context.Background())
+	n.source = sourceOf(cfg, n.logs.state)
 	for n.incarnation == 0 {
 		var b [8]byte
 		rand.Read(b[:]) // never fails
 		n.incarnation = binary.LittleEndian.Uint64(b[:])
 	}
-	if self.PublicKey != "" {
-		s := &transport.Security{Admit: n.admit}
-		if s.Public, s.Secret, err = cfg.secretKey(self); err != nil {
-			return nil, fmt.Errorf("cluster: %s: %w", cfg.source(), err)
-		}
-		n.security = s
+	self, _ := catalog.Get(pid)
+	name, window := wire.ClusterHash(cfg.Cluster), incoming.Window(cfg.QueueBytes, catalog.Len()-1)
+	knows := knowledge(self.BindEndpoint())
+	n.limits = codec.Limits{Bytes: cfg.MaxMessageBytes, Cost: codec.CostLimit(cfg.MaxMessageBytes)}
+	n.out = outgoing.Config{
+		Self:       stream.Self{ID: uint16(pid), Cluster: name, Incarnation: n.incarnation, Grant: uint32(window), Knows: knows},
+		Policy:     stream.PolicyOf(cfg.SendTimeout, defaultSendTimeout),
+		QueueBytes: cfg.QueueBytes,
+		Log:        n.logs.state,
+		Dial:       n.dial,
+		Linger:     n.lingerLeft,
+		Encrypts:   n.encrypts,
+		Trouble:    n.logs.trouble,
+		StateName:  func(s stream.PeerState) string { return linkStateOf[s].String() },
 	}
-	n.inbox = newInbox(n)
-	endpoint := self.BindEndpoint()
-	if n.listener, err = n.network(endpoint).Listen(endpoint, n.security, n.inbox.refuseHandshakes); err != nil {
-		return nil, fmt.Errorf("cluster: %s: server %d cannot listen on %s: %w", cfg.source(), pid, endpoint, err)
-	}
-	go func() { // Shutdown halts the inbox, and waits for heard.
-		defer close(n.heard)
-		n.inbox.run(n.listener)
-	}()
-	go n.pump()  // Shutdown closes closing and drained, and waits for deserted.
-	go n.watch() // Shutdown closes drained, and waits for watched.
-	return n, nil
+	n.delivery = delivery.New(delivery.Config[Envelope]{
+		Out:        n.inbox,
+		Fill:       fill,
+		MaxMessage: cfg.MaxMessageBytes,
+		MaxBytes:   cfg.QueueBytes,
+		Woke:       func() { n.in.Wake() },
+	})
+	n.in = incoming.New(incoming.Config{
+		Pid:     pid,
+		Cluster: name,
+		Catalog: catalog,
+		Keys:    self.PublicKey != "",
+		Limits:  stream.Limits{Window: window, Slack: slack(self.BindEndpoint()), MaxMessage: cfg.MaxMessageBytes, Resends: knows.Has(wire.CapResend)},
+		Log:     n.logs.state,
+		Queue:   func(from int, o delivery.Owner) incoming.Queue { return n.delivery.Queue(from, o) },
+		Link:    n.linkFor,
+		Name:    func(r stream.Refusal) string { return refusalOf[r].String() },
+		Inbox:   func() int { return len(n.inbox) },
+		Failed:  n.fail,
+		Mistake: n.logs.fromNetwork,
+	})
+	return n
 }
+
+// fill makes an envelope of its parts.
+func fill(e *Envelope, from int, id int64, msg any) { e.Pid, e.MsgId, e.Msg = from, id, msg }
 
 // Pid implements Server.
 func (n *Node) Pid() int { return n.pid }
 
-// Peers implements Server: the ids of the other servers, in order, as the
-// catalogue has them now. The caller owns the slice.
-func (n *Node) Peers() []int {
-	return slices.DeleteFunc(n.catalog.IDs(), func(id int) bool { return id == n.pid })
+// Peers implements Server: the ids of the other servers that are no observers (see
+// peercatalog.Peer), in order, as the catalogue has them now. The caller owns the slice.
+func (n *Node) Peers() []int { return n.others(n.catalog.Participants()) }
+
+// others takes the node itself out of ids.
+func (n *Node) others(ids []int) []int {
+	return slices.DeleteFunc(ids, func(id int) bool { return id == n.pid })
 }
 
 // Outbox implements Server. Putting an envelope there hands it, and all that it
@@ -152,10 +222,10 @@ func (n *Node) Outbox() chan *Envelope { return n.outbox }
 
 // Inbox implements Server. It is closed when the node closes, so that a range
 // over it ends; what it holds then can still be taken.
-func (n *Node) Inbox() chan *Envelope { return n.inbox.c }
+func (n *Node) Inbox() chan *Envelope { return n.inbox }
 
 // Catalog returns the metastore from which this node takes its peers. A change
-// to it, by Put, Create or Remove, counts from the next message on: a peer that
+// to it, by Put, Create, Remove or Replace, counts from the next message on: a peer that
 // was added can be sent to and is heard, one that was removed is not, and what
 // was queued for it is dropped. It belongs to this node alone.
 func (n *Node) Catalog() *peercatalog.Catalog { return n.catalog }
@@ -167,28 +237,42 @@ func (n *Node) Done() <-chan struct{} { return n.done }
 func (n *Node) Close() error {
 	ctx, cancel := context.WithTimeout(context.Background(), max(0, n.cfg.Linger))
 	defer cancel()
-	if err := n.Shutdown(ctx); err != nil && n.cfg.Linger >= 0 {
+	err := n.shutdown(ctx)
+	if err != nil && n.cfg.Linger >= 0 {
 		return fmt.Errorf("cluster: closing took longer than linger (%v), and what was not sent by then was dropped: %w", n.cfg.Linger, err)
 	}
-	return nil
+	return n.failed()
 }
 
 // Shutdown closes the node. It takes no more envelopes, sends what is in Outbox
 // and in its queues until ctx ends, closes Inbox, and returns when every
 // goroutine and socket of the node is gone; only where ctx ended before may ZeroMQ
-// keep a connection for two seconds more. Who is blocked on Outbox is let go.
+// keep a connection for two seconds more. A look-up of a name that no name server answers
+// ends when the system's resolver gives it up. Who is blocked on Outbox is let go.
 //
 // What was sent by then arrives even if the process exits next, provided that
 // its peer lives. Messages that could not be sent when ctx ended are dropped,
 // and counted as closed; the error is then that of ctx. Any number of calls may
 // be made, and all wait for the same end; the earliest end of a context counts.
+//
+// A method of the program's own that encodes or decodes is waited for, however long it takes.
+//
+// A node that can receive no more closes by itself, as with Close. Then the error says why.
 func (n *Node) Shutdown(ctx context.Context) error {
+	if err := n.shutdown(ctx); err != nil {
+		return err
+	}
+	return n.failed()
+}
+
+func (n *Node) shutdown(ctx context.Context) error {
 	deadline, _ := ctx.Deadline()
 	n.mu.Lock()
-	n.deadline = earliest(n.deadline, deadline)
+	n.deadline = stream.Earlier(n.deadline, deadline)
 	n.mu.Unlock()
 	n.closeOnce.Do(func() {
 		close(n.closing)
+		n.endLife()
 		go n.close() // It ends by itself once cut is closed; all calls wait for it.
 	})
 	select {
@@ -206,6 +290,30 @@ func (n *Node) Shutdown(ctx context.Context) error {
 	return ctx.Err()
 }
 
+// fail closes the node, since it can go on no more. It does not wait for that.
+func (n *Node) fail(err error) {
+	n.mu.Lock()
+	first := n.failure == nil
+	if first {
+		n.failure = err
+	}
+	n.mu.Unlock()
+	if first {
+		n.logs.mistakes.Error("cluster: the node closes by itself", "error", err)
+		go n.Close() // It ends when the node has closed, which Done tells.
+	}
+}
+
+// failed is why the node has closed by itself; nil if it has not.
+func (n *Node) failed() error {
+	n.mu.Lock()
+	defer n.mu.Unlock()
+	if n.failure == nil {
+		return nil
+	}
+	return fmt.Errorf("cluster: the node has closed by itself: %w", n.failure)
+}
+
 // close ends all parts of the node, in the order of the flow of data.
 func (n *Node) close() {
 	defer close(n.done)
@@ -213,140 +321,39 @@ func (n *Node) close() {
 	n.mu.Lock()
 	n.ended = true
 	n.mu.Unlock()
-	n.eachLink((*link).finish)
+	n.eachLink((*outgoing.Link).Finish)
 	cutting := make(chan struct{})
 	go func() { // It ends when the links have.
 		defer close(cutting)
 		select {
 		case <-n.cut:
-			n.eachLink((*link).abandon)
+			n.eachLink((*outgoing.Link).Abandon)
 		case <-n.drained:
 		}
 	}()
-	n.eachLink(func(l *link) { <-l.finished })
+	n.eachLink(func(l *outgoing.Link) { <-l.Finished() })
 	close(n.drained)
 	<-cutting
 	<-n.deserted
 	<-n.watched
-	n.inbox.halt()
+	n.following.Wait()
+	n.unchecked()
+	n.in.Halt()
 	<-n.heard
-	n.inbox.close()
+	n.delivery.Halt()
+	n.delivery.Close()
+	n.in.Close()
 	if n.unlist != nil {
 		n.unlist()
 	}
-	n.log.Info("cluster: closed")
-	n.journal.flush()
-}
-
-// eachLink calls f for all links, one after the other.
-func (n *Node) eachLink(f func(*link)) {
-	n.mu.Lock()
-	all := slices.Collect(maps.Values(n.links))
-	n.mu.Unlock()
-	for _, l := range all {
-		f(l)
-	}
-}
-
-// lingerLeft is how long a link that ends may wait for its connection to be
-// flushed: as long as all Shutdowns have, and no longer than lingerMost.
-func (n *Node) lingerLeft() time.Duration {
-	n.mu.Lock()
-	defer n.mu.Unlock()
-	if n.deadline.IsZero() {
-		return lingerMost
-	}
-	return min(time.Until(n.deadline), lingerMost)
-}
-
-// lingerMost is enough for the few frames that a connection holds to reach a
-// peer that takes them.
-const lingerMost = 2 * time.Second
-
-// link returns the link to the peer id, and makes it at first use. If there is
-// none it says why.
-func (n *Node) link(id int) (*link, Reason) {
-	n.mu.Lock()
-	defer n.mu.Unlock()
-	l := n.links[id]
-	if l == nil {
-		switch {
-		case !n.catalog.Has(id):
-			return nil, ReasonUnknownPeer
-		case n.ended:
-			return nil, ReasonClosed
-		}
-		l = newLink(n, id)
-		n.links[id] = l
-		n.follow(l)
-		go l.run() // close finishes or abandons it, and waits for l.finished.
-	} else {
-		n.follow(l)
-	}
-	return l, 0
-}
-
-// follow tells the link where the catalogue has its peer now. The caller holds
-// mu.
-func (n *Node) follow(l *link) {
-	version := n.catalog.Version()
-	if l.version == version {
-		return
-	}
-	l.version = version
-	peer, _ := n.catalog.Get(l.id)
-	l.redirect(peer.DialEndpoint(), peer.Keys())
-}
-
-// watch is the goroutine that makes the links follow each change of the
-// catalogue.
-func (n *Node) watch() {
-	defer close(n.watched)
-	for {
-		changed := n.catalog.Changed()
-		n.mu.Lock()
-		for _, l := range n.links {
-			n.follow(l)
-		}
-		n.mu.Unlock()
-		select {
-		case <-changed:
-		case <-n.drained:
-			return
-		}
-	}
-}
-
-// dial sets up the connection of a link.
-func (n *Node) dial(id int, to target) (transport.Conn, error) {
-	if id == n.pid {
-		return loopback{n.inbox}, nil
-	}
-	return n.network(to.endpoint).Dial(to.endpoint, n.security, to.key)
-}
-
-// encrypts reports whether what goes to and comes from the server id is encrypted.
-func (n *Node) encrypts(id int) bool { return n.security != nil && id != n.pid }
-
-// admit reports whether the owner of a public key may connect.
-func (n *Node) admit(publicKey string) bool {
-	if _, ok := n.catalog.Owner(publicKey); ok {
-		return true
-	}
-	n.inbox.refuse(nobody, RefusedKey, fmt.Errorf("no peer has the public key %q", publicKey))
-	return false
-}
-
-// linkIfAny returns the link to the peer id if there is one.
-func (n *Node) linkIfAny(id int) *link {
-	n.mu.Lock()
-	defer n.mu.Unlock()
-	return n.links[id]
+	n.logs.state.Info("cluster: closed")
+	n.logs.journal.Flush()
 }
 
 // Stats returns a copy of the node's counters.
 func (n *Node) Stats() Stats {
-	s := Stats{Pid: n.pid, Incarnation: n.incarnation, OutboxLen: len(n.outbox), InboxLen: len(n.inbox.c)}
+	s := Stats{Pid: n.pid, Incarnation: n.incarnation, Transport: n.carrier, OutboxLen: len(n.outbox), InboxLen: len(n.inbox),
+		Cluster: n.cfg.Cluster, QueueBytes: n.cfg.QueueBytes}
 	peers := make(map[int]*PeerStats)
 	peer := func(id int) *PeerStats {
 		if peers[id] == nil {
@@ -354,14 +361,17 @@ func (n *Node) Stats() Stats {
 		}
 		return peers[id]
 	}
-	for _, id := range n.Peers() {
+	for _, id := range n.others(n.catalog.IDs()) {
 		peer(id)
 	}
+	n.reload.mu.Lock()
+	s.Reload = n.reload.stats
+	n.reload.mu.Unlock()
 	n.mu.Lock()
 	s.Unaddressed = n.unaddressed.stats()
 	n.mu.Unlock()
-	n.eachLink(func(l *link) { l.addTo(peer(l.id)) })
-	s.Refused = n.inbox.addTo(peer)
+	n.eachLink(func(l *outgoing.Link) { peer(l.ID()).setLink(l.Stats()) })
+	s.Refused = refused(n.in.Each(func(id int, r incoming.Stats) { peer(id).setSource(r) }))
 	s.Sent.add(s.Unaddressed)
 	for r, c := range s.Refused {
 		s.Received.Refused = count(s.Received.Refused, r, c)

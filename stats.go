@@ -2,9 +2,15 @@ package cluster
 
 import (
 	"fmt"
+	"slices"
+	"strconv"
 	"strings"
 	"text/tabwriter"
 	"time"
+
+	"github.com/abhishekg16/cluster/internal/incoming"
+	"github.com/abhishekg16/cluster/internal/outgoing"
+	"github.com/abhishekg16/cluster/internal/stream"
 )
 
 // Reason says why a message was dropped by its sender.
@@ -28,6 +34,9 @@ func (r Reason) String() string { return name(reasonNames[:], int(r)) }
 
 // MarshalText lets a map by Reason marshal to a JSON object.
 func (r Reason) MarshalText() ([]byte, error) { return []byte(r.String()), nil }
+
+// UnmarshalText reads what MarshalText writes.
+func (r *Reason) UnmarshalText(text []byte) error { return unname(r, "reason", reasonNames[:], text) }
 
 // Refusal says why something that came from the network was not delivered.
 type Refusal int
@@ -66,11 +75,30 @@ func (r Refusal) String() string { return name(refusalNames[:], int(r)) }
 // MarshalText lets a map by Refusal marshal to a JSON object.
 func (r Refusal) MarshalText() ([]byte, error) { return []byte(r.String()), nil }
 
+// UnmarshalText reads what MarshalText writes.
+func (r *Refusal) UnmarshalText(text []byte) error {
+	return unname(r, "refusal", refusalNames[:], text)
+}
+
 func name(names []string, i int) string {
 	if i < 0 || i >= len(names) {
 		return fmt.Sprint(i)
 	}
 	return names[i]
+}
+
+// unname is the reverse of name.
+func unname[T ~int](value *T, what string, names []string, text []byte) error {
+	if i := slices.Index(names, string(text)); i >= 0 {
+		*value = T(i)
+		return nil
+	}
+	i, err := strconv.Atoi(string(text))
+	if err != nil {
+		return fmt.Errorf("cluster: %.40q is no %s: want one of %q, or a number", text, what, names)
+	}
+	*value = T(i)
+	return nil
 }
 
 // LinkState is what is known of the way to a peer.
@@ -83,18 +111,28 @@ const (
 	LinkDown                        // the peer took nothing for SendTimeout; messages for it are dropped
 )
 
-func (s LinkState) String() string { return name([]string{"idle", "connecting", "up", "down"}, int(s)) }
+var linkStateNames = []string{"idle", "connecting", "up", "down"}
+
+func (s LinkState) String() string { return name(linkStateNames, int(s)) }
 
 // MarshalText gives the state its name in JSON.
 func (s LinkState) MarshalText() ([]byte, error) { return []byte(s.String()), nil }
+
+// UnmarshalText reads what MarshalText writes.
+func (s *LinkState) UnmarshalText(text []byte) error {
+	return unname(s, "link state", linkStateNames, text)
+}
 
 // Stats is what a node has done since it started. It is a copy: it does not
 // change, and the node does not see changes to it.
 type Stats struct {
 	Pid         int
 	Incarnation uint64 // drawn anew at each start; frames carry it
+	Transport   string // what carries its connections: "libzmq", "go", or "mem" where its address is mem:// (see Config.Transport)
 	OutboxLen   int    // envelopes in the Outbox channel
 	InboxLen    int    // envelopes in the Inbox channel
+	Cluster     string // the name of its cluster: Config.Cluster
+	QueueBytes  int    // the bound of what waits for each peer: Config.QueueBytes
 	// Peers is in order of id. The node itself is among them once it has sent
 	// to its own id.
 	Peers []PeerStats
@@ -107,6 +145,8 @@ type Stats struct {
 	// Sent and Received are the sums of all of the above.
 	Sent     SentStats
 	Received ReceivedStats
+	// Reload is about the file of the configuration.
+	Reload ReloadStats
 }
 
 // PeerStats is the part of Stats about one peer.
@@ -115,18 +155,25 @@ type PeerStats struct {
 	State     LinkState
 	Since     time.Time // of State
 	Encrypted bool      // what goes to and comes from the peer is, unless it stays inside the process (mem://)
+	Trouble   string    // why there is no connection to it: its name and what keeps that from being looked up, for example. Empty if there is one, or nothing is known
 	Sent      SentStats
 	Received  ReceivedStats
 }
 
 // SentStats counts messages to a peer. At each moment Accepted = Sent + Queued +
-// the sum of Dropped.
+// the sum of Dropped. Of what is Sent, what is neither Confirmed nor Unconfirmed is kept, and sent again if it is lost.
 type SentStats struct {
 	Accepted uint64 // taken from Outbox, or given to Send, for this peer
 	Sent     uint64 // written to the wire
-	Bytes    uint64 // of Sent: records with their payloads
-	Queued   uint64 // waiting to be written
-	Dropped  map[Reason]uint64
+	// Confirmed is how many the peer is done with: it has put them into Inbox, or refused them one at a time.
+	Confirmed uint64
+	// Unconfirmed is how many were written and may have arrived or not: the link went down, the peer began anew, or said nothing for
+	// long, before it had confirmed them; or it is of a version that does not confirm.
+	Unconfirmed uint64
+	Resent      uint64 // frames, of one message or many, that were written again
+	Bytes       uint64 // of Sent: records with their payloads
+	Queued      uint64 // waiting to be written
+	Dropped     map[Reason]uint64
 
 	QueueBytes  int // of Queued
 	FlightBytes int // written and not yet acknowledged
@@ -141,7 +188,9 @@ type ReceivedStats struct {
 	Lost     uint64 // never came, as a gap in the sequence shows
 	// Missed is how many the peer had numbered before the first that this node
 	// heard of: they were sent to an earlier life of this node, or were lost.
-	Missed   uint64
+	Missed uint64
+	// Repeated is how many frames had come before: the peer sends again what may have been lost. They are without effect.
+	Repeated uint64
 	Restarts uint64 // times that the peer was seen to have started anew
 	Refused  map[Refusal]uint64
 
@@ -149,55 +198,91 @@ type ReceivedStats struct {
 	HeldBytes    int // of frames that came before others that are missing
 }
 
-// sentBooks is SentStats in the making. Whoever owns it guards it.
+// sentBooks are the books of messages that got as far as no link.
 type sentBooks struct {
-	accepted, sent, sentBytes uint64
-	dropped                   [reasons]uint64
+	Accepted uint64
+	Dropped  [reasons]uint64
 }
 
-// refuse counts messages that are dropped instead of being queued.
-func (b *sentBooks) refuse(r Reason, count int) Reason {
-	b.accepted += uint64(count)
-	b.dropped[r] += uint64(count)
-	return r
+func (b *sentBooks) drop(r Reason, count int) {
+	b.Accepted += uint64(count)
+	b.Dropped[r] += uint64(count)
 }
 
 func (b *sentBooks) stats() SentStats {
-	s := SentStats{Accepted: b.accepted, Sent: b.sent, Bytes: b.sentBytes}
-	for r, n := range b.dropped {
+	s := SentStats{Accepted: b.Accepted}
+	for r, n := range b.Dropped {
 		s.Dropped = count(s.Dropped, Reason(r), n)
 	}
 	return s
 }
 
-// receivedBooks is ReceivedStats in the making.
-type receivedBooks struct {
-	received, receivedBytes, lost, missed, restarts uint64
-	refused                                         [refusals]uint64
-}
+// What the halves of a node call the reasons, the refusals and the states.
+var (
+	reasonOf = [stream.Reasons]Reason{
+		stream.UnknownPeer: ReasonUnknownPeer,
+		stream.Unreachable: ReasonUnreachable,
+		stream.TimedOut:    ReasonTimedOut,
+		stream.Closed:      ReasonClosed,
+	}
+	refusalOf = [stream.Refusals]Refusal{
+		stream.RefusedVersion:      RefusedVersion,
+		stream.RefusedMalformed:    RefusedMalformed,
+		stream.RefusedCluster:      RefusedCluster,
+		stream.RefusedDestination:  RefusedDestination,
+		stream.RefusedSender:       RefusedSender,
+		stream.RefusedIncarnation:  RefusedIncarnation,
+		stream.RefusedSequence:     RefusedSequence,
+		stream.RefusedWindow:       RefusedWindow,
+		stream.RefusedTooLarge:     RefusedTooLarge,
+		stream.RefusedUnregistered: RefusedUnregistered,
+		stream.RefusedUndecodable:  RefusedUndecodable,
+		stream.RefusedClosed:       RefusedClosed,
+		stream.RefusedKey:          RefusedKey,
+		stream.RefusedIdentity:     RefusedIdentity,
+		stream.RefusedHandshake:    RefusedHandshake,
+	}
+	linkStateOf = [...]LinkState{
+		stream.Idle:       LinkIdle,
+		stream.Connecting: LinkConnecting,
+		stream.Up:         LinkUp,
+		stream.Down:       LinkDown,
+		stream.Starved:    LinkDown,
+	}
+)
 
-// receive counts messages that are put into Inbox now.
-func (b *receivedBooks) receive(ready []decoded) {
-	for _, d := range ready {
-		b.received++
-		b.receivedBytes += uint64(d.bytes)
+// setLink takes in the books of the link to the peer.
+func (p *PeerStats) setLink(s outgoing.Stats) {
+	p.State, p.Since = linkStateOf[s.State], s.Since
+	if s.Trouble != nil {
+		p.Trouble = s.Trouble.Error()
+	}
+	p.Sent = SentStats{
+		Accepted: s.Accepted, Sent: s.Sent, Bytes: s.SentBytes,
+		Confirmed: s.Fates.Confirmed, Unconfirmed: s.Fates.Unconfirmed, Resent: s.Fates.Resent,
+		Queued: uint64(s.Queued), QueueBytes: s.QueueBytes, FlightBytes: s.OnItsWay,
+	}
+	for r, n := range s.Dropped {
+		p.Sent.Dropped = count(p.Sent.Dropped, reasonOf[r], n)
 	}
 }
 
-// unreceive takes back what receive has counted, for want of room in Inbox.
-func (b *receivedBooks) unreceive(ready []decoded) {
-	for _, d := range ready {
-		b.received--
-		b.receivedBytes -= uint64(d.bytes)
+// setSource takes in the books of what came from the peer.
+func (p *PeerStats) setSource(s incoming.Stats) {
+	p.Received = ReceivedStats{
+		Received: s.Received, Bytes: s.Bytes,
+		Lost: s.Lost, Missed: s.Missed, Repeated: s.Repeated, Restarts: s.Restarts,
+		Refused:      refused(s.Refused),
+		BacklogBytes: s.Backlog, HeldBytes: s.Held,
 	}
 }
 
-func (b *receivedBooks) stats() ReceivedStats {
-	s := ReceivedStats{Received: b.received, Bytes: b.receivedBytes, Lost: b.lost, Missed: b.missed, Restarts: b.restarts}
-	for r, n := range b.refused {
-		s.Refused = count(s.Refused, Refusal(r), n)
+func refused(counts [stream.Refusals]uint64) map[Refusal]uint64 {
+	var m map[Refusal]uint64
+	for r, n := range counts {
+		m = count(m, refusalOf[r], n)
 	}
-	return s
+	return m
 }
 
 // count adds n to m[k], making the map only if there is something to count.
@@ -215,6 +300,9 @@ func count[K comparable](m map[K]uint64, k K, n uint64) map[K]uint64 {
 func (s *SentStats) add(o SentStats) {
 	s.Accepted += o.Accepted
 	s.Sent += o.Sent
+	s.Confirmed += o.Confirmed
+	s.Unconfirmed += o.Unconfirmed
+	s.Resent += o.Resent
 	s.Bytes += o.Bytes
 	s.Queued += o.Queued
 	s.QueueBytes += o.QueueBytes
@@ -229,6 +317,7 @@ func (s *ReceivedStats) add(o ReceivedStats) {
 	s.Bytes += o.Bytes
 	s.Lost += o.Lost
 	s.Missed += o.Missed
+	s.Repeated += o.Repeated
 	s.Restarts += o.Restarts
 	s.BacklogBytes += o.BacklogBytes
 	s.HeldBytes += o.HeldBytes
@@ -277,6 +366,9 @@ func (s Stats) String() string {
 	}
 	why(&b, "dropped for none", s.Unaddressed.Dropped, reasons)
 	why(&b, "refused from none", s.Refused, refusals)
+	if s.Reload != (ReloadStats{}) {
+		fmt.Fprintln(&b, s.Reload)
+	}
 	return b.String()
 }
 

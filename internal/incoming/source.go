@@ -1,0 +1,205 @@
+package incoming
+
+import (
+	"time"
+
+	"github.com/abhishekg16/cluster/internal/stream"
+)
+
+// ackDelay is how long an acknowledgment that is not urgent waits for a frame to travel with.
+const ackDelay = 50 * time.Millisecond
+
+// A source is one peer as its receiver sees it: its stream, and the queue that this leads to. The
+// mutex of in guards all but in, id and queue.
+type source struct {
+	in    *In
+	id    int
+	queue Queue
+
+	stream  *stream.Receiver
+	refused [stream.Refusals]uint64
+	logged  time.Time // a restart was last logged
+	closed  bool
+}
+
+// source returns the source with that id. The caller holds mu.
+func (in *In) source(id int) *source {
+	s := in.sources[id]
+	if s == nil {
+		s = &source{in: in, id: id, stream: stream.NewReceiver(&in.cfg.Limits)}
+		s.queue = in.cfg.Queue(id, s)
+		in.sources[id] = s
+	}
+	return s
+}
+
+// Release lets go of what the streams of servers hold that the catalogue does not have any more. What had
+// left the streams is delivered all the same.
+func (in *In) Release() {
+	in.rx.Lock()
+	defer in.rx.Unlock()
+	in.mu.Lock()
+	defer in.mu.Unlock()
+	for id, s := range in.sources {
+		if !in.closed && !in.cfg.Catalog.Has(id) {
+			in.carryOut(s, s.stream.Release())
+		}
+	}
+	in.Wake() // what was delivered did not come by the listener
+}
+
+// carryOut does what the stream of s has decided. The caller holds rx and mu, of which mu is let
+// go of while messages are delivered.
+func (in *In) carryOut(s *source, effects []stream.Effect) {
+	for i := range effects {
+		e := &effects[i]
+		switch e.Do {
+		case stream.Deliver:
+			in.mu.Unlock()
+			s.queue.Put(&e.Delivery, in.goOn)
+			if s.id == in.cfg.Pid {
+				in.Wake() // it did not come by the listener
+			}
+			in.mu.Lock()
+		case stream.Refused:
+			in.refuse(s, refusal{e.Refusal, 1, e.Cause, false})
+		case stream.Present:
+			if l := in.cfg.Link(s.id, false); l != nil {
+				l.Acked(&e.Header)
+			}
+		case stream.NewLife:
+			in.began(s, e)
+		case stream.AckNow:
+			s.tell(false, time.Now())
+		}
+	}
+	clear(effects) // of memory
+	if !s.stream.Deadline().IsZero() && !in.holding {
+		in.holding = true
+		if s.id == in.cfg.Pid {
+			in.listener.Interrupt() // who reads it has to look at its deadline
+		}
+	}
+}
+
+// mayGoOn reports whether whoever delivers may go on to decode more.
+func (in *In) mayGoOn() bool {
+	// A Receive that reads has something to return: the rest is delivered beside it.
+	return in.lease.byRun.Load() && !in.halted.Load()
+}
+
+// began takes in that a new life of the peer is heard. The caller holds mu.
+func (in *In) began(s *source, e *stream.Effect) {
+	if now := time.Now(); !e.First && now.Sub(s.logged) >= time.Second {
+		s.logged = now
+		text := "cluster: peer has restarted"
+		if e.Returned {
+			text = "cluster: peer has not restarted after all: an earlier incarnation alone is heard"
+		}
+		in.cfg.Log.Info(text, "peer", s.id)
+	}
+	if l := in.cfg.Link(s.id, false); l != nil {
+		l.PeerBegan(e.Key, e.First)
+	}
+}
+
+// Taken implements delivery.Owner: it decides when the sender is to be told.
+func (s *source) Taken(p stream.Place, records, left int) {
+	in := s.in
+	in.mu.Lock()
+	defer in.mu.Unlock()
+	switch s.stream.Taken(p, records, left) {
+	case stream.AckAtOnce:
+		s.tell(false, time.Now())
+	case stream.AckSoon:
+		s.tell(false, time.Now().Add(ackDelay))
+	case stream.AckAlong:
+		if l := in.cfg.Link(s.id, false); l != nil {
+			l.Acknowledge(s.stream.Ack(false, time.Time{}))
+		}
+	}
+}
+
+// Taking implements delivery.Owner.
+func (s *source) Taking() {
+	s.in.mu.Lock()
+	defer s.in.mu.Unlock()
+	s.tell(true, time.Now())
+}
+
+// Refused implements delivery.Owner.
+func (s *source) Refused(r stream.Refusal, count uint64, cause error) {
+	s.in.mu.Lock()
+	defer s.in.mu.Unlock()
+	s.in.refuse(s, refusal{r, count, cause, false})
+}
+
+// tell sees to it that the peer is told by due how far it was taken, and whether the program
+// is taking envelopes, if slowly. The caller holds mu.
+func (s *source) tell(taking bool, due time.Time) {
+	ack := s.stream.Ack(taking, due)
+	if l := s.in.cfg.Link(s.id, true); l != nil {
+		l.Acknowledge(ack)
+	}
+}
+
+// Stats are the books of one sender.
+type Stats struct {
+	Received, Bytes        uint64
+	Lost, Missed, Restarts uint64
+	Repeated               uint64
+	Refused                [stream.Refusals]uint64
+	Backlog, Held          int // bytes of frames
+}
+
+// Each calls f with the books of each sender that was heard, and returns what was refused of no known
+// peer.
+func (in *In) Each(f func(id int, s Stats)) [stream.Refusals]uint64 {
+	in.mu.Lock()
+	defer in.mu.Unlock()
+	for id, s := range in.sources {
+		b, q := s.stream.Books, s.queue.Books()
+		st := Stats{
+			Received: q.Received, Bytes: q.Bytes,
+			Lost: b.Lost, Missed: b.Missed, Restarts: b.Restarts, Repeated: b.Repeated,
+			Refused: s.refused,
+			Held:    s.stream.Held(),
+		}
+		if !s.closed {
+			st.Backlog = s.stream.Backlog() + s.stream.Assembling()
+		}
+		f(id, st)
+	}
+	return in.refused
+}
+
+// Wake makes a Receive that has the lease look at the channel, where somebody else has put
+// something.
+func (in *In) Wake() {
+	if in.lease.wanted() {
+		in.listener.Interrupt()
+	}
+}
+
+// Loopback is the connection of the node to itself: frames come straight in. All above it is the same as
+// for any peer, windows included.
+func (in *In) Loopback() Loopback { return Loopback{in} }
+
+// A Loopback implements transport.Conn.
+type Loopback struct{ in *In }
+
+// TrySend implements transport.Conn.
+func (l Loopback) TrySend(head, tail []byte) (bool, error) {
+	own := append(make([]byte, 0, len(head)), head...)
+	l.in.frame(own, append([]byte(nil), tail...), "", true)
+	return true, nil
+}
+
+// Wait implements transport.Conn.
+func (Loopback) Wait(time.Time) error { return nil }
+
+// Interrupt implements transport.Conn.
+func (Loopback) Interrupt() {}
+
+// Close implements transport.Conn.
+func (Loopback) Close(time.Duration) error { return nil }

@@ -1,0 +1,374 @@
+// Package outgoing is a peer as its sender sees it: a Link with its queue, which decides nothing that
+// package stream decides, and does what that says on a connection.
+package outgoing
+
+import (
+	"log/slog"
+	"sync"
+	"time"
+
+	"github.com/abhishekg16/cluster/internal/stream"
+	"github.com/abhishekg16/cluster/internal/transport"
+	"github.com/abhishekg16/cluster/internal/wire"
+)
+
+// Config is what the links of one node share.
+type Config struct {
+	Self       stream.Self
+	Policy     stream.Policy
+	QueueBytes int // of what waits for each peer
+	Log        *slog.Logger
+
+	// Dial sets up the connection to a server. It returns before the connection stands.
+	Dial func(id int, t Target) (transport.Conn, error)
+	// Linger is how long a link that ends may wait for its connection to be flushed.
+	Linger func() time.Duration
+	// Encrypts reports whether what goes to a server is encrypted.
+	Encrypts func(id int) bool
+	// Trouble is told why there is no connection to a server whose link goes down, where that is known. It does not block.
+	Trouble func(id int, why error)
+	// StateName is what logs call a state.
+	StateName func(stream.PeerState) string
+}
+
+// A Link is the way to one peer: a queue bounded in bytes, and a goroutine that writes what is in it; while that sleeps, a
+// sender may write in its place. There is one for each id that was ever sent to; its sequence and
+// its books go on if the peer is removed, comes back, or moves.
+//
+// While the peer takes what it is sent, a full queue makes senders wait. When something is to be
+// written and the peer has taken nothing for as long as the policy allows, the link is down: what
+// is queued is dropped, and so is what comes, until the peer takes again.
+type Link struct {
+	cfg      *Config
+	id       int
+	wake     chan struct{} // holds a token when run should look again
+	finished chan struct{} // closed when run has returned
+
+	// io is held by who uses conn and the current parcel: run, or a sender that drives the link while run
+	// sleeps. It comes before mu.
+	io     sync.Mutex
+	wrote  time.Time      // when the connection last took a frame; used with io held, like inARow
+	inARow int            // frames of one message each that a sender has written, each hardly later than the one before
+	spare  transport.Conn // that is to take the place of conn, which is stalled; nil: it is not. Used with io held, like lookAt
+	lookAt time.Time      // when to look at it, and whether conn is still stalled
+
+	mu      sync.Mutex // guards what follows
+	route   route
+	conn    transport.Conn // nil while there is none; used with io held, but for Interrupt
+	queue   queue
+	current *parcel // that sender has as its load; nil if it has none
+	kept    kept    // what was written, and may have to be written again
+	sender  *stream.Sender
+	logged  stream.PeerState
+	books   Books
+	room    chan struct{} // closed when senders that wait should look again; nil if none waits
+
+	activity activity
+	until    time.Time // when run last went to sleep: its deadline
+
+	bare [headRoom]byte // the header of a frame without records; used with io held
+}
+
+// activity is what run is doing, as far as others have to know.
+type activity uint8
+
+const (
+	working      activity = iota // it will look at the queue
+	sleeping                     // nobody is about to write the queue
+	awaitingRoom                 // it waits for the connection, with nothing to write and so without the deadline of that
+	flushing                     // the connection is being closed, and only a cut may end that early
+	parked                       // it has ended, since there is no such peer; it begins again when there is, or to end for good
+)
+
+// Books count the messages to one peer.
+type Books struct {
+	Accepted, Sent, SentBytes uint64
+	Dropped                   [stream.Reasons]uint64
+	Fates                     stream.SenderBooks // of those that were sent, but for what is still kept
+}
+
+// drop counts messages that are dropped instead of being queued.
+func (b *Books) drop(r stream.Reason, count int) {
+	b.Accepted += uint64(count)
+	b.Dropped[r] += uint64(count)
+}
+
+// NewLink makes the link to a server. Redirect tells it where that is, before all else; then Start sets it going.
+func NewLink(c *Config, id int) *Link {
+	return &Link{
+		cfg: c, id: id,
+		wake:     make(chan struct{}, 1),
+		finished: make(chan struct{}),
+		sender:   stream.NewSender(c.Self, uint16(id), c.Policy, time.Now()),
+		logged:   stream.Connecting,
+	}
+}
+
+// Start starts the link's goroutine. Finish or Abandon end it for good, and Finished tells when. While there is no such
+// peer the link has none, and no connection.
+func (l *Link) Start() { go l.run() }
+
+// Finished is closed when the link's goroutine has ended for good.
+func (l *Link) Finished() <-chan struct{} { return l.finished }
+
+// ID is the peer's id.
+func (l *Link) ID() int { return l.id }
+
+// Waiting tells how Put is to wait for room in a full queue.
+type Waiting struct {
+	ForRoom bool            // false: not at all
+	Leave   bool            // instead of waiting, leave the rest of the batch
+	Stop    <-chan struct{} // if not nil, until it is closed
+	Then    stream.Reason   // and then this is the reason of the drop
+	Give    bool            // the queue may have the batch's buffer, and leave it another
+}
+
+// Put queues a batch. If the queue is full it waits for room, or for the link to go down, as w
+// says. It returns the reason of the last drop, which it has counted, or 0. The batch is empty
+// after it, or is what w said to leave.
+func (l *Link) Put(b *Batch, w Waiting) stream.Reason {
+	lone := b.count == 1
+	reason, wake := l.enqueue(b, w)
+	switch {
+	case !wake:
+	case l.id == int(l.cfg.Self.ID) || !l.io.TryLock():
+		// What a node sends to itself is received where it is written. That is run's, since the
+		// sender may hold what receiving needs.
+		l.wakeUp()
+	default:
+		// It leaves from here, without waking run.
+		l.drive(lone)
+		l.io.Unlock()
+	}
+	return reason
+}
+
+// enqueue is the part of Put that needs mu. It reports whether nobody is about to write the
+// queue.
+func (l *Link) enqueue(b *Batch, w Waiting) (reason stream.Reason, wake bool) {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	for b.count > 0 {
+		// As much as fits goes in: all of it, or one message.
+		all := b.count == 1 || b.size() <= l.cfg.QueueBytes
+		one, rest := b, (*Batch)(nil)
+		if !all || !l.queue.fits(b.size(), l.cfg.QueueBytes) {
+			if b.count > 1 {
+				first, behind := b.first()
+				one, rest = &first, &behind
+			}
+		}
+		verdict, why := l.sender.Admit(l.queue.fits(one.size(), l.cfg.QueueBytes), w.ForRoom)
+		switch {
+		case verdict == stream.Accept:
+			l.accept(one, w.Give && rest == nil, &wake)
+			one.count = 0
+		case verdict == stream.Refuse && why != stream.TimedOut:
+			reason = l.refuse(b, why)
+			continue
+		case verdict == stream.Refuse:
+			reason = l.refuse(one, why)
+		case w.Leave:
+			return reason, wake
+		default:
+			if wake {
+				wake = false
+				l.wakeUp()
+			}
+			if !l.awaitRoom(w.Stop) {
+				return l.refuse(b, w.Then), false
+			}
+			continue
+		}
+		if rest != nil {
+			*b = *rest
+		}
+	}
+	return reason, wake
+}
+
+// awaitRoom waits until there may be room in the queue. It reports false if stop was closed before. The caller holds
+// mu, which is let go of meanwhile.
+func (l *Link) awaitRoom(stop <-chan struct{}) bool {
+	if l.room == nil {
+		l.room = make(chan struct{})
+	}
+	room := l.room
+	l.mu.Unlock()
+	defer l.mu.Lock()
+	select {
+	case <-room:
+		return true
+	case <-stop:
+		return false
+	}
+}
+
+// Drop counts messages to the peer that are dropped before they are put.
+func (l *Link) Drop(r stream.Reason, count int) {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	l.books.drop(r, count)
+}
+
+// refuse counts all of a batch as dropped, and empties it. The caller holds mu.
+func (l *Link) refuse(b *Batch, r stream.Reason) stream.Reason {
+	l.books.drop(r, b.count)
+	b.count = 0
+	return r
+}
+
+// accept queues messages for which there is room, and sets wake if nobody is about to write
+// them. The caller holds mu.
+func (l *Link) accept(b *Batch, give bool, wake *bool) {
+	l.queue.push(b, give)
+	l.books.Accepted += uint64(b.count)
+	switch l.activity {
+	case sleeping:
+		l.activity, *wake = working, true
+	case awaitingRoom:
+		l.activity = working
+		l.conn.Interrupt()
+	}
+}
+
+// Redirect tells where the peer is now, or that it is nowhere if endpoint is empty, and what its
+// public keys are. What is queued goes there, or is dropped.
+func (l *Link) Redirect(endpoint string, keys []string) {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	if !l.route.redirect(endpoint, keys) {
+		return
+	}
+	if now := time.Now(); endpoint == "" {
+		l.sender.Vanished(now)
+		l.kept.release(l.sender.KeptFrom())
+	} else {
+		l.sender.Appeared(now)
+	}
+	l.wakeAll()
+}
+
+// Acked takes in what a frame of the peer says of what it got.
+func (l *Link) Acked(h *wire.Header) {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	if l.sender.Acked(h, time.Now()) || !l.queue.empty() {
+		l.wakeUp() // there may be something to be written now
+	}
+	l.kept.release(l.sender.KeptFrom())
+}
+
+// PeerBegan tells that a new life of the peer was heard, and whether it is the first that is heard at all. Key is the one that it
+// has now, if there are keys.
+func (l *Link) PeerBegan(key string, first bool) {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	now := time.Now()
+	l.sender.PeerBegan(first, now)
+	l.kept.release(l.sender.KeptFrom())
+	if l.route.proved(key) {
+		l.sender.ResetSilence(now)
+	}
+	l.note()
+	l.wakeAll()
+}
+
+// Acknowledge notes the latest acknowledgment for the peer, which is written by the time at which it is due.
+func (l *Link) Acknowledge(a stream.Ack) {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	if l.sender.Acknowledge(a) {
+		l.wakeUp()
+	}
+}
+
+// Finish makes the link write what it has, and end. It takes no more.
+func (l *Link) Finish() {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	l.sender.Finish(time.Now())
+	l.wakeAll()
+}
+
+// Abandon makes the link drop what it has, and end.
+func (l *Link) Abandon() {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	l.sender.Cut()
+	l.wakeAll()
+}
+
+// wakeUp makes run look again, if it waits for something to do.
+func (l *Link) wakeUp() {
+	select {
+	case l.wake <- struct{}{}:
+	default:
+	}
+}
+
+// wakeAll makes run and waiting senders look again, whatever they wait for. The caller holds mu.
+func (l *Link) wakeAll() {
+	l.wakeSenders()
+	if l.activity == parked {
+		l.activity = working
+		go l.run() // As in Start.
+		return
+	}
+	l.wakeUp()
+	if l.conn != nil && (l.activity != flushing || l.sender.Phase() == stream.Cut) {
+		l.conn.Interrupt()
+	}
+}
+
+// wakeSenders lets waiting senders look again. The caller holds mu.
+func (l *Link) wakeSenders() {
+	if l.room != nil {
+		close(l.room)
+		l.room = nil
+	}
+}
+
+// note logs a change of the peer's state. The caller holds mu.
+func (l *Link) note(attrs ...any) {
+	state, _ := l.sender.State()
+	peer := state.Peer
+	if peer == stream.Starved {
+		peer = stream.Down
+	}
+	if peer == l.logged {
+		return
+	}
+	l.logged = peer
+	attrs = append([]any{"peer", l.id, "endpoint", l.route.endpoint, "encrypted", l.cfg.Encrypts(l.id)}, attrs...)
+	text := "cluster: link is " + l.cfg.StateName(peer)
+	if peer == stream.Down {
+		l.cfg.Log.Warn(text, attrs...)
+	} else {
+		l.cfg.Log.Info(text, attrs...)
+	}
+}
+
+// Stats are the books of a link, and how it stands.
+type Stats struct {
+	Books
+	State      stream.PeerState
+	Since      time.Time // of State
+	Queued     int       // messages
+	QueueBytes int       // of Queued
+	OnItsWay   int       // bytes that were written and not yet acknowledged
+	Trouble    error     // why there is no connection, as far as that is known: see transport.Trouble
+}
+
+// Stats returns a copy.
+func (l *Link) Stats() Stats {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	state, since := l.sender.State()
+	l.books.Fates = l.sender.Books
+	return Stats{
+		Books: l.books, State: state.Peer, Since: since,
+		Queued: l.queue.messages, QueueBytes: l.queue.bytes, OnItsWay: l.sender.OnItsWay(),
+		Trouble: transport.Trouble(l.conn),
+	}
+}

@@ -1,0 +1,121 @@
+package outgoing
+
+import (
+	"sync"
+
+	"github.com/abhishekg16/cluster/internal/stream"
+	"github.com/abhishekg16/cluster/internal/wire"
+)
+
+// headRoom is the size of the largest header.
+const headRoom = wire.HeaderSize + wire.ResendSize
+
+// A parcel is what a link writes at a time: many small records, which one frame carries, or one large
+// one, which takes one frame or more. buf begins with room for the frame's header, which ends where that does.
+type parcel struct {
+	buf   []byte
+	large []byte
+	count int
+	seq   uint64 // of its first record, once it is the sender's load
+	done  bool   // it is kept no more, and freed as soon as it is not being written
+}
+
+func (p *parcel) size() int { return len(p.buf) - headRoom + len(p.large) }
+
+func (p *parcel) load() stream.Load {
+	return stream.Load{Count: p.count, Small: len(p.buf) - headRoom + wire.HeaderSize, Large: len(p.large)}
+}
+
+// frame is what the connection is handed for a frame of the parcel, in two parts, but for the header: there is room
+// for that in the first.
+func (p *parcel) frame(f *stream.Outbound) (head, tail []byte) {
+	size := f.Header.Size()
+	head = p.buf[headRoom-size:]
+	if f.Offset > 0 {
+		head = head[:size]
+	}
+	return head, p.large[f.Offset:f.End]
+}
+
+var parcels = sync.Pool{New: func() any { return new(parcel) }}
+
+func newParcel() *parcel {
+	p := parcels.Get().(*parcel)
+	if cap(p.buf) < headRoom {
+		p.buf = make([]byte, 0, 512)
+	}
+	p.buf, p.large, p.count, p.done = p.buf[:headRoom], nil, 0, false
+	return p
+}
+
+// free gives the parcel's buffer to the next. What it is full of is not needed any more.
+func (p *parcel) free() {
+	if p.large == nil {
+		parcels.Put(p)
+	}
+}
+
+// A queue holds parcels in the order of sending and knows its size. It is not safe for
+// concurrent use.
+type queue struct {
+	parcels  []*parcel
+	bytes    int // of records and payloads, including the parcel that is being written
+	messages int // likewise
+}
+
+func (q *queue) empty() bool { return len(q.parcels) == 0 }
+
+// fits reports whether a message of size bytes may be added. One that is larger than the limit
+// fits when nothing else is there.
+func (q *queue) fits(size, limit int) bool { return q.bytes == 0 || q.bytes+size <= limit }
+
+// push adds the messages of a batch. If the batch gives its buffer it may get another one for
+// it, with anything in it.
+func (q *queue) push(b *Batch, give bool) {
+	q.bytes += b.size()
+	q.messages += b.count
+	small := b.count
+	if b.large != nil {
+		small--
+	}
+	if small > 0 {
+		q.pushRecords(b, small, give)
+	}
+	if b.large != nil {
+		// Its buffer is only for the header: many may wait.
+		p := &parcel{buf: make([]byte, headRoom, headRoom+len(b.largeHead))}
+		p.buf = append(p.buf, b.largeHead[:]...)
+		p.large, p.count = b.large, 1
+		q.parcels = append(q.parcels, p)
+	}
+}
+
+func (q *queue) pushRecords(b *Batch, count int, give bool) {
+	if i := len(q.parcels) - 1; i >= 0 {
+		if p := q.parcels[i]; p.large == nil && len(p.buf)+len(b.records()) <= BatchBytes {
+			p.buf = b.appendTo(p.buf)
+			p.count += count
+			return
+		}
+	}
+	p := newParcel()
+	if p.count = count; give && b.at == headRoom && len(b.buf) >= SwapBytes {
+		p.buf, b.buf = b.buf, p.buf
+	} else {
+		p.buf = b.appendTo(p.buf)
+	}
+	q.parcels = append(q.parcels, p)
+}
+
+// pop takes the oldest parcel out. Its bytes count until release.
+func (q *queue) pop() *parcel {
+	p := q.parcels[0]
+	q.parcels[0] = nil
+	q.parcels = q.parcels[1:]
+	return p
+}
+
+func (q *queue) release(bytes, messages int) {
+	q.bytes -= bytes
+	q.messages -= messages
+}

@@ -1,0 +1,147 @@
+package outgoing
+
+import (
+	"math"
+	"math/rand/v2"
+	"testing"
+
+	"github.com/abhishekg16/cluster/internal/codec"
+	"github.com/abhishekg16/cluster/internal/wire"
+)
+
+// queueBlob is encoded, whereas bytes of its size are taken as they are.
+type queueBlob struct{ B []byte }
+
+// What is encoded together, split anywhere, queued for several servers, and gathered in
+// parcels comes out with the ids that it had, in order, and is counted by its size.
+func TestBatchesKeepIdsAndSizesHoweverTheyAreSplit(t *testing.T) {
+	codec.Register("queueBlob", queueBlob{})
+	random := rand.New(rand.NewPCG(1, 2))
+	const limit = 40 << 10
+	var r Batch
+	var queues [3]queue // of which the last takes buffers
+	var want [len(queues)][]int64
+	failed, large, short := 0, 0, 0
+	empty := func(i int) {
+		q := &queues[i]
+		size := 0
+		for _, b := range q.parcels {
+			size += b.size()
+		}
+		if size != q.bytes || len(want[i]) != q.messages {
+			t.Fatalf("%d bytes of %d messages count as %d of %d", size, len(want[i]), q.bytes, q.messages)
+		}
+		for !q.empty() {
+			b := q.pop()
+			body := append(append([]byte{}, b.buf[headRoom:]...), b.large...)
+			if err := wire.CheckRecords(body, uint32(b.count)); err != nil {
+				t.Fatal(err)
+			}
+			var rec wire.Record
+			for range b.count {
+				if wire.IsShort(body) {
+					short++
+				}
+				if rec, body = wire.NextRecord(body, rec.MsgID); rec.MsgID != want[i][0] {
+					t.Fatalf("a message has the id %d, want %d", rec.MsgID, want[i][0])
+				}
+				want[i] = want[i][1:]
+			}
+			q.release(b.size(), b.count)
+			b.free()
+		}
+		if q.bytes != 0 || q.messages != 0 || len(want[i]) != 0 {
+			t.Fatalf("of an empty queue %d bytes and %d messages are left; %d messages are missing", q.bytes, q.messages, len(want[i]))
+		}
+	}
+	id := int64(math.MaxInt64 - 20)
+	for round := range 3000 {
+		r.Reset()
+		for n := 1 + random.IntN(200); n > 0 && !r.Full(); n-- {
+			switch random.IntN(80) {
+			case 0:
+				id = int64(random.Uint64())
+			case 1:
+				id = math.MaxInt64 - 2
+			}
+			id++
+			var msg any = make([]byte, random.IntN(100))
+			switch random.IntN(150) {
+			case 0:
+				msg = make(chan int)
+			case 1:
+				msg = make([]byte, LargeBytes-2000+random.IntN(13_000))
+			case 2:
+				msg = queueBlob{make([]byte, LargeBytes-2000+random.IntN(13_000))}
+			case 3:
+				msg = make([]byte, random.IntN(6000))
+			}
+			if err := r.Append(id, msg, &codec.Limits{Bytes: limit}); err != nil {
+				failed++
+				continue
+			}
+			if r.large != nil {
+				large++
+			}
+			for i := range want {
+				want[i] = append(want[i], id)
+			}
+		}
+		if r.count == 0 {
+			continue
+		}
+		for i := range queues {
+			rest := r
+			for rest.count > 1 && random.IntN(3) > 0 {
+				var one Batch
+				one, rest = rest.first()
+				queues[i].push(&one, false)
+			}
+			give := i == len(queues)-1
+			queues[i].push(&rest, give)
+			if give {
+				r = rest
+			}
+		}
+		if round%5 == 4 {
+			for i := range queues {
+				empty(i)
+			}
+		}
+	}
+	if failed < 100 || large < 100 || short < 10_000 {
+		t.Errorf("%d messages failed, %d were large, %d had short headers", failed, large, short)
+	}
+}
+
+// How large a batch gets decides how long a slow path takes for it, how much is lost with it,
+// and what buffers it needs at both ends.
+func TestABatchFillsAFrameAndEndsThere(t *testing.T) {
+	for _, size := range []int{0, 16, 256, 1000, 6000, 10_000, 20_000, LargeBytes - 1} {
+		var r Batch
+		r.Reset()
+		for !r.Full() {
+			if err := r.Append(int64(r.count+1), make([]byte, size), &codec.Limits{Bytes: 1 << 20}); err != nil {
+				t.Fatal(err)
+			}
+		}
+		if len(r.buf) > BatchBytes || r.count > batchMessages {
+			t.Errorf("messages of %d bytes: a batch has %d of them, and %d bytes", size, r.count, len(r.buf))
+		}
+		if len(r.buf)+size+wire.ShortSize <= BatchBytes && r.count < batchMessages {
+			t.Errorf("messages of %d bytes: a batch of %d, and %d bytes, has room for another", size, r.count, len(r.buf))
+		}
+	}
+}
+
+func TestQueuedLargeMessagesHoldNoBuffersBesideThem(t *testing.T) {
+	b := newParcel()
+	b.buf = append(b.buf, make([]byte, BatchBytes)...)
+	b.free()
+	var q queue
+	r := Batch{large: make([]byte, LargeBytes), count: 1}
+	q.push(&r, true)
+	if got := cap(q.pop().buf); got > 256 {
+		t.Errorf("a message that travels alone holds a buffer of %d bytes", got)
+	}
+}

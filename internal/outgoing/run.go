@@ -1,0 +1,369 @@
+package outgoing
+
+import (
+	"time"
+
+	"github.com/abhishekg16/cluster/internal/stream"
+	"github.com/abhishekg16/cluster/internal/transport"
+)
+
+// step is what run does next: what the stream says, or what concerns the connection.
+type step uint8
+
+const (
+	stepDial      step = iota // connect to where the peer is now
+	stepReplace               // see to the connection that is to take the place of one that is stalled
+	stepWrite                 // hand the sender's frame to the connection
+	stepAwaitConn             // wait until the connection takes frames again
+	stepSleep                 // wait until something is to be written
+	stepPark                  // end the goroutine until there is such a peer again
+	stepEnd
+)
+
+// run is the link's goroutine. Finish or Abandon end it; it parks while there is no such peer.
+func (l *Link) run() {
+	timer := time.NewTimer(time.Hour)
+	defer timer.Stop()
+	l.io.Lock()
+	defer l.io.Unlock()
+	for {
+		switch step, deadline := l.plan(time.Now(), true); step {
+		case stepDial:
+			l.dial()
+		case stepReplace:
+			l.replaceStalled()
+		case stepWrite:
+			l.write()
+		case stepAwaitConn:
+			l.awaitConn(deadline)
+		case stepSleep:
+			l.sleepUntil(deadline)
+			l.io.Unlock()
+			l.sleep(timer, deadline)
+			l.io.Lock()
+		case stepPark:
+			return
+		case stepEnd:
+			l.end()
+			close(l.finished)
+			return
+		}
+	}
+}
+
+// driveMost is how much drive does: others may go on queueing while it writes, and its caller has
+// a message to send and no more.
+const driveMost = 64
+
+const (
+	// To write a frame may take ten times as long as to queue a message. So when inARowMost messages have come one by one,
+	// each within pressingTime of when the one before was written, the next are left to run, and gather while it writes.
+	inARowMost   = 2
+	pressingTime = 3 * time.Microsecond
+)
+
+// pressing reports whether messages come one by one, and faster than they can be written so. The caller holds io.
+func (l *Link) pressing(now time.Time) bool {
+	if now.Sub(l.wrote) >= pressingTime {
+		l.inARow = 0
+		return false
+	}
+	l.inARow++
+	return l.inARow > inARowMost
+}
+
+// drive does run's work while run sleeps, as far as that needs no waiting. A lone message is all that was queued. The
+// caller holds io.
+func (l *Link) drive(lone bool) {
+	for i := range driveMost {
+		now := time.Now()
+		if i == 0 && lone && l.pressing(now) {
+			break
+		}
+		step, deadline := l.plan(now, false)
+		switch {
+		case step == stepWrite:
+			l.write()
+		case step == stepSleep && !l.oversleeps(deadline):
+			return
+		default:
+			l.wakeUp()
+			return
+		}
+	}
+	l.wakeUp()
+}
+
+// oversleeps reports whether run sleeps beyond the deadline.
+func (l *Link) oversleeps(deadline time.Time) bool {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	return !deadline.IsZero() && (l.until.IsZero() || deadline.Before(l.until))
+}
+
+// plan decides what is done next, and until when at most. The caller holds io; only run may park.
+func (l *Link) plan(now time.Time, byRun bool) (step, time.Time) {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	step, deadline := l.decide(now)
+	switch {
+	case step == stepSleep:
+		l.activity = sleeping
+	case step == stepAwaitConn && l.current == nil:
+		l.activity = awaitingRoom
+	case step == stepPark && byRun:
+		l.activity = parked
+	default:
+		l.activity = working
+	}
+	return step, deadline
+}
+
+func (l *Link) decide(now time.Time) (step, time.Time) {
+	if l.route.endpoint == "" {
+		l.drop(stream.UnknownPeer)
+	}
+	l.load(now)
+	l.sender.Look(now)
+	if l.sender.Ended() {
+		return stepEnd, time.Time{}
+	}
+	retryAt := l.route.retryAt(l.sender.SilentSince(), l.sender.OnItsWay() > 0)
+	if dial, at := l.route.due(now, retryAt); dial {
+		return stepDial, time.Time{}
+	} else if l.route.endpoint == "" {
+		return stepPark, time.Time{} // and the connection was left
+	} else if l.conn == nil || !at.IsZero() {
+		return stepSleep, at
+	}
+	if l.replacing(now) {
+		return stepReplace, time.Time{}
+	}
+	next, deadline := l.sender.Next(now)
+	if l.spare != nil {
+		deadline = stream.Earlier(deadline, l.lookAt)
+	}
+	switch next {
+	case stream.GiveUp:
+		if trouble := transport.Trouble(l.conn); trouble != nil {
+			l.cfg.Trouble(l.id, trouble)
+			l.down(stream.TimedOut, "error", trouble)
+		} else {
+			l.down(stream.TimedOut, "took_nothing_for", l.sender.Patience())
+		}
+		return l.decide(now)
+	case stream.Write:
+		l.note()
+		l.kept.use(l.parcelOf(l.sender.Pending()))
+		return stepWrite, deadline
+	case stream.AwaitConn:
+		l.note()
+		return stepAwaitConn, stream.Earlier(deadline, retryAt)
+	}
+	l.note()
+	return stepSleep, deadline
+}
+
+// parcelOf is the parcel that a frame is a part of; nil for one without records. The caller holds io and mu.
+func (l *Link) parcelOf(f *stream.Outbound) *parcel {
+	if f.Bare {
+		return nil
+	}
+	if f.Again {
+		if p := l.kept.find(f.Header.Start.Seq); p != nil {
+			return p
+		}
+	}
+	return l.current
+}
+
+// load gives the sender the next parcel if it has none, or has no use for the one that it has. The caller
+// holds io and mu.
+func (l *Link) load(now time.Time) {
+	if l.sender.GivenUp() {
+		l.sent()
+	}
+	if l.current == nil && !l.queue.empty() {
+		l.current = l.queue.pop()
+		l.current.seq = l.sender.NextNumber()
+		l.sender.Load(l.current.load(), now)
+	}
+}
+
+// sent counts the current parcel as sent, and keeps it as long as the sender does. The caller holds io and mu.
+func (l *Link) sent() {
+	p := l.current
+	l.books.Sent += uint64(p.count)
+	l.books.SentBytes += uint64(p.size())
+	l.queue.release(p.size(), p.count)
+	l.wakeSenders()
+	l.current = nil
+	l.kept.add(p)
+	l.kept.release(l.sender.KeptFrom())
+}
+
+// dial leaves the connection that the link had, if any, and makes one to where the peer is now.
+func (l *Link) dial() {
+	l.mu.Lock()
+	old, to, was := l.conn, l.route.target(), l.route.dialed
+	l.conn, l.route.dialed = nil, Target{}
+	l.mu.Unlock()
+	l.dropSpare()
+	if old != nil {
+		l.hangUp(old, 0)
+		l.mu.Lock()
+		l.sender.Left(time.Now())
+		l.kept.release(l.sender.KeptFrom())
+		l.mu.Unlock()
+	}
+	if to.Endpoint == "" {
+		l.mu.Lock()
+		l.route.dialed = to
+		l.note()
+		l.mu.Unlock()
+		return
+	}
+	conn, err := l.cfg.Dial(l.id, to)
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	now := time.Now()
+	if err != nil {
+		l.fail(err, now)
+		return
+	}
+	l.conn, l.route.dialed = conn, to
+	l.sender.Dialed(old != nil && was.Endpoint == to.Endpoint, now)
+	l.note()
+}
+
+// fail takes in that no connection could be made, or that it failed for good. The caller holds io and mu.
+func (l *Link) fail(err error, now time.Time) {
+	l.route.dialed, l.route.redialAt = Target{}, now.Add(redialInterval)
+	l.sender.Failed(now)
+	l.kept.release(l.sender.KeptFrom())
+	l.down(stream.Unreachable, "error", err)
+}
+
+// write hands the sender's frame to the connection.
+func (l *Link) write() {
+	f := l.sender.Pending()
+	head, tail := l.bare[:f.Header.Size()], []byte(nil)
+	if p := l.kept.used; p != nil {
+		head, tail = p.frame(f)
+	}
+	f.Header.Put(head)
+	ok, err := l.conn.TrySend(head, tail)
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	defer l.kept.use(nil)
+	now := time.Now()
+	switch {
+	case ok:
+		l.wrote = now
+		l.route.took()
+		if l.sender.Took(now) {
+			l.sent()
+		}
+		l.note()
+	case err != nil:
+		// A socket that fails for another reason than being full does not recover; another one
+		// may.
+		l.sender.Full(now)
+		l.fail(err, now)
+	default:
+		l.sender.Full(now)
+	}
+}
+
+// awaitConn waits until the connection takes frames, or the deadline, or something else has
+// changed.
+func (l *Link) awaitConn(deadline time.Time) {
+	if err := l.conn.Wait(deadline); err == nil {
+		l.mu.Lock()
+		l.sender.Writable(time.Now())
+		l.mu.Unlock()
+	}
+}
+
+// sleepUntil notes how long run will sleep, before a sender may drive the link.
+func (l *Link) sleepUntil(deadline time.Time) {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	l.until = deadline
+}
+
+// sleep waits for something to do, or the deadline.
+func (l *Link) sleep(timer *time.Timer, deadline time.Time) {
+	if deadline.IsZero() {
+		<-l.wake
+		return
+	}
+	timer.Reset(time.Until(deadline))
+	select {
+	case <-l.wake:
+	case <-timer.C:
+	}
+}
+
+// end drops what was not written, and closes the connection once what was written has left the
+// process, or cannot.
+func (l *Link) end() {
+	linger := l.cfg.Linger()
+	l.mu.Lock()
+	l.drop(stream.Closed)
+	if l.sender.Phase() == stream.Cut || l.logged == stream.Down {
+		linger = 0
+	}
+	conn := l.conn
+	l.activity = flushing
+	l.mu.Unlock()
+	l.dropSpare()
+	if conn != nil {
+		l.hangUp(conn, linger)
+	}
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	l.conn = nil
+	l.sender.Leave()
+	l.kept.release(l.sender.KeptFrom())
+}
+
+func (l *Link) hangUp(conn transport.Conn, linger time.Duration) {
+	if err := conn.Close(linger); err != nil {
+		l.cfg.Log.Warn("cluster: closing a connection", "peer", l.id, "error", err)
+	}
+}
+
+// down drops what is queued, since the sender says that the peer is down, and logs why. The caller holds io and mu.
+func (l *Link) down(r stream.Reason, attr string, why any) {
+	l.note("dropped", l.drop(r), attr, why)
+}
+
+// drop empties the queue, and reports how many messages that cost. A message of which a part has left
+// counts as sent. So does what is kept no more then. The caller holds io, since the parcel at hand may be on its way, and mu.
+func (l *Link) drop(r stream.Reason) int {
+	n := 0
+	if p := l.current; p != nil {
+		if l.sender.Abandon() {
+			l.sent()
+		} else {
+			n += l.release(p)
+			l.current = nil
+		}
+	}
+	for !l.queue.empty() {
+		n += l.release(l.queue.pop())
+	}
+	l.kept.release(l.sender.KeptFrom())
+	l.books.Dropped[r] += uint64(n)
+	l.wakeSenders()
+	return n
+}
+
+// release lets go of a parcel that is not written, and reports how many messages it has.
+func (l *Link) release(p *parcel) int {
+	n := p.count
+	l.queue.release(p.size(), n)
+	p.free()
+	return n
+}

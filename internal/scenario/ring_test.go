@@ -1,0 +1,160 @@
+//go:build unix
+
+package scenario
+
+import (
+	"fmt"
+	"log/slog"
+	"sync"
+	"syscall"
+	"testing"
+	"time"
+
+	"github.com/abhishekg16/cluster"
+	"github.com/abhishekg16/cluster/internal/testcluster"
+)
+
+const (
+	ringServers  = 1000
+	ringMessages = 1000
+	// ringFiles is what the servers of the ring need: each has a socket to
+	// receive, one that watches it, and one to each of its two neighbours, with
+	// two or three descriptors each, and both ends of its connections.
+	ringFiles = 15_000
+)
+
+func init() { testcluster.Roles["ring"] = playRing }
+
+// A ringReport is what the ring used, and the time that its parts took.
+type ringReport struct {
+	Start, Round, Close time.Duration
+	Resident, Peak      int
+	Threads             [3]int // after each part; they never become fewer
+	Files               int
+	Faults              []string
+}
+
+// playRing is the role of a child that plays all servers of the configuration as
+// a ring, in which each message makes one full turn.
+func playRing() {
+	testcluster.Obey(func(words []string) (any, error) {
+		if words[0] == "hello" {
+			return nil, nil
+		}
+		return goRound()
+	})
+}
+
+func goRound() (r ringReport, err error) {
+	began := time.Now()
+	lap := func() time.Duration {
+		now := time.Now()
+		defer func() { began = now }()
+		return now.Sub(began)
+	}
+	cfg, pids, err := testcluster.ChildServers(slog.LevelWarn)
+	if err != nil {
+		return r, err
+	}
+	nodes := make([]*cluster.Node, len(pids))
+	for i, pid := range pids {
+		if nodes[i], err = cluster.NewFromConfig(pid, cfg); err != nil {
+			return r, err
+		}
+	}
+	r.Start, r.Threads[0] = lap(), testcluster.StatusField("Threads")
+
+	for i, n := range nodes[1:] {
+		next := pids[(i+2)%len(pids)]
+		go func() { // It ends when the node closes.
+			for e := range n.Inbox() {
+				n.Outbox() <- &cluster.Envelope{Pid: next, MsgId: e.MsgId, Msg: e.Msg.(int64)}
+			}
+		}()
+	}
+	first := nodes[0]
+	go func() { // It ends with its last message.
+		for k := range int64(ringMessages) {
+			first.Outbox() <- &cluster.Envelope{Pid: pids[1], Msg: k}
+		}
+	}()
+	for k := range int64(ringMessages) {
+		select {
+		case e := <-first.Inbox():
+			if e.Msg != k || e.Pid != pids[len(pids)-1] {
+				r.Faults = append(r.Faults, fmt.Sprintf("message %v from %d came back, want %d from %d", e.Msg, e.Pid, k, pids[len(pids)-1]))
+			}
+		case <-time.After(testcluster.Limit / 2):
+			return r, fmt.Errorf("message %d has not come back", k)
+		}
+	}
+	r.Round = lap()
+	u := testcluster.UsageNow()
+	r.Resident, r.Threads[1], r.Files = u.Resident, u.Threads, u.Files
+
+	var closing sync.WaitGroup
+	errs := make([]error, len(nodes))
+	// Each that is inside ZeroMQ can cost a thread, so not all close at once.
+	turns := make(chan struct{}, 16)
+	for i, n := range nodes {
+		turns <- struct{}{}
+		closing.Go(func() {
+			errs[i] = n.Close()
+			<-turns
+		})
+	}
+	closing.Wait()
+	u = testcluster.UsageNow()
+	r.Close, r.Threads[2], r.Peak = lap(), u.Threads, u.Peak
+	for i, n := range nodes {
+		if errs[i] != nil {
+			r.Faults = append(r.Faults, errs[i].Error())
+		}
+		if d := n.Stats().Sent.Dropped; len(d) > 0 {
+			r.Faults = append(r.Faults, fmt.Sprintf("server %d dropped %v", n.Pid(), d))
+		}
+		if s := n.Stats(); s.Sent.Accepted != ringMessages || s.Sent.Sent != ringMessages || s.Received.Received != ringMessages {
+			r.Faults = append(r.Faults, fmt.Sprintf("the books of server %d do not close:\n%v", n.Pid(), s))
+		}
+	}
+	return r, nil
+}
+
+func TestARingOfAThousandServersInOneProcess(t *testing.T) {
+	if testing.Short() {
+		t.Skip("it takes seconds")
+	}
+	var files syscall.Rlimit
+	if err := syscall.Getrlimit(syscall.RLIMIT_NOFILE, &files); err != nil {
+		t.Fatal(err)
+	}
+	if files.Max < ringFiles {
+		t.Skipf("the limit of open files is %d; %d are needed (ulimit -n %d)", files.Max, ringFiles, ringFiles)
+	}
+	servers := ringServers
+	if testcluster.RaceEnabled {
+		servers = 200 // everything takes ten times as long
+	}
+	cfg := testcluster.ProcessConfig(t, servers)
+	var pids []int
+	for _, p := range cfg.Peers {
+		pids = append(pids, p.ID)
+	}
+	c := testcluster.SpawnRole(t, "ring", cfg, pids...)
+	var r ringReport
+	c.Do("go", &r)
+	t.Logf("started in %v, went round in %v, closed in %v; %d MB resident, %d MB at the peak, threads %v, %d descriptors",
+		r.Start, r.Round, r.Close, r.Resident>>20, r.Peak>>20, r.Threads, r.Files)
+	if most := 20 * time.Second; r.Round > most { // seconds, with room for a busy machine
+		t.Errorf("the messages took %v to go round, want at most %v", r.Round, most)
+	}
+	for _, f := range r.Faults[:min(len(r.Faults), 10)] {
+		t.Error(f)
+	}
+	if most := 32; r.Threads[2] > most {
+		t.Errorf("the process had %v threads after its parts, want at most %d", r.Threads, most)
+	}
+	if most := 250 << 20; r.Resident > most && !testcluster.RaceEnabled {
+		t.Errorf("the process had %d MB in memory, want at most %d", r.Resident>>20, most>>20)
+	}
+}
