@@ -2,6 +2,7 @@ package clustertest
 
 import (
 	"fmt"
+	"math"
 	"slices"
 )
 
@@ -20,13 +21,21 @@ func (n *Network) wrong(call string, fault error) bool {
 func (n *Network) checkIDs(ids ...int) error {
 	for i, id := range ids {
 		switch {
-		case id < 0 || id >= n.size:
-			return fmt.Errorf("there is no server %d: the ids are 0 to %d", id, n.size-1)
+		case !slices.Contains(n.ids, id):
+			return fmt.Errorf("there is no server %d: the ids are %s", id, n.idsText())
 		case slices.Contains(ids[:i], id):
 			return fmt.Errorf("server %d is given twice", id)
 		}
 	}
 	return nil
+}
+
+// idsText names all servers.
+func (n *Network) idsText() string {
+	if last := len(n.ids) - 1; slices.Max(n.ids) == last && slices.IsSorted(n.ids) {
+		return fmt.Sprintf("0 to %d", last) // there are no two alike
+	}
+	return fmt.Sprint(n.ids)
 }
 
 func (n *Network) checkLinks(links []Link) error {
@@ -57,6 +66,11 @@ func (f Faults) check() error {
 		return fmt.Errorf("a Bandwidth of %d: want bytes a second, or 0 for no limit", f.Bandwidth)
 	case f.InFlight < 0:
 		return fmt.Errorf("an InFlight of %d: want bytes, or 0 for 1 MiB", f.InFlight)
+	}
+	for _, p := range []float64{0, 0.5, math.Nextafter(1, 0)} {
+		if f.Delay != nil && f.Delay(p) < 0 {
+			return fmt.Errorf("a Delay of %v: want 0 or more", f.Delay(p))
+		}
 	}
 	return nil
 }

@@ -13,6 +13,7 @@ const (
 	briefest = 500 * time.Millisecond // that a period lasts, or a crashed server is down
 	longest  = 3 * time.Second
 	laggard  = 250 * time.Millisecond // the most that a message is delayed by, but for reordering
+	settled  = time.Microsecond       // before the end, by when all is well again
 )
 
 // Disturb schedules faults ahead, from now until that time since the network was made
@@ -23,23 +24,28 @@ const (
 // as it was configured, and restart is given the new node, to run on it what the test
 // runs. restart should return soon: what is scheduled next waits for it.
 //
-// At until all is well: nothing is cut, lost or paused, and every server that Disturb
-// crashed is back. Messages that were delayed before may still arrive, up to a second
-// and a quarter later.
+// restart is called where At calls its functions: from the goroutine that is in
+// Network.Sleep at that time, if there is one.
+//
+// At until all has been well for a microsecond: nothing is cut, lost or paused, and every
+// server that Disturb crashed is back. Messages that were delayed before may still arrive,
+// up to a second and a quarter later.
 //
 // The faults and their times are drawn from the seed, and depend on nothing else but
-// the number of servers, the two times, and whether restart is nil. Disturb takes back
-// what it does by Set, Heal and Resume, and so what the test has done of that kind too.
+// the number of servers, the two times, and whether restart is nil. They add to what the
+// test has Set. Disturb takes back what it does by Heal and Resume, and so what the test
+// has done of that kind too.
 func (n *Network) Disturb(until time.Duration, restart func(*cluster.Node)) {
+	until = max(time.Since(n.start), until-settled)
 	s := schedule{
 		net: n, until: until, restart: restart,
 		rand: rand.New(rand.NewPCG(n.seed, 2)),
-		up:   make([]time.Duration, n.size),
+		up:   make(map[int]time.Duration),
 	}
 	for begin := time.Since(n.start); begin < until; {
-		end := min(begin+s.between(briefest, longest), until)
-		s.period(begin, end)
-		begin = end
+		over := min(begin+s.between(briefest, longest), until)
+		s.period(begin, over)
+		begin = over
 	}
 	// Last at its moment: what the others had waiting for the server leaves at once.
 	s.steps = append(s.steps, s.restarts...)
@@ -77,7 +83,7 @@ type schedule struct {
 	until   time.Duration
 	restart func(*cluster.Node)
 	rand    *rand.Rand
-	up      []time.Duration // when each server is back from its last crash so far
+	up      map[int]time.Duration // when each server is back from its last crash so far
 	steps   []step
 	// restarts are steps too.
 	restarts []step
@@ -109,16 +115,16 @@ func (s *schedule) step(at time.Duration, do func()) { s.steps = append(s.steps,
 
 func (s *schedule) partition() {
 	n := s.net
-	if n.size < 2 {
+	if len(n.ids) < 2 {
 		return
 	}
-	groups := make([][]int, 2+s.rand.IntN(min(2, n.size-1)))
-	for i, id := range s.rand.Perm(n.size) {
+	groups := make([][]int, 2+s.rand.IntN(min(2, len(n.ids)-1)))
+	for i, at := range s.rand.Perm(len(n.ids)) {
 		g := i // so that none is empty
 		if i >= len(groups) {
 			g = s.rand.IntN(len(groups))
 		}
-		groups[g] = append(groups[g], id)
+		groups[g] = append(groups[g], n.ids[at])
 	}
 	s.step(s.begin, func() { n.Partition(groups...) })
 	s.step(s.end, n.Heal)
@@ -126,8 +132,8 @@ func (s *schedule) partition() {
 
 func (s *schedule) oneWay() {
 	var links []Link
-	for from := range s.net.size {
-		for to := range s.net.size {
+	for _, from := range s.net.ids {
+		for _, to := range s.net.ids {
 			if from != to {
 				links = append(links, Link{from, to})
 			}
@@ -150,7 +156,7 @@ func (s *schedule) reorder() {
 }
 
 // chance is one that makes a difference, but leaves something of the traffic.
-func (s *schedule) chance() float64 { return 0.05 + 0.45*s.rand.Float64() }
+func (s *schedule) chance() float64 { return 0.05 + float64(0.45*s.rand.Float64()) }
 
 // setFaults schedules what was drawn for the links.
 func (s *schedule) setFaults() {
@@ -158,13 +164,14 @@ func (s *schedule) setFaults() {
 	if all.Loss == 0 && all.Duplicate == 0 && all.Delay == nil && cut == nil {
 		return
 	}
+	draw := func(f Faults, links []Link) { n.set(f, links, func(l Link) { n.drawn[l] = f }) }
 	s.step(s.begin, func() {
-		n.Set(all)
+		draw(all, nil)
 		if cut != nil {
-			n.Set(Faults{Cut: true}, cut...)
+			draw(Faults{Cut: true}, cut)
 		}
 	})
-	s.step(s.end, func() { n.Set(Faults{}) })
+	s.step(s.end, func() { draw(Faults{}, nil) })
 }
 
 func (s *schedule) pause() {
@@ -193,8 +200,12 @@ func (s *schedule) crash() {
 
 // some servers are as many as half of them, and one more, at most.
 func (s *schedule) some() []int {
-	size := s.net.size
-	return s.rand.Perm(size)[:min(size, 1+s.rand.IntN(size/2+1))]
+	size := len(s.net.ids)
+	var ids []int
+	for _, at := range s.rand.Perm(size)[:min(size, 1+s.rand.IntN(size/2+1))] {
+		ids = append(ids, s.net.ids[at])
+	}
+	return ids
 }
 
 // between is drawn evenly from least to most.

@@ -30,21 +30,30 @@ func (l Link) String() string {
 	return end(l.From) + " -> " + end(l.To)
 }
 
+// compare puts links into order.
+func (l Link) compare(m Link) int {
+	return cmp.Or(cmp.Compare(l.From, m.From), cmp.Compare(l.To, m.To))
+}
+
 // Faults is what happens to messages on a link. The zero value disturbs nothing.
 type Faults struct {
-	Cut       bool    // nothing passes
-	Loss      float64 // the probability that a message is lost
+	// Nothing passes. What is sent waits to be repeated, as TCP does, and is lost if it lasts until the
+	// connection breaks; what is sent the other way gets no acknowledgments, and so soon does not pass either.
+	Cut       bool
+	Loss      float64 // the probability that a message is lost; 1 also breaks connections, as Cut does
 	Duplicate float64 // that it arrives a second time (acknowledgments do not)
-	Reorder   float64 // that others may overtake it, since it takes up to 4 times longer
+	Reorder   float64 // that others may overtake it: it takes up to 4 times as long, or up to 3 ms longer if that is more
 	// Delay is how long a message takes. Messages keep their order: one that
 	// takes less time than the one before waits for it. Nil: Between(1, 2 ms).
 	Delay Delay
-	// Bandwidth is in bytes a second; 0 is without limit.
+	// Bandwidth is in bytes a second; 0 is without limit. Acknowledgments take none.
 	Bandwidth int
-	// InFlight is how many bytes may be on their way at a time; the sender waits
-	// when there are more. 0 means 1 MiB. How many messages a node sends together is
-	// left to chance, and so which of them wait: a test with little InFlight does not
-	// always run the same way for a seed.
+	// InFlight is how many bytes of messages may be on their way at a time, with 80 for
+	// the headers of each; 0 means 1 MiB. What waits for a cut to end counts as well. The next
+	// leaves when there is room for it, and
+	// one that is larger than InFlight when nothing else is on its way; a message of
+	// more than 128 KiB travels in pieces of that. When 16 times as much waits, or
+	// 16 KiB if that is more, the sending node waits as well.
 	InFlight int
 }
 
@@ -52,7 +61,8 @@ type Faults struct {
 // with the network locked, so it calls no method of that.
 type Delay func(p float64) time.Duration
 
-// Fixed is always d.
+// Fixed is always d. Messages arrive a nanosecond or a few after they are due, so that
+// each has a moment of its own; see Network.
 func Fixed(d time.Duration) Delay { return func(float64) time.Duration { return d } }
 
 // Between is drawn evenly from least to most, which may be in either order.
@@ -64,25 +74,95 @@ var usualDelay = Between(time.Millisecond, 2*time.Millisecond)
 
 const usualInFlight = 1 << 20
 
-// Set makes these the faults of some links, all if none is given, instead of those
-// that they had. For a link the faults that were set for it alone count, then those
-// for its sender, then those for its receiver, then those for all.
+// Set makes these the faults of some links, all if none is given, instead of those that
+// they had: what is zero in f ends. What was set last counts, also where a link is meant
+// by Any. Add leaves what is zero as it is.
 func (n *Network) Set(f Faults, links ...Link) {
 	n.t.Helper()
 	if n.wrong("Set", errors.Join(f.check(), n.checkLinks(links))) {
 		return
 	}
+	n.set(f, links, func(l Link) { n.faults[l] = f })
+}
+
+// Add adds faults to those that some links have, all if none is given: what is zero in f
+// stays as it is.
+func (n *Network) Add(f Faults, links ...Link) {
+	n.t.Helper()
+	if n.wrong("Add", errors.Join(f.check(), n.checkLinks(links))) {
+		return
+	}
+	n.set(f, links, func(l Link) { n.faults[l] = n.faults[l].with(f) })
+}
+
+// Faults are those that were set for a link of two servers, the zero value where there are
+// none. What Disturb has drawn is not among them.
+func (n *Network) Faults(l Link) Faults {
+	n.t.Helper()
+	err := n.checkLinks([]Link{l})
+	if err == nil && (l.From == Any || l.To == Any) {
+		err = fmt.Errorf("link %v: want two servers", l)
+	}
+	if n.wrong("Faults", err) {
+		return Faults{}
+	}
+	n.mu.Lock()
+	defer n.mu.Unlock()
+	return n.faults[l]
+}
+
+// set calls change for each link of two servers that is meant, and notes that these are
+// disturbed with f. Change is called with mu held.
+func (n *Network) set(f Faults, links []Link, change func(Link)) {
 	text := f.String() // which calls Delay
 	n.mu.Lock()
 	defer n.mu.Unlock()
 	if links == nil {
-		clear(n.faults)
 		links = []Link{{Any, Any}}
 	}
 	for _, l := range links {
-		n.faults[l] = f
+		for _, from := range n.meant(l.From) {
+			for _, to := range n.meant(l.To) {
+				change(Link{from, to})
+			}
+		}
 		n.note(Event{Kind: Disturbed, From: l.From, To: l.To, Why: text})
 	}
+	n.advanceAll()
+}
+
+// meant are the servers that an end of a link stands for.
+func (n *Network) meant(id int) []int {
+	if id == Any {
+		return n.ids
+	}
+	return []int{id}
+}
+
+// advanceAll lets those leave who wait, where there is room after a change, and connections
+// stand or break as it wants. The caller holds mu.
+func (n *Network) advanceAll() {
+	n.lookAll()
+	for _, p := range n.sortedPaths() {
+		n.advance(p)
+	}
+}
+
+// with is f with what is not zero in g.
+func (f Faults) with(g Faults) Faults {
+	sum := Faults{
+		Cut:       f.Cut || g.Cut,
+		Loss:      cmp.Or(g.Loss, f.Loss),
+		Duplicate: cmp.Or(g.Duplicate, f.Duplicate),
+		Reorder:   cmp.Or(g.Reorder, f.Reorder),
+		Delay:     g.Delay,
+		Bandwidth: cmp.Or(g.Bandwidth, f.Bandwidth),
+		InFlight:  cmp.Or(g.InFlight, f.InFlight),
+	}
+	if sum.Delay == nil {
+		sum.Delay = f.Delay
+	}
+	return sum
 }
 
 // String is a few words for people, "no faults" for the zero value.
@@ -113,45 +193,59 @@ func (f Faults) String() string {
 
 // faultsOf is what is set for a link. The caller holds mu.
 func (n *Network) faultsOf(l Link) Faults {
-	for _, k := range []Link{l, {l.From, Any}, {Any, l.To}, {Any, Any}} {
-		if f, ok := n.faults[k]; ok {
-			return f
-		}
+	if f, ok := n.drawn[l]; ok {
+		return n.faults[l].with(f)
 	}
-	return Faults{}
+	return n.faults[l]
 }
 
-// Partition lets messages pass only within each of the groups. A server that is in
-// none of them is alone.
+// Partition lets messages pass only within each of the groups, instead of an earlier
+// partition; all links between groups are Cut: see Faults. The servers that are in none of them are
+// one more group: Partition([]int{2}) cuts 2 off from all others, who go on hearing each other.
 func (n *Network) Partition(groups ...[]int) {
 	n.t.Helper()
-	if n.wrong("Partition", n.checkIDs(slices.Concat(groups...)...)) {
+	listed := slices.Concat(groups...)
+	err := n.checkIDs(listed...)
+	if len(listed) == 0 {
+		err = errors.New("no server is in a group, so nothing would be cut off: Heal ends a partition")
+	}
+	if n.wrong("Partition", err) {
 		return
+	}
+	var all [][]int
+	for _, ids := range groups {
+		all = append(all, slices.Clone(ids))
+	}
+	rest := slices.DeleteFunc(slices.Clone(n.ids), func(id int) bool { return slices.Contains(listed, id) })
+	if len(rest) > 0 {
+		all = append(all, rest)
 	}
 	n.mu.Lock()
 	defer n.mu.Unlock()
 	n.group = make(map[int]int)
-	for id := range n.size {
-		n.group[id] = -1 - id
-	}
-	for g, ids := range groups {
+	for g, ids := range all {
 		for _, id := range ids {
 			n.group[id] = g
 		}
 	}
-	n.note(Event{Kind: Partitioned, From: Any, To: Any, Groups: groups})
+	n.note(Event{Kind: Partitioned, From: Any, To: Any, Groups: all})
+	n.advanceAll()
 }
 
-// Heal ends the partition. Faults that were Set stay.
+// Heal ends the partition. Faults that were Set stay. Connections that have broken are made anew within
+// a second, and on others arrives what waited.
 func (n *Network) Heal() {
 	n.mu.Lock()
 	defer n.mu.Unlock()
 	n.group = nil
 	n.note(Event{Kind: Healed, From: Any, To: Any})
+	n.lookAll()
 }
 
 // Pause stalls a server as seen by the others: what it sends, and what is sent to
-// it, waits until Resume. The program that runs on it is not stopped.
+// it, waits until Resume. It answers no heartbeat, so that connections to it break. What was sent to it
+// before is with its machine, and comes after Resume nevertheless. Connections from it go on after
+// Resume, unless their other ends have heard nothing for six seconds by then. The program that runs on it is not stopped.
 func (n *Network) Pause(id int) {
 	n.t.Helper()
 	if n.wrong("Pause", n.checkIDs(id)) {
@@ -161,10 +255,14 @@ func (n *Network) Pause(id int) {
 	defer n.mu.Unlock()
 	n.paused[id] = true
 	n.note(Event{Kind: Paused, From: id, To: id})
+	for _, p := range n.sortedPaths() {
+		p.look(n)
+		n.queue(p)
+	}
 }
 
 // Resume ends Pause. What should have arrived meanwhile does so within the next
-// millisecond.
+// millisecond, and what was to be sent leaves.
 func (n *Network) Resume(id int) {
 	n.t.Helper()
 	if n.wrong("Resume", n.checkIDs(id)) {
@@ -174,19 +272,17 @@ func (n *Network) Resume(id int) {
 	defer n.mu.Unlock()
 	delete(n.paused, id)
 	n.note(Event{Kind: Resumed, From: id, To: id})
-	for l, p := range n.paths {
-		if l.From == id || l.To == id {
+	for _, p := range n.sortedPaths() {
+		if p.link.To == id {
 			p.resume(n)
 		}
 	}
+	n.lookAll()
 }
 
-// cut says why nothing passes on the link, or is empty. What a server had sent before
-// it crashed goes on. The caller holds mu.
-func (n *Network) cut(l Link) string {
+// severed says why nothing passes on the link, or is empty. The caller holds mu.
+func (n *Network) severed(l Link) string {
 	switch {
-	case n.dead[l.To]:
-		return "the receiver has crashed"
 	case n.group != nil && n.group[l.From] != n.group[l.To]:
 		return "partition"
 	case n.faultsOf(l).Cut:
@@ -214,7 +310,7 @@ func (n *Network) delay(f Faults, p *parcel, what string) time.Duration {
 	if d == nil {
 		d = usualDelay
 	}
-	return max(0, d(n.chance(what, p)))
+	return max(0, d(n.chance(what, p))) // one of the test's own may be negative somewhere
 }
 
 func (f Faults) inFlight() int { return cmp.Or(f.InFlight, usualInFlight) }

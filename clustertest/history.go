@@ -4,6 +4,7 @@ import (
 	"bytes"
 	"errors"
 	"fmt"
+	"maps"
 	"reflect"
 	"slices"
 	"sync"
@@ -16,15 +17,19 @@ import (
 // against what cluster promises. The zero value is empty; all methods may be called
 // concurrently, for any implementation of cluster.Server.
 type History struct {
-	mu        sync.Mutex // guards what follows
-	id        int64
-	streams   map[Link]*stream
-	faults    []error
-	books     bool
-	explained map[Link]int // messages that the books say were not delivered
-	blanket   map[int]int  // the same, by sender, for each receiver
-	unknown   map[int]int  // the same, for receivers that the sender does not know
-	known     map[Link]bool
+	mu      sync.Mutex // guards what follows
+	id      int64
+	streams map[Link]*stream
+	faults  []error
+	ledgers map[int][]*ledger // of each server, by life
+	copies  map[copyKey]*int  // how many copies of an envelope were received, by anybody
+}
+
+// A copyKey tells envelopes apart of which several servers get copies: by who sent it, its id, and for whom.
+type copyKey struct {
+	from  int
+	msgID int64
+	to    int // as Pid has it
 }
 
 // A stream is what one server sent to another.
@@ -41,6 +46,7 @@ type sending struct {
 	kind     codec.Kind
 	plain    bool // it can be encoded
 	received int
+	copies   *int // of the same envelope that were received, by anybody
 }
 
 // Sent is told of an envelope before that is put into Outbox, in the same order for
@@ -60,14 +66,15 @@ func (h *History) Sent(from int, env *cluster.Envelope, to ...int) {
 		h.faults = append(h.faults, fmt.Errorf("the test has not said to whom message %d goes, which is for Pid %d: Sent needs the ids", env.MsgId, env.Pid))
 		return
 	}
-	payload, kind, err := codec.Append(nil, env.Msg)
+	payload, kind, err := codec.Append(nil, env.Msg, codec.Limits{})
+	copies := h.copiesOf(copyKey{from, env.MsgId, env.Pid})
 	for _, id := range to {
 		s := h.stream(Link{from, id})
 		if s.sent[env.MsgId] != nil {
 			h.faults = append(h.faults, fmt.Errorf("the test has used message id %d twice from %d to %d", env.MsgId, from, id))
 			continue
 		}
-		x := &sending{msgID: env.MsgId, place: len(s.order) + 1, payload: payload, kind: kind, plain: err == nil}
+		x := &sending{msgID: env.MsgId, place: len(s.order) + 1, payload: payload, kind: kind, plain: err == nil, copies: copies}
 		s.sent[env.MsgId] = x
 		s.order = append(s.order, x)
 	}
@@ -100,6 +107,7 @@ func (h *History) Received(by int, env *cluster.Envelope) {
 		return
 	}
 	x.received++
+	*x.copies++
 	switch {
 	case x.received > 1:
 		fault("duplicate: received %d times", x.received)
@@ -110,75 +118,124 @@ func (h *History) Received(by int, env *cluster.Envelope) {
 	if !x.plain {
 		return
 	}
-	want, err := codec.Decode(x.kind, x.payload, false)
+	want, _, err := codec.Decode(x.kind, x.payload, false, codec.Limits{}, nil)
 	if err != nil || reflect.DeepEqual(want, env.Msg) {
 		return
 	}
 	// What is not equal to itself, such as NaN, is the same if it is encoded alike.
-	if again, kind, err := codec.Append(nil, env.Msg); err != nil || kind != x.kind || !bytes.Equal(again, x.payload) {
-		fault("corruption: got %v, want %v", env.Msg, want)
+	if again, kind, err := codec.Append(nil, env.Msg, codec.Limits{}); err != nil || kind != x.kind || !bytes.Equal(again, x.payload) {
+		fault("corruption: %s", difference(env.Msg, want))
 	}
 }
 
-// Explain takes in the books of one life of a server, as they are at its end: how
-// many messages it dropped, and how many it found missing. Without any books,
-// whatever does not arrive is unexplained.
+// Explain takes in the books of one life of a server, as they are at its end: how many
+// messages it dropped, and how many it found missing. It may be told again of the same
+// life, and goes by the last. The lives of a server are explained in their order, each
+// before the next one sends or receives: what was sent last in an earlier life of the
+// sender, or was on its way when the receiver ended, may be lost, but not what was sent
+// before something that has arrived in the same lives. Without any books, whatever does
+// not arrive is unexplained.
 func (h *History) Explain(s cluster.Stats) {
 	h.mu.Lock()
 	defer h.mu.Unlock()
-	if h.explained == nil {
-		h.explained, h.blanket = make(map[Link]int), make(map[int]int)
-		h.unknown, h.known = make(map[int]int), make(map[Link]bool)
+	if h.ledgers == nil {
+		h.ledgers = make(map[int][]*ledger)
 	}
-	h.books = true
-	unknown := s.Unaddressed.Dropped[cluster.ReasonUnknownPeer]
-	h.unknown[s.Pid] += int(unknown)
-	h.blanket[s.Pid] += int(s.Unaddressed.DroppedTotal() - unknown)
-	for _, p := range s.Peers {
-		h.known[Link{s.Pid, p.ID}] = true
-		h.explained[Link{s.Pid, p.ID}] += int(p.Sent.DroppedTotal() + p.Sent.Queued)
-		r := p.Received
-		h.explained[Link{p.ID, s.Pid}] += int(r.Lost + r.Missed + r.Refused[cluster.RefusedTooLarge] +
-			r.Refused[cluster.RefusedUnregistered] + r.Refused[cluster.RefusedUndecodable] + r.Refused[cluster.RefusedClosed])
+	all := h.ledgers[s.Pid]
+	i := slices.IndexFunc(all, func(b *ledger) bool { return b.Incarnation == s.Incarnation && s.Incarnation != 0 })
+	if i < 0 {
+		i = len(all)
+		all = append(all, new(ledger))
+		h.ledgers[s.Pid] = all
+	}
+	all[i].Stats = s
+	if i == len(all)-1 { // the next life has not begun
+		all[i].mark(h.streams)
 	}
 }
 
 // Check returns all that is wrong with the history: phantoms, duplicates,
-// inversions and corruption as they were received, and messages that were not
-// received though no books that were given to Explain account for it. What is still
-// on its way counts as not received. What was on its way when a server crashed is
+// inversions and corruption as they were received, messages that were not
+// received though no books that were given to Explain account for it, and messages that the sender's
+// books say are confirmed and the receiver's do not know of. What is still
+// on its way counts as not received. What was on its way when the receiver crashed is
 // noticed only if a later message of the same life of its sender arrives; so is what
 // was lost last of all.
 func (h *History) Check() error {
 	h.mu.Lock()
 	defer h.mu.Unlock()
 	faults := slices.Clone(h.faults)
-	var links []Link
-	for l := range h.streams {
-		links = append(links, l)
+	for _, l := range slices.SortedFunc(maps.Keys(h.streams), Link.compare) {
+		for _, err := range []error{h.loss(l), h.unkept(l)} {
+			if err != nil {
+				faults = append(faults, err)
+			}
+		}
 	}
-	slices.SortFunc(links, func(a, b Link) int { return (a.From-b.From)<<20 + a.To - b.To })
-	for _, l := range links {
-		missing, first := 0, int64(0)
-		for _, x := range h.streams[l].order {
-			if x.received == 0 {
-				if missing++; missing == 1 {
-					first = x.msgID
-				}
-			}
-		}
-		explained := h.explained[l] + h.blanket[l.From]
-		if !h.known[l] {
-			explained += h.unknown[l.From]
-		}
-		if missing > explained {
-			err := fmt.Errorf("unexplained loss: of %d messages from %d to %d, %d did not arrive, the first of them message %d",
-				len(h.streams[l].order), l.From, l.To, missing, first)
-			if h.books {
-				err = fmt.Errorf("%w; the books account for %d", err, explained)
-			}
-			faults = append(faults, err)
-		}
+	if len(faults) == 0 {
+		faults = h.lossOverall()
 	}
 	return errors.Join(faults...)
+}
+
+// loss is the error for messages that are missing and not accounted for. What a life of
+// the receiver has passed over has to be explained by its books and those of the lives
+// before: a later one says of that only that it has missed it as well.
+func (h *History) loss(l Link) error {
+	order := h.streams[l].order
+	lives := h.ledgers[l.To]
+	for i := range max(1, len(lives)) {
+		upTo := len(order)
+		if i < len(lives)-1 {
+			if upTo = lives[i].passed[l.From]; upTo == lives[i+1].passed[l.From] {
+				continue
+			}
+		}
+		byLife := h.missing(l, order[:upTo])
+		missing := slices.Concat(byLife...)
+		explained := h.explained(l, byLife, lives[:min(i+1, len(lives))], true)
+		if len(missing) <= explained {
+			continue
+		}
+		err := fmt.Errorf("unexplained loss: of %d messages from %d to %d, %d did not arrive, the first of them message %d",
+			upTo, l.From, l.To, len(missing), missing[0].msgID)
+		if len(h.ledgers) > 0 {
+			err = fmt.Errorf("%w; the books account for %d", err, max(0, explained))
+		}
+		return err
+	}
+	return nil
+}
+
+// missing are those of the messages in order that were not received, by the lives of the sender whose
+// books are known. Those that were sent last in a life before its latest are not among them.
+func (h *History) missing(l Link, order []*sending) (byLife [][]*sending) {
+	var ends []int
+	for _, b := range h.ledgers[l.From] {
+		ends = append(ends, b.ends[l.To])
+	}
+	if len(ends) > 0 {
+		ends = ends[:len(ends)-1]
+	}
+	begin := 0
+	for i, end := range append(ends, len(order)) {
+		end = max(begin, min(end, len(order)))
+		life := order[begin:end]
+		if i < len(ends) {
+			life = life[:1+lastIndex(life, func(x *sending) bool { return x.received > 0 })]
+		}
+		byLife = append(byLife, slices.DeleteFunc(slices.Clone(life), func(x *sending) bool { return x.received > 0 }))
+		begin = end
+	}
+	return byLife
+}
+
+// lastIndex is the index of the last element for which f holds, or -1.
+func lastIndex[E any](s []E, f func(E) bool) int {
+	for i, e := range slices.Backward(s) {
+		if f(e) {
+			return i
+		}
+	}
+	return -1
 }

@@ -3,6 +3,7 @@ package clustertest_test
 import (
 	"strings"
 	"testing"
+	"testing/synctest"
 	"time"
 
 	"github.com/abhishekg16/cluster"
@@ -46,7 +47,7 @@ func TestAHistoryReportsWhatIsWrong(t *testing.T) {
 			for _, e := range sent {
 				h.Received(1, &cluster.Envelope{Pid: 0, MsgId: e.MsgId, Msg: "a"})
 			}
-		}, []string{"message 2 from 0 to 1: corruption: got a, want b", "message 3 from 0 to 1: corruption"}},
+		}, []string{"message 2 from 0 to 1: corruption: got string \"a\", want string \"b\"", "message 3 from 0 to 1: corruption"}},
 		{"loss", func(h *clustertest.History, sent []*cluster.Envelope) {
 			h.Received(1, &cluster.Envelope{Pid: 0, MsgId: 1, Msg: "a"})
 		}, []string{"unexplained loss: of 3 messages from 0 to 1, 2 did not arrive, the first of them message 2"}},
@@ -60,6 +61,9 @@ func TestAHistoryReportsWhatIsWrong(t *testing.T) {
 			h.Explain(cluster.Stats{Pid: 0, Peers: []cluster.PeerStats{
 				{ID: 1, Sent: cluster.SentStats{Dropped: map[cluster.Reason]uint64{cluster.ReasonTimedOut: 1}}}}})
 		}, nil},
+		{"loss of what is confirmed", func(h *clustertest.History, sent []*cluster.Envelope) { loses(h, sent, 3) },
+			[]string{"unkept promise: of the messages from 0 to 1, 3 are confirmed, and 2 were put into Inbox or refused"}},
+		{"loss of what is not confirmed", func(h *clustertest.History, sent []*cluster.Envelope) { loses(h, sent, 2) }, nil},
 	}
 	for _, tt := range tests {
 		t.Run(tt.name, func(t *testing.T) {
@@ -85,6 +89,16 @@ func TestAHistoryReportsWhatIsWrong(t *testing.T) {
 			}
 		})
 	}
+}
+
+// loses lets the last of three messages be missed, of which the sender takes some for delivered.
+func loses(h *clustertest.History, sent []*cluster.Envelope, confirmed uint64) {
+	for _, e := range sent[:2] {
+		h.Received(1, &cluster.Envelope{Pid: 0, MsgId: e.MsgId, Msg: e.Msg})
+	}
+	h.Explain(cluster.Stats{Pid: 1, Peers: []cluster.PeerStats{{ID: 0, Received: cluster.ReceivedStats{Received: 2, Lost: 1}}}})
+	h.Explain(cluster.Stats{Pid: 0, Peers: []cluster.PeerStats{
+		{ID: 1, Sent: cluster.SentStats{Accepted: 3, Sent: 3, Confirmed: confirmed, Unconfirmed: 3 - confirmed}}}})
 }
 
 // The history and the nodes' own books must tell the same story, whatever happens.
@@ -134,6 +148,77 @@ func TestTheBooksExplainWhatFaultsHaveCost(t *testing.T) {
 			}
 		})
 	}
+}
+
+// The same holds where servers crash: what a life has lost is in its books or in those of
+// the next, or was the last that a life had sent, or was on its way to one that has ended.
+func TestARightClusterRaisesNoFalseAlarm(t *testing.T) {
+	seeds := uint64(40)
+	if long {
+		seeds = 10_000
+	}
+	for seed := range seeds {
+		synctest.Test(t, func(t *testing.T) {
+			var h clustertest.History
+			net := clustertest.NewNetwork(t, seed, 3)
+			last := make(map[int]*cluster.Node)
+			end := time.Now().Add(troubled / 2)
+			run := func(n *cluster.Node) {
+				if before := last[n.Pid()]; before != nil {
+					h.Explain(before.Stats())
+				}
+				last[n.Pid()] = n
+				speak(&h, n, time.Duration(30+10*n.Pid())*time.Millisecond, end)
+			}
+			for _, n := range net.Start() {
+				run(n)
+			}
+			net.Disturb(troubled/2, run)
+			net.Sleep(troubled/2 + 5*time.Second)
+			for _, n := range last { // what was lost last of all is noticed with what follows
+				e := &cluster.Envelope{Pid: cluster.BROADCAST, Msg: "last"}
+				h.Sent(n.Pid(), e, n.Peers()...)
+				n.Outbox() <- e
+			}
+			net.Sleep(5 * time.Second)
+			for _, n := range last {
+				h.Explain(n.Stats())
+			}
+			if err := h.Check(); err != nil {
+				t.Errorf("seed %d: %v", seed, err)
+			}
+		})
+	}
+}
+
+// speak makes a server broadcast now and then until end, and take what it receives.
+func speak(h *clustertest.History, n *cluster.Node, pause time.Duration, end time.Time) {
+	go func() { // ends with the inbox, which the network closes; synctest.Test waits
+		for e := range n.Inbox() {
+			h.Received(n.Pid(), e)
+		}
+	}()
+	go func() { // ends at its time, or when the node closes; synctest.Test waits
+		over := time.NewTimer(time.Until(end))
+		tick := time.NewTicker(pause)
+		defer tick.Stop()
+		for i := 0; ; i++ {
+			select {
+			case <-tick.C:
+			case <-over.C:
+				return
+			case <-n.Done():
+				return
+			}
+			e := &cluster.Envelope{Pid: cluster.BROADCAST, Msg: i}
+			h.Sent(n.Pid(), e, n.Peers()...)
+			select {
+			case n.Outbox() <- e:
+			case <-n.Done():
+				return
+			}
+		}
+	}()
 }
 
 func TestStartLocalStartsServersThatHearEachOther(t *testing.T) {

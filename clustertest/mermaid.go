@@ -46,11 +46,11 @@ func (n *Network) Mermaid() string {
 	}
 	var b strings.Builder
 	b.WriteString("sequenceDiagram\n")
-	for id := range n.size {
+	for _, id := range n.ids {
 		fmt.Fprintf(&b, "    participant s%d as server %d\n", id, id)
 	}
 	if first > 0 {
-		fmt.Fprintf(&b, "    Note over %s: %d earlier messages and notes are left out\n", mermaidSpan(0, n.size-1), first)
+		fmt.Fprintf(&b, "    Note over %s: %d earlier messages and notes are left out\n", mermaidSpan(n.ids[0], n.ids[len(n.ids)-1]), first)
 	}
 	for _, line := range lines[first:] {
 		b.WriteString(line)
@@ -64,7 +64,7 @@ func (n *Network) mermaidLine(x entry) string {
 	if x.Fate == noFate {
 		span := mermaidSpan(x.From, x.To)
 		if x.From == Any || x.To == Any {
-			span = mermaidSpan(0, n.size-1)
+			span = mermaidSpan(n.ids[0], n.ids[len(n.ids)-1])
 		}
 		return fmt.Sprintf("    Note over %s: %s · %s\n", span, short(x.At), mermaidText(x.text()))
 	}

@@ -31,6 +31,7 @@ func scene(net *clustertest.Network, nodes []*cluster.Node) {
 		}
 		return clustertest.Pass
 	})
+	net.Connect()
 	say(0, 1, "hello", slow)
 	say(1, 0, "welcome", slow)
 	say(0, 2, "unlucky", clustertest.Faults{Loss: 1})
@@ -45,7 +46,9 @@ func scene(net *clustertest.Network, nodes []*cluster.Node) {
 	time.Sleep(5 * time.Millisecond)
 	net.Partition([]int{0, 1}, []int{2})
 	say(0, 2, "across", slow)
+	time.Sleep(5 * time.Second) // the connection breaks
 	net.Heal()
+	time.Sleep(time.Second) // and is made anew
 	net.Pause(1)
 	say(0, 1, "to a stalled server", slow)
 	net.Resume(1)
@@ -83,18 +86,18 @@ func TestTheDiagramTellsWhatHappened(t *testing.T) {
     s2->>s1: 75ms → 87ms · held, then delivered · kept for a while
     Note over s0,s2: 90ms · partitioned [[0 1] [2]]
     Note over s0,s2: 90ms · each link: delay about 2ms
-    s0-xs2: 90ms · lost, partition · across
-    Note over s0,s2: 95ms · healed
-    Note over s1: 95ms · server 1 paused
-    Note over s0,s2: 95ms · each link: delay about 2ms
-    Note over s1: 100ms · server 1 resumed
-    s0->>s1: 95ms → 100.928ms · to a stalled server
-    Note over s0,s2: 105ms · each link: delay about 1s
-    Note over s2: 110ms · server 2 crashed
-    s0-xs2: 105ms → 110ms · lost, the receiver has crashed · in vain
-    Note over s2: 3.11s · server 2 restarted
-    Note over s0,s2: 3.11s · each link: delay about 1h0m0s
-    s0->s1: 3.11s · on its way · see you
+    s0-xs2: 90ms → 4s · lost, the connection broke: partition · across
+    Note over s0,s2: 5.095s · healed
+    Note over s1: 6.095s · server 1 paused
+    Note over s0,s2: 6.095s · each link: delay about 2ms
+    Note over s1: 6.1s · server 1 resumed
+    s0->>s1: 6.095s → 6.1s · to a stalled server
+    Note over s0,s2: 6.105s · each link: delay about 1s
+    Note over s2: 6.11s · server 2 crashed
+    s0-xs2: 6.105s → 6.11s · lost, the receiver has crashed · in vain
+    Note over s2: 9.11s · server 2 restarted
+    Note over s0,s2: 9.11s · each link: delay about 1h0m0s
+    s0->s1: 9.11s · on its way · see you
 `
 	bubble(t, 1, 3, func(t *testing.T, net *clustertest.Network, nodes []*cluster.Node) {
 		scene(net, nodes)

@@ -15,10 +15,12 @@ package clustertest
 
 import (
 	"context"
-	"errors"
 	"fmt"
+	"math"
 	"math/rand/v2"
 	"slices"
+	"strconv"
+	"strings"
 	"sync"
 	"sync/atomic"
 	"testing"
@@ -29,25 +31,40 @@ import (
 	"github.com/abhishekg16/cluster/peercatalog"
 )
 
-// A Network joins the servers 0 to n-1 of a cluster inside this process. They are
+// A Network joins the servers of a cluster inside this process. They are
 // nodes like any other, with the same encoding, queues, limits and counters; only
 // what carries their frames is different.
 //
-// It carries messages one by one. What becomes of each is drawn from the seed, the
-// two servers, and the number of the message in the stream between them; so as long
-// as the program sends the same, it is the same in each run. For that a program has
-// to run in a bubble of testing/synctest, where things happen at exact times, and
-// has to be deterministic itself: iterating over a map, or choosing between two
-// channels that are both ready, is not.
+// It carries messages one by one. What becomes of each, and when, is drawn from the
+// seed, the two servers, and the number of the message in the stream between them; so
+// as long as the program sends the same, the fate and the time of the k-th message from
+// one server to another are the same in each run, whatever the faults are, and so is
+// the order of Events. How many messages a node puts into one frame, and whether it
+// acknowledges with a frame of its own, is left to the scheduler, and changes nothing of
+// that. The numbers come from math/rand/v2's PCG, whose stream is the same in each
+// version of Go.
 //
-// Nothing is disturbed at first, but messages take from one to two milliseconds. So
-// no two arrive at the very same moment, which would leave their order to chance.
+// For that a program has to run in a bubble of testing/synctest, where things happen at
+// exact times, and has to be deterministic itself: iterating over a map, or choosing
+// between two channels that are both ready, is not. No two messages arrive at once: each
+// comes a nanosecond after it is due, or a few where several are due together, in an order
+// that the seed decides; and what one leads to is over before the next. What the program
+// itself does at one moment on several goroutines, and what the test does to the network
+// at the moment at which something is sent, are not put into order: let time pass
+// between, or call synctest.Wait. A program that sends
+// more than the queues on the way hold is paced by frames, and so not always in the same way.
+//
+// Nothing is disturbed at first, but messages take from one to two milliseconds. What one server
+// sends to another goes through a connection, which behaves as one of ZeroMQ's over TCP: it stands
+// after a handshake, breaks when its heartbeats get no answer or its other end has ended, and is made anew.
+// So a peer that is cut off or paused is unreachable after at most four seconds and SendTimeout.
+// docs/testing.md has the times, and what is different still.
 //
 // All methods may be called concurrently.
 type Network struct {
 	t     testing.TB
 	seed  uint64
-	size  int
+	ids   []int // of the servers, as the test gave them
 	name  string
 	start time.Time
 	rand  *rand.Rand
@@ -59,13 +76,25 @@ type Network struct {
 	born    map[int]int            // lives heard so far, by server
 	dead    map[int]bool
 	paused  map[int]bool
-	group   map[int]int // of the partition, by server; nil: none
-	faults  map[Link]Faults
-	watcher func(Message) Verdict
-	paths   map[Link]*path
-	held    []*parcel // by the watcher, the oldest first
-	events  []Event
-	ended   bool
+	// Which servers listen, and how many times each has begun to: which life it is in, as
+	// connections know it.
+	listening map[int]bool
+	births    map[int]int
+	group     map[int]int     // of the partition, by server; nil: none
+	faults    map[Link]Faults // that the test has set, by link of two servers
+	drawn     map[Link]Faults // that Disturb has, on top of these
+	watcher   func(Message) Verdict
+	paths     map[Link]*path
+	held      []*parcel // by the watcher, the oldest first
+	events    []Event
+	agenda    agenda
+	ended     bool
+	paced     bool // a sender had to wait for room on its path
+
+	arrivals pathQueue
+	arrived  time.Time // when a message last did
+	armed    time.Time // when timer ends; zero: there is none
+	timer    *time.Timer
 }
 
 // A life is one incarnation of a server.
@@ -76,9 +105,9 @@ type life struct {
 
 var networks atomic.Int64
 
-// NewNetwork makes a network of n servers for one test. All nodes that are still
-// running when the test ends are closed. If the test has failed, the seed and the
-// last events are logged.
+// NewNetwork makes a network of n servers with the ids 0 to n-1 for one test; where they
+// have other ids see NewNetworkOf. All nodes that are still running when the test ends are
+// closed. If the test has failed, the seed and the last events are logged.
 //
 // Where there is no test, as in a program that shows something, t is nil: then Close
 // ends the network, and what would end a test panics.
@@ -90,26 +119,59 @@ func NewNetwork(t testing.TB, seed uint64, n int) *Network {
 	if n < 1 {
 		t.Fatalf("clustertest: NewNetwork: %d servers: want at least 1", n)
 	}
+	ids := make([]int, n)
+	for id := range ids {
+		ids[id] = id
+	}
+	return newNetwork(t, seed, ids)
+}
+
+// NewNetworkOf is NewNetwork for servers with these ids, each from 0 to 65535. Where all
+// are meant, as by Start, it is in this order.
+func NewNetworkOf(t testing.TB, seed uint64, ids ...int) *Network {
+	if t == nil {
+		t = new(program)
+	}
+	t.Helper()
+	if len(ids) == 0 {
+		t.Fatalf("clustertest: NewNetworkOf: no ids: want at least 1")
+	}
+	for i, id := range ids {
+		switch {
+		case id < 0 || id > math.MaxUint16:
+			t.Fatalf("clustertest: NewNetworkOf: the id %d: want 0 to %d", id, math.MaxUint16)
+		case slices.Contains(ids[:i], id):
+			t.Fatalf("clustertest: NewNetworkOf: the id %d is given twice", id)
+		}
+	}
+	return newNetwork(t, seed, slices.Clone(ids))
+}
+
+func newNetwork(t testing.TB, seed uint64, ids []int) *Network {
+	t.Helper()
 	net := &Network{
-		t: t, seed: seed, size: n,
-		name:    fmt.Sprintf("clustertest%d", networks.Add(1)),
-		start:   time.Now(),
-		rand:    rand.New(rand.NewPCG(seed, 1)),
-		nodes:   make(map[int]*cluster.Node),
-		configs: make(map[int]cluster.Config),
-		lives:   make(map[life]int),
-		born:    make(map[int]int),
-		dead:    make(map[int]bool),
-		paused:  make(map[int]bool),
-		faults:  map[Link]Faults{{Any, Any}: {}},
-		paths:   make(map[Link]*path),
+		t: t, seed: seed, ids: ids,
+		name:      fmt.Sprintf("clustertest%d", networks.Add(1)),
+		start:     time.Now(),
+		rand:      rand.New(rand.NewPCG(seed, 1)),
+		nodes:     make(map[int]*cluster.Node),
+		configs:   make(map[int]cluster.Config),
+		lives:     make(map[life]int),
+		born:      make(map[int]int),
+		dead:      make(map[int]bool),
+		paused:    make(map[int]bool),
+		listening: make(map[int]bool),
+		births:    make(map[int]int),
+		faults:    make(map[Link]Faults),
+		drawn:     make(map[Link]Faults),
+		paths:     make(map[Link]*path),
 	}
 	forget := (&mem.Network{Carrier: carrier{net}}).Name(net.name)
 	t.Cleanup(func() {
 		net.end()
 		forget()
 		if t.Failed() {
-			t.Logf("clustertest: the seed was %d; the last events:\n%s", seed, net.tail(40))
+			t.Logf("clustertest: the seed was %d%s; the last events:\n%s", seed, net.replays(), net.tail(40))
 		}
 	})
 	return net
@@ -120,20 +182,24 @@ func NewNetwork(t testing.TB, seed uint64, n int) *Network {
 // takes part, but the network does not close it, and Crash and Node do not know it.
 func (n *Network) Config() cluster.Config {
 	cfg := cluster.Config{Cluster: n.name}
-	for id := range n.size {
+	for _, id := range n.ids {
 		cfg.Peers = append(cfg.Peers, peercatalog.Peer{ID: id, Address: fmt.Sprintf("mem://%s/%d", n.name, id)})
 	}
 	return cfg
 }
 
+// idOf is the server whose address that is.
+func (n *Network) idOf(endpoint string) (id int, ok bool) {
+	id, err := strconv.Atoi(endpoint[strings.LastIndexByte(endpoint, '/')+1:])
+	return id, err == nil && slices.Contains(n.ids, id)
+}
+
 // Start starts servers, all if no ids are given, and returns them in the same
-// order. It ends the test if one cannot be started.
+// order: without ids in that of the network's. It ends the test if one cannot be started.
 func (n *Network) Start(ids ...int) []*cluster.Node {
 	n.t.Helper()
 	if ids == nil {
-		for id := range n.size {
-			ids = append(ids, id)
-		}
+		ids = n.ids
 	}
 	var nodes []*cluster.Node
 	for _, id := range ids {
@@ -150,8 +216,11 @@ func (n *Network) StartWith(id int, cfg cluster.Config) *cluster.Node {
 		n.t.Fatalf("clustertest: Start: %v", err)
 	}
 	n.mu.Lock()
-	again := n.dead[id]
-	delete(n.dead, id)
+	if n.dead[id] {
+		// Now, for others may send to it as soon as it listens.
+		n.note(Event{Kind: Restarted, From: id, To: id})
+		delete(n.dead, id)
+	}
 	n.mu.Unlock()
 	node, err := cluster.NewFromConfig(id, cfg)
 	if err != nil {
@@ -164,9 +233,7 @@ func (n *Network) StartWith(id int, cfg cluster.Config) *cluster.Node {
 		return node
 	}
 	n.nodes[id], n.configs[id] = node, cfg
-	if again {
-		n.note(Event{Kind: Restarted, From: id, To: id})
-	}
+	n.lifeOf(life{id, node.Stats().Incarnation}) // also if nobody ever hears of it
 	return node
 }
 
@@ -194,7 +261,8 @@ func (n *Network) Node(id int) *cluster.Node {
 }
 
 // Crash ends a server as if its process was killed: what it had queued or not yet taken
-// from its Inbox, and what is on its way to it, is gone. What it had sent goes on. Its
+// from its Inbox, and what is on its way to it, is gone. What it had sent goes on. Connections to
+// it break at once, unless the path is cut, and others are refused until it is started again. Its
 // Inbox and Done close, so what the test runs on the node ends as it does after Close;
 // a send on its Outbox has to select on Done, as ever. Start starts it again, as a new
 // incarnation. It is an error if the server does not run.
@@ -208,38 +276,48 @@ func (n *Network) Crash(id int) {
 // crash reports whether the server was running.
 func (n *Network) crash(id int) bool {
 	n.mu.Lock()
-	node, paused := n.nodes[id], n.paused[id]
+	node := n.nodes[id]
 	if node == nil {
 		n.mu.Unlock()
 		return false
 	}
 	delete(n.nodes, id)
-	delete(n.paused, id)
 	n.dead[id] = true
 	n.note(Event{Kind: Crashed, From: id, To: id})
-	for _, x := range n.held {
-		if x.To == id {
-			n.lost(x, "the receiver has crashed")
-		}
-	}
-	n.held = slices.DeleteFunc(n.held, func(x *parcel) bool { return x.To == id })
-	for l, p := range n.paths {
-		switch {
-		case l.To == id:
-			p.clear(n, "the receiver has crashed")
-		case l.From == id:
-			p.forget(n)
-			if paused {
-				p.resume(n)
-			}
-		}
-	}
 	n.mu.Unlock()
 	kill(node)
 	for range node.Inbox() { // what was there is gone with the process
 	}
+	// Not before it has ended: others find room then, and whether they still reach it
+	// would be left to chance.
+	n.dropFor(id)
 	return true
 }
+
+// dropFor drops what is on its way to a server that has crashed, and what goes no further.
+func (n *Network) dropFor(id int) {
+	n.mu.Lock()
+	defer n.mu.Unlock()
+	delete(n.paused, id)
+	for _, x := range n.held {
+		if x.To == id {
+			n.lost(x, byCrash)
+		}
+	}
+	n.held = slices.DeleteFunc(n.held, func(x *parcel) bool { return x.To == id })
+	for _, p := range n.sortedPaths() {
+		switch id {
+		case p.link.To:
+			p.clear(n, byCrash)
+		case p.link.From:
+			p.forget(n)
+		}
+	}
+	n.lookAll()
+}
+
+// byCrash is why what is on its way to a server is lost when that has crashed.
+const byCrash = "the receiver has crashed"
 
 // kill closes a node at once.
 func kill(node *cluster.Node) {
@@ -248,28 +326,19 @@ func kill(node *cluster.Node) {
 	node.Shutdown(ctx) // its error is that of ctx
 }
 
+// replays says if the seed may not make the same happen again.
+func (n *Network) replays() string {
+	n.mu.Lock()
+	defer n.mu.Unlock()
+	if n.paced {
+		return " (a link was full, and made its sender wait: what leaves when is then up to the scheduler)"
+	}
+	return ""
+}
+
 // Rand is drawn from the seed, for what the test itself decides by chance. It is for one
 // goroutine at a time.
 func (n *Network) Rand() *rand.Rand { return n.rand }
-
-// At calls f when so much time has passed since the network was made; not at all if
-// the test has ended by then. What the program does at the very same moment comes
-// before or after it by chance, so a time at which it does nothing is better.
-func (n *Network) At(d time.Duration, f func()) {
-	n.t.Helper()
-	if f == nil {
-		n.wrong("At", errors.New("the function is nil"))
-		return
-	}
-	time.AfterFunc(time.Until(n.start.Add(d)), func() {
-		n.mu.Lock()
-		ended := n.ended
-		n.mu.Unlock()
-		if !ended {
-			f()
-		}
-	})
-}
 
 // end closes the nodes and drops what is on its way.
 func (n *Network) end() {
@@ -280,6 +349,7 @@ func (n *Network) end() {
 	for _, p := range n.paths {
 		p.clear(n, "")
 	}
+	n.rearm()
 	n.mu.Unlock()
 	var all sync.WaitGroup
 	for _, node := range nodes {

@@ -1,6 +1,7 @@
 package clustertest_test
 
 import (
+	"errors"
 	"fmt"
 	"slices"
 	"strings"
@@ -93,8 +94,10 @@ func TestItWorksOutsideABubbleToo(t *testing.T) {
 
 func TestAPartitionStopsWhatCrossesItUntilItHeals(t *testing.T) {
 	bubble(t, 1, 4, func(t *testing.T, net *clustertest.Network, nodes []*cluster.Node) {
+		net.Connect()
 		net.Partition([]int{0, 1}, []int{2})
 		send(nodes[0], cluster.BROADCAST, 0, 10)
+		time.Sleep(5 * time.Second) // the connections break, and what was sent is lost with them
 		equal(t, "the same group", drain(nodes[1]), numbers(0, 10))
 		equal(t, "another group", drain(nodes[2]), nil)
 		equal(t, "no group", drain(nodes[3]), nil)
@@ -108,13 +111,30 @@ func TestAPartitionStopsWhatCrossesItUntilItHeals(t *testing.T) {
 	})
 }
 
-func TestALinkIsCutInOneDirection(t *testing.T) {
+// Nothing comes through, and what is sent the other way is not acknowledged: after a moment nothing
+// passes there either, as with TCP.
+func TestALinkThatIsCutInOneDirectionSoonPassesNothingInTheOther(t *testing.T) {
 	bubble(t, 1, 2, func(t *testing.T, net *clustertest.Network, nodes []*cluster.Node) {
+		net.Connect()
 		net.Set(clustertest.Faults{Cut: true}, clustertest.Link{From: 0, To: 1})
 		send(nodes[0], 1, 0, 5)
 		send(nodes[1], 0, 0, 5)
 		equal(t, "the cut direction", drain(nodes[1]), nil)
 		equal(t, "the other direction", drain(nodes[0]), numbers(0, 5))
+		send(nodes[1], 0, 5, 10)
+		equal(t, "the other direction, a second later", drain(nodes[0]), nil)
+		time.Sleep(5 * time.Second)
+		for i, n := range nodes {
+			if err := n.Send(t.Context(), &cluster.Envelope{Pid: 1 - i, Msg: 10}); err != nil {
+				t.Errorf("server %d: %v, want the message to wait for SendTimeout", i, err)
+			}
+		}
+		time.Sleep(2 * time.Second)
+		for i, n := range nodes {
+			if err := n.Send(t.Context(), &cluster.Envelope{Pid: 1 - i, Msg: 11}); !errors.Is(err, cluster.ErrUnreachable) {
+				t.Errorf("server %d: %v, want that the other is unreachable", i, err)
+			}
+		}
 	})
 }
 
@@ -131,6 +151,24 @@ func TestLossIsCountedAndOrderKept(t *testing.T) {
 		r := received(nodes[1], 0)
 		if lost := 1001 - len(got); lost < 60 || lost > 140 || r.Lost+r.Missed != uint64(lost) {
 			t.Errorf("%d of 1001 were lost, want about 100; counted are %d and %d", lost, r.Lost, r.Missed)
+		}
+	})
+}
+
+func TestNodesOnANetworkDoNotSendAgainWhatItLoses(t *testing.T) {
+	bubble(t, 8, 2, func(t *testing.T, net *clustertest.Network, nodes []*cluster.Node) {
+		net.Set(clustertest.Faults{Loss: 0.3})
+		send(nodes[0], 1, 0, 100)
+		net.Set(clustertest.Faults{})
+		send(nodes[0], 1, 100, 101)
+		got := len(drain(nodes[1]))
+		time.Sleep(10 * time.Second) // until what was written is acknowledged
+		s, r := nodes[0].Stats().Sent, received(nodes[1], 0)
+		if got > 90 || r.Lost+r.Missed != uint64(101-got) || r.Repeated != 0 {
+			t.Errorf("%d of 101 arrive: %+v", got, r)
+		}
+		if s.Sent != 101 || s.Confirmed != 0 || s.Unconfirmed != 101 || s.Resent != 0 {
+			t.Errorf("the sender's books: %+v; want 101 unconfirmed", s)
 		}
 	})
 }
@@ -216,6 +254,7 @@ func TestACrashedServerLosesWhatWasQueuedAndComesBackAnew(t *testing.T) {
 		if net.Node(1) != nil {
 			t.Error("a crashed server is still there")
 		}
+		net.Set(clustertest.Faults{})
 		time.Sleep(5 * time.Second)
 		send(nodes[0], 1, 6, 9)
 		time.Sleep(5 * time.Second)
@@ -235,6 +274,7 @@ func TestACrashedServerLosesWhatWasQueuedAndComesBackAnew(t *testing.T) {
 
 func TestAPausedServerGoesOnWhereItWas(t *testing.T) {
 	bubble(t, 1, 3, func(t *testing.T, net *clustertest.Network, nodes []*cluster.Node) {
+		net.Connect()
 		net.Pause(1)
 		send(nodes[0], 1, 0, 5)
 		send(nodes[1], 0, 0, 5)
@@ -330,12 +370,13 @@ func TestAFailedTestPrintsTheSeedAndTheLastEvents(t *testing.T) {
 		f := &failed{TB: t}
 		net := clustertest.NewNetwork(f, 4711, 2)
 		nodes := net.Start()
-		net.Set(clustertest.Faults{Cut: true}, clustertest.Link{From: 0, To: 1})
+		net.Connect()
+		net.Set(clustertest.Faults{Loss: 1}, clustertest.Link{From: 0, To: 1})
 		send(nodes[0], 1, 0, 1)
 		for _, c := range f.cleanups {
 			c()
 		}
-		for _, want := range []string{"4711", "0 -> 1  lost       #1 0 (cut)"} {
+		for _, want := range []string{"4711", "0 -> 1  lost       #1 0 (loss)"} {
 			if !strings.Contains(f.log.String(), want) {
 				t.Errorf("%q is missing in:\n%s", want, f.log.String())
 			}

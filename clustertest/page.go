@@ -7,14 +7,15 @@ import (
 	"html/template"
 	"os"
 	"path/filepath"
+	"slices"
 	"strings"
 	"time"
 )
 
-// How many entries, from the last one back, a page draws, and lists.
+// How many entries, from the last one back, a page has, and how many of them it shows at a time.
 const (
-	drawnMost  = 1000
-	listedMost = 5000
+	listedMost = 20_000
+	partMost   = 1000
 )
 
 //go:embed page.html
@@ -24,8 +25,9 @@ var pageTemplate = template.Must(template.New("page").Parse(pageText))
 
 // SavePage makes the network write its record as a web page to file when the test
 // ends, whether that fails or not, and log where it is. The page shows every message
-// on its way between the servers, what was done to them, and a table of all that, with
-// filters. It is one file that needs no other and no network. A relative name is in
+// on its way between the servers, what was done to them, and a table of all that: a
+// thousand at a time, which move through the record, with filters. It has the last
+// 20,000, and is one file that needs no other and no network. A relative name is in
 // the directory of the package under test; t.TempDir is gone when the test has ended.
 func (n *Network) SavePage(file string) {
 	n.t.Helper()
@@ -45,8 +47,7 @@ func (n *Network) SavePage(file string) {
 // page is the record up to now as a web page.
 func (n *Network) page() []byte {
 	all := entries(n.Events())
-	listed := all[max(0, len(all)-listedMost):]
-	drawn := all[max(0, len(all)-drawnMost):]
+	parts := n.parts(all)
 	data := struct {
 		Test    string
 		Failed  bool
@@ -55,30 +56,61 @@ func (n *Network) page() []byte {
 		Lasted  string
 		Kinds   []kind
 		Omitted string
-		Picture picture
-		Rows    []row
+		Earlier []part // all but the last
+		Last    part
 		Mermaid string
 	}{
 		Test:    n.t.Name(),
 		Failed:  n.t.Failed(),
 		Seed:    n.seed,
+		Servers: n.ids,
 		Lasted:  short(time.Since(n.start)),
 		Kinds:   kindsOf(all),
-		Omitted: omitted(len(all), len(drawn), len(listed)),
-		Picture: draw(n.size, all, drawn),
+		Earlier: parts[:len(parts)-1],
+		Last:    parts[len(parts)-1],
 		Mermaid: n.Mermaid(),
 	}
-	for id := range n.size {
-		data.Servers = append(data.Servers, id)
-	}
-	for i, x := range listed {
-		data.Rows = append(data.Rows, newRow(len(all)-len(listed)+i, x, i >= len(listed)-len(drawn)))
+	if len(all) > listedMost {
+		data.Omitted = fmt.Sprintf("Of %d messages and notes, the last %d are here.", len(all), listedMost)
 	}
 	var b bytes.Buffer
 	if err := pageTemplate.Execute(&b, data); err != nil {
 		panic(err) // only if page.html does not fit the data
 	}
 	return b.Bytes()
+}
+
+// A part is what the page shows at a time: entries that follow one another.
+type part struct {
+	Index    int
+	From, To string // the times of the first and the last
+	Picture  picture
+	Rows     []row
+}
+
+// parts divides the last entries of a record, of which there is at least one part.
+// Entries keep their places in the record as their ids. The last part is full, so that
+// the end of a record is seen whole.
+func (n *Network) parts(all []entry) []part {
+	first := max(0, len(all)-listedMost)
+	var parts []part
+	for end := len(all); end > first || parts == nil; end -= partMost {
+		begin := max(first, end-partMost)
+		// What comes later has no place in the picture; what was before decides how it begins.
+		p := part{Picture: draw(n.ids, all[:end], all[begin:end])}
+		for i := begin; i < end; i++ {
+			p.Rows = append(p.Rows, newRow(i, all[i]))
+		}
+		if begin < end {
+			p.From, p.To = short(all[begin].At), short(all[end-1].At)
+		}
+		parts = append(parts, p)
+	}
+	slices.Reverse(parts)
+	for i := range parts {
+		parts[i].Index = i
+	}
+	return parts
 }
 
 // A kind is what the page's legend says of one fate.
@@ -107,20 +139,9 @@ func kindsOf(all []entry) []kind {
 // class is the name of a fate in the page.
 func (f fate) class() string { return strings.ReplaceAll(f.String(), " ", "-") }
 
-func omitted(all, drawn, listed int) string {
-	switch {
-	case listed < all:
-		return fmt.Sprintf("Of %d messages and notes, the last %d are drawn, and the last %d are in the table.", all, drawn, listed)
-	case drawn < all:
-		return fmt.Sprintf("Of %d messages and notes, the last %d are drawn; the table has all.", all, drawn)
-	}
-	return ""
-}
-
 // A row is an entry as the page's table has it.
 type row struct {
 	ID             int
-	Drawn          bool
 	Class          string
 	From, To       int
 	Servers        string
@@ -131,9 +152,9 @@ type row struct {
 	Size           string
 }
 
-func newRow(i int, x entry, drawn bool) row {
+func newRow(i int, x entry) row {
 	r := row{
-		ID: i, Drawn: drawn, Class: x.Fate.class(), From: x.From, To: x.To,
+		ID: i, Class: x.Fate.class(), From: x.From, To: x.To,
 		At: short(x.At), Exact: x.At.String(), Status: x.status(), Text: x.text(),
 	}
 	switch {

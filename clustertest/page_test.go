@@ -47,7 +47,7 @@ func TestThePageTellsWhatHappened(t *testing.T) {
 		`class="arrow dropped"`, `class="arrow held"`, `class="arrow on-its-way"`,
 		`<rect class="crash"`, `<rect class="pause"`, `<rect class="partition group-A"`, `<rect class="partition group-B"`,
 		`delivered <span class="count">6<`, `late (overtaken) <span class="count">1<`, `lost <span class="count">3<`,
-		"lost, the receiver has crashed", "held, then delivered", ">server 2 restarted</text>", "sent at 25ms\ndelivered at 27ms, after 2ms",
+		"lost, the receiver has crashed", "held, then delivered", ">server 2 restarted</text>", "sent at 25ms\ndelivered at 27.000001ms, after 2.000001ms",
 	} {
 		if !strings.Contains(page, want) {
 			t.Errorf("%q is missing", want)
@@ -156,19 +156,69 @@ func TestTheHeightOfThePictureIsBounded(t *testing.T) {
 	}
 }
 
-func TestThePageSaysWhatItLeavesOut(t *testing.T) {
-	page := pageOf(t, 2, func(_ *clustertest.Network, nodes []*cluster.Node) {
-		send(nodes[0], 1, 0, 5500)
+// parts are the pictures of a page and the bodies of its table, from the first part of the record to the last.
+func parts(t *testing.T, page string) (pictures, rows []string) {
+	t.Helper()
+	for _, m := range regexp.MustCompile(`(?s)<template class="picture">(.*?)</template>`).FindAllStringSubmatch(page, -1) {
+		pictures = append(pictures, m[1])
+	}
+	last := regexp.MustCompile(`(?s)<div class="pane" id="diagram".*?</div>\s*(?:<template|<h2)`).FindString(page)
+	pictures = append(pictures, last)
+	for _, m := range regexp.MustCompile(`(?s)<tbody[^>]*>(.*?)</tbody>`).FindAllStringSubmatch(page, -1) {
+		rows = append(rows, m[1])
+	}
+	return pictures, rows
+}
+
+func TestThePageHasEveryPartOfTheRecord(t *testing.T) {
+	page := pageOf(t, 2, func(net *clustertest.Network, nodes []*cluster.Node) {
+		send(nodes[0], 1, 0, 2500)
+		time.Sleep(time.Second)
+		net.Crash(1)
 		time.Sleep(time.Second)
 	})
-	const want = "Of 5500 messages and notes, the last 1000 are drawn, and the last 5000 are in the table."
+	if strings.Contains(page, "are here.") {
+		t.Error("it says that something is left out")
+	}
+	pictures, rows := parts(t, page)
+	if len(pictures) != 3 || len(rows) != 3 {
+		t.Fatalf("got %d pictures and %d bodies, want 3 of each", len(pictures), len(rows))
+	}
+	next := 0
+	for i := range rows {
+		ids := regexp.MustCompile(`<tr id="e(\d+)"`).FindAllStringSubmatch(rows[i], -1)
+		if want := []int{501, 1000, 1000}[i]; len(ids) != want {
+			t.Errorf("part %d has %d rows, want %d", i, len(ids), want)
+		}
+		for _, m := range ids {
+			if m[1] != strconv.Itoa(next) {
+				t.Fatalf("part %d has row %s where %d is the next", i, m[1], next)
+			}
+			if !strings.Contains(pictures[i], `id="a`+m[1]+`"`) {
+				t.Errorf("part %d has row %s, and its picture does not have it", i, m[1])
+			}
+			next++
+		}
+		// What comes later is not drawn before.
+		if got, want := strings.Contains(pictures[i], `<rect class="crash"`), i == 2; got != want {
+			t.Errorf("part %d shows the crash: %v, want %v", i, got, want)
+		}
+	}
+}
+
+func TestThePageSaysWhatItLeavesOut(t *testing.T) {
+	page := pageOf(t, 2, func(_ *clustertest.Network, nodes []*cluster.Node) {
+		send(nodes[0], 1, 0, 20_500)
+		time.Sleep(time.Minute)
+	})
+	const want = "Of 20500 messages and notes, the last 20000 are here."
 	if !strings.Contains(page, want) {
 		t.Errorf("%q is missing", want)
 	}
-	if got := strings.Count(page, `class="arrow `); got != 1000 {
+	if got := strings.Count(page, `class="arrow `); got != 20_000 {
 		t.Errorf("%d are drawn", got)
 	}
-	if got := strings.Count(page, `<tr id="e`); got != 5000 {
+	if got := strings.Count(page, `<tr id="e`); got != 20_000 {
 		t.Errorf("%d are in the table", got)
 	}
 }

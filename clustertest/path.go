@@ -7,179 +7,173 @@ import (
 	"github.com/abhishekg16/cluster/internal/wire"
 )
 
-// A parcel is what travels alone: a message, a piece of a large one, or, without
-// either, an acknowledgment.
-type parcel struct {
-	Message
-	life       int    // of the sender, counted from 1
-	offset     uint32 // of a piece
-	bare       uint64 // of an acknowledgment: when it was sent; else 0
-	asks       bool   // it is one that asks for another
-	head, tail []byte
-	deliver    func(head, tail []byte) bool // false: the receiver is gone
-
-	arrives time.Time
-	again   bool // the copy of one that arrives twice
-}
-
-func (p *parcel) size() int { return len(p.head) + len(p.tail) }
-
-// A path is one direction between two servers, and what is on its way there, in the
-// order of arrival. The network's mu guards it.
+// A path is one direction between two servers: what its sender has handed over, and
+// what is on its way. The network's mu guards it.
 type path struct {
-	link     Link
-	parcels  []*parcel
-	bytes    int
-	latest   time.Time // when the last of those that keep their order arrives
+	link Link
+	// waiting is what InFlight leaves no room for, in the order of sending. Frames are
+	// taken nevertheless, up to a bound (see crowded), and their messages wait one by one:
+	// how many are in one depends on how the node's goroutines happen to run, and would
+	// otherwise decide which of them the node drops, and when the others leave.
+	waiting  []*parcel
+	backlog  int       // bytes of waiting
+	parcels  []*parcel // on their way, in the order of arrival
+	bytes    int       // of the messages among parcels
+	latest   time.Time // when the last of those that keep their order is due
 	free     time.Time // when the last byte so far has been put on the line
 	greatest uint64    // the number of a message that has arrived, 0 before the first
 	life     int       // in which its sender sent that
 	spoke    time.Time // when its sender last sent a message, or asked
 	room     chan struct{}
-	timer    *time.Timer
+	connection
+
+	// The next that happens on it, and where it is in the network's queue.
+	head  time.Time
+	order float64 // among what happens at the same time
+	steps bool    // it is a step of the connection, and no parcel that arrives
+	place int     // -1: it is not there
 }
 
 // carrier is the network as package mem sees it.
 type carrier struct{ *Network }
 
-// Carry implements mem.Carrier.
-func (c carrier) Carry(head, tail []byte, deliver func(head, tail []byte) bool) (bool, <-chan struct{}) {
+// Carry implements mem.Carrier. What may be lost, delayed or held is decided for each
+// message of the frame alone.
+func (c carrier) Carry(head, tail []byte, deliver func(head, tail []byte) bool) bool {
 	n := c.Network
 	parcels := n.unpack(head, tail, deliver)
 	if len(parcels) == 0 {
 		deliver(head, tail) // the nodes have to refuse it
-		return true, nil
+		return true
 	}
 	n.mu.Lock()
 	p := n.path(parcels[0].link())
-	size := 0
-	for _, x := range parcels {
-		size += x.size()
+	if parcels[0].bare == 0 && !n.ended {
+		p.want(n)
 	}
-	if p.bytes > 0 && p.bytes+size > n.faultsOf(p.link).inFlight() && n.cut(p.link) == "" {
-		if p.room == nil {
-			p.room = make(chan struct{})
-		}
-		room := p.room
-		n.mu.Unlock()
-		return false, room
-	}
+	crowded := p.stands && parcels[0].bare == 0 && n.crowded(p)
+	n.paced = n.paced || crowded
+	full := !p.stands || crowded
 	watcher := n.watcher
 	n.mu.Unlock()
-	for _, x := range parcels {
-		verdict := Pass
-		if watcher != nil && x.bare == 0 {
-			verdict = watcher(x.Message)
-		}
-		n.post(x, verdict)
+	if full {
+		return false
 	}
-	return true, nil
+	for _, x := range parcels {
+		if watcher != nil && x.bare == 0 {
+			x.verdict = watcher(x.Message)
+		}
+		n.post(x)
+	}
+	return true
 }
 
-func (p *parcel) link() Link { return Link{p.From, p.To} }
+// Full implements mem.Carrier.
+func (c carrier) Full(from, to string) (again <-chan struct{}) {
+	n := c.Network
+	n.mu.Lock()
+	defer n.mu.Unlock()
+	sender, known := n.idOf(from)
+	receiver, listed := n.idOf(to)
+	if !known || !listed {
+		return nil
+	}
+	p := n.path(Link{sender, receiver})
+	if p.stands && !n.crowded(p) {
+		return nil
+	}
+	if p.room == nil {
+		p.room = make(chan struct{})
+	}
+	return p.room
+}
 
 // path is the path of a link. The caller holds mu.
 func (n *Network) path(l Link) *path {
 	p := n.paths[l]
 	if p == nil {
-		p = &path{link: l}
+		p = &path{link: l, place: -1}
 		n.paths[l] = p
 	}
 	return p
 }
 
-// unpack takes a frame apart into parcels, which share nothing with it. What is no
-// frame makes none.
-func (n *Network) unpack(head, tail []byte, deliver func(head, tail []byte) bool) []*parcel {
-	h, err := wire.ParseHeader(head)
-	if err != nil {
-		return nil
+// sortedPaths are all paths in the order of their links: that of a map would make one
+// run differ from the next. The caller holds mu.
+func (n *Network) sortedPaths() []*path {
+	var all []*path
+	for _, p := range n.paths {
+		all = append(all, p)
 	}
-	n.mu.Lock()
-	life := n.lifeOf(life{int(h.From), h.Incarnation})
-	n.mu.Unlock()
-	one := func(h wire.Header, body, tail []byte) *parcel {
-		frame := make([]byte, wire.HeaderSize, wire.HeaderSize+len(body))
-		h.Put(frame)
-		return &parcel{
-			Message: Message{From: int(h.From), To: int(h.To), number: h.Start.Seq, Sent: time.Since(n.start)},
-			life:    life,
-			offset:  h.Start.Offset,
-			head:    append(frame, body...),
-			tail:    slices.Clone(tail),
-			deliver: deliver,
-		}
-	}
-	body := head[wire.HeaderSize:]
-	if h.Bare() {
-		x := one(h, body, tail)
-		x.bare, x.asks = uint64(x.Sent)|1<<63, h.Flags&wire.FlagAckNow != 0
-		return []*parcel{x}
-	}
-	if h.Flags&wire.FlagPiece != 0 {
-		x := one(h, body, tail)
-		x.Size = len(body) + len(tail)
-		if piece, err := wire.ParsePiece(body, tail, h.Start.Offset); err == nil && h.Start.Offset == 0 {
-			x.MsgID, x.Size = piece.MsgID, piece.Total
-		}
-		return []*parcel{x}
-	}
-	if r, ok := wire.ParseSplit(body, tail, h.Count); ok {
-		x := one(h, body, tail)
-		x.describe(r)
-		return []*parcel{x}
-	}
-	body = wire.Join(body, tail)
-	if wire.CheckRecords(body, h.Count) != nil {
-		return nil
-	}
-	var parcels []*parcel
-	var before int64
-	for i := range h.Count {
-		r, rest := wire.NextRecord(body, before)
-		before = r.MsgID
-		each := h
-		each.Start.Seq += uint64(i)
-		each.Count = 1
-		if i+1 < h.Count {
-			each.Flags &^= wire.FlagAckNow
-		}
-		// Each is the first of a frame now.
-		x := one(each, append(wire.AppendRecordHeader(nil, r.MsgID, r.Kind, len(r.Payload)), r.Payload...), nil)
-		x.describe(r)
-		parcels = append(parcels, x)
-		body = rest
-	}
-	return parcels
+	slices.SortFunc(all, func(a, b *path) int { return a.link.compare(b.link) })
+	return all
 }
 
-// lifeOf counts the lives of a server. The caller holds mu.
-func (n *Network) lifeOf(l life) int {
-	if n.lives[l] == 0 {
-		n.born[l.id]++
-		n.lives[l] = n.born[l.id]
-	}
-	return n.lives[l]
-}
-
-// post sends a parcel on its way, unless it is lost or held.
-func (n *Network) post(x *parcel, v Verdict) {
+// post takes a parcel over from its sender. What a server hands over while it is being
+// killed was never sent.
+func (n *Network) post(x *parcel) {
 	n.mu.Lock()
 	defer n.mu.Unlock()
-	if n.ended {
+	if n.ended || n.dead[x.From] {
 		return
 	}
+	p := n.path(x.link())
+	x.receiver = p.receiver
+	if x.bare == 0 && (len(p.waiting) > 0 || !n.hasRoom(p, x)) {
+		p.waiting = append(p.waiting, x)
+		p.backlog += x.size()
+		return
+	}
+	n.leave(p, x)
+}
+
+// hasRoom reports whether InFlight lets a message leave: one that is larger than that
+// goes alone. Where nobody receives, all have room, since nothing stays there. The caller holds mu.
+func (n *Network) hasRoom(p *path, x *parcel) bool {
+	return p.bytes == 0 || p.bytes+x.size() <= n.faultsOf(p.link).inFlight() || n.dead[p.link.To]
+}
+
+// advance lets those leave that wait for room, as far as there is some, and then the
+// sender hand over more. The caller holds mu.
+func (n *Network) advance(p *path) {
+	for len(p.waiting) > 0 && n.hasRoom(p, p.waiting[0]) {
+		var x *parcel
+		x, p.waiting = first(p.waiting)
+		p.backlog -= x.size()
+		n.leave(p, x)
+	}
+	if p.room != nil && p.stands && !n.crowded(p) {
+		close(p.room)
+		p.room = nil
+	}
+}
+
+// crowded reports whether so much waits that no more is taken of the sender: 16 times
+// what may be on its way, but at least 256 KiB, and at most 1 MiB, which is less than the
+// window of a node as it is configured by itself. The caller holds mu.
+func (n *Network) crowded(p *path) bool {
+	return p.backlog > min(max(256<<10, 16*n.faultsOf(p.link).inFlight()), 1<<20)
+}
+
+// first takes the first of some parcels from the others.
+func first(parcels []*parcel) (x *parcel, rest []*parcel) {
+	x = parcels[0]
+	parcels[0] = nil
+	return x, parcels[1:]
+}
+
+// leave sends a parcel on its way, unless it is lost or held. The caller holds mu.
+func (n *Network) leave(p *path, x *parcel) {
+	x.Sent = time.Since(n.start)
 	n.sent(x)
-	idle := n.path(x.link()).speaks(x)
-	switch why := n.cut(x.link()); {
-	case n.dead[x.From]:
-		n.lost(x, "the sender has crashed")
-	case why != "":
-		n.lost(x, why)
+	idle := p.speaks(x)
+	switch {
+	case n.dead[p.link.To]:
+		n.lost(x, byCrash)
 	case idle:
-	case v == Drop:
+	case x.verdict == Drop:
 		n.lost(x, byTest)
-	case v == Hold:
+	case x.verdict == Hold:
 		n.held = append(n.held, x)
 		n.note(Event{Kind: Held, Message: x.Message, From: x.From, To: x.To})
 	default:
@@ -202,123 +196,122 @@ func (p *path) speaks(x *parcel) (idle bool) {
 	return idle
 }
 
+// overtakenLeast is the least of the most time that a message which others may overtake
+// takes longer: where messages take no time at all, none would be overtaken otherwise.
+const overtakenLeast = 3 * time.Millisecond
+
 // depart puts a parcel on its path, or loses it by chance. The caller holds mu.
+//
+// Whether a node acknowledges with a frame of its own, or with the next message,
+// depends on which of its goroutines ran first. So an acknowledgment delays no message:
+// it takes neither a place on the line nor a moment of its own.
 func (n *Network) depart(x *parcel) {
-	f := n.faultsOf(x.link())
-	if f.Loss > 0 && n.chance("loss", x) < f.Loss {
+	p := n.path(x.link())
+	f := n.faultsOf(p.link)
+	switch {
+	case f.Loss > 0 && n.chance("loss", x) < f.Loss:
 		n.lost(x, "loss")
 		return
+	case !p.stands:
+		n.lost(x, byBreak) // while the test held it
+		return
+	case p.sticks(n, x):
+		p.stuck = append(p.stuck, x)
+		p.count(x, 1)
+		return
 	}
-	p := n.path(x.link())
 	now := time.Now()
-	x.arrives = now.Add(n.delay(f, x, "delay"))
+	x.due = now.Add(n.delay(f, x, "delay"))
 	if f.Bandwidth > 0 {
 		if p.free.Before(now) {
 			p.free = now
 		}
-		p.free = p.free.Add(time.Duration(float64(x.size()) / float64(f.Bandwidth) * float64(time.Second)))
-		x.arrives = x.arrives.Add(p.free.Sub(now))
+		x.due = x.due.Add(p.free.Sub(now))
+		if x.bare == 0 {
+			line := time.Duration(float64(x.size()) / float64(f.Bandwidth) * float64(time.Second))
+			p.free, x.due = p.free.Add(line), x.due.Add(line)
+			p.lineChanged(n) // a heartbeat may have to wait for too long behind it
+		}
 	}
 	if f.Reorder > 0 && n.chance("reorder", x) < f.Reorder {
-		x.arrives = x.arrives.Add(time.Duration(3 * n.chance("overtaken", x) * float64(x.arrives.Sub(now))))
+		most := max(3*x.due.Sub(now), overtakenLeast)
+		x.due = x.due.Add(time.Duration(n.chance("overtaken", x) * float64(most)))
 	} else {
-		if x.arrives.Before(p.latest) {
-			x.arrives = p.latest
+		if x.due.Before(p.latest) {
+			x.due = p.latest
 		}
-		// Whether a node acknowledges with a frame of its own, or with the next message,
-		// depends on which of its goroutines ran first. So that is to delay no message.
 		if x.bare == 0 {
-			p.latest = x.arrives
+			p.latest = x.due
 		}
 	}
-	p.add(x)
-	if f.Duplicate > 0 && x.bare == 0 && n.chance("duplicate", x) < f.Duplicate {
+	n.add(p, x)
+	if f.Duplicate > 0 && x.bare == 0 && !x.again && n.chance("duplicate", x) < f.Duplicate {
 		copied := *x
 		copied.again = true
-		copied.arrives = x.arrives.Add(n.delay(f, x, "second"))
-		p.add(&copied)
+		copied.due = x.due.Add(n.delay(f, x, "second"))
+		n.add(p, &copied)
 	}
-	p.rearm(n)
 }
 
-// add puts a parcel among the others, behind those that arrive at the same time.
-func (p *path) add(x *parcel) {
+// add puts a parcel among the others, behind those that are due at the same moment. The
+// caller holds mu.
+func (n *Network) add(p *path, x *parcel) {
+	x.turn = n.chance("turn", x)
 	i := len(p.parcels)
-	for i > 0 && x.arrives.Before(p.parcels[i-1].arrives) {
+	for i > 0 && x.due.Before(p.parcels[i-1].due) {
 		i--
 	}
 	p.parcels = slices.Insert(p.parcels, i, x)
-	p.bytes += x.size()
+	p.count(x, 1)
+	n.queue(p)
 }
 
-// rearm sets the timer to the next arrival. The caller holds mu.
-func (p *path) rearm(n *Network) {
-	if p.timer != nil {
-		p.timer.Stop()
-		p.timer = nil
+// count adds a parcel to bytes, or takes it out again. A copy was sent once.
+func (p *path) count(x *parcel, sign int) {
+	if x.bare == 0 && !x.again {
+		p.bytes += sign * x.size()
 	}
-	if len(p.parcels) == 0 || n.paused[p.link.From] || n.paused[p.link.To] {
-		return
-	}
-	p.timer = time.AfterFunc(time.Until(p.parcels[0].arrives), func() {
-		n.mu.Lock()
-		defer n.mu.Unlock()
-		p.arrive(n)
-	})
 }
 
-// resume lets go of what waited while one end was paused. That of each path comes at
-// another moment, so that the order among them is drawn from the seed: at the same
-// moment it would be left to chance. The caller holds mu.
+// resume lets go of what waited while the receiver was paused. That of each path comes at
+// another moment, drawn from the seed. The caller holds mu.
 func (p *path) resume(n *Network) {
-	if n.paused[p.link.From] || n.paused[p.link.To] {
-		return
-	}
 	now := time.Since(n.start)
 	drawn := n.chance("resume", &parcel{Message: Message{From: p.link.From, To: p.link.To}, bare: uint64(now)})
 	due := n.start.Add(now + time.Duration(drawn*float64(time.Millisecond)))
 	for _, x := range p.parcels {
-		if x.arrives.Before(due) {
-			x.arrives = due
+		if x.due.Before(due) {
+			x.due = due
 		}
 	}
 	if p.latest.Before(due) {
 		p.latest = due
 	}
-	p.rearm(n)
+	n.queue(p)
 }
 
-// arrive delivers what is due. The caller holds mu.
+// arrive delivers the first parcel of a path. The caller holds mu.
 func (p *path) arrive(n *Network) {
-	if n.paused[p.link.From] || n.paused[p.link.To] {
-		return
-	}
-	now := time.Now()
-	for len(p.parcels) > 0 && !p.parcels[0].arrives.After(now) {
-		x := p.parcels[0]
-		p.parcels = slices.Delete(p.parcels, 0, 1)
-		p.bytes -= x.size()
-		if why := n.cut(p.link); why != "" {
-			n.lost(x, why)
-			continue
-		}
-		if x.bare != 0 {
-			p.hush(x)
-			x.deliver(x.head, x.tail)
-			continue
-		}
-		if !x.deliver(x.head, x.tail) {
-			n.lost(x, "the receiver has closed")
-			continue
-		}
+	var x *parcel
+	x, p.parcels = first(p.parcels)
+	p.count(x, -1)
+	switch {
+	case n.dead[p.link.To]:
+		n.lost(x, byCrash)
+	case x.bare != 0:
+		p.hush(x)
+		x.deliver(x.head, x.tail)
+	case x.receiver != n.births[p.link.To] || !x.deliver(x.head, x.tail):
+		n.lost(x, "the receiver has closed")
+	default:
+		n.path(p.link.reverse()).want(n)
 		if x.life > p.life {
 			p.life, p.greatest = x.life, 0
 		}
-		n.arrived(x, x.number < p.greatest)
+		n.came(x, x.number < p.greatest)
 		p.greatest = max(p.greatest, x.number)
 	}
-	p.release()
-	p.rearm(n)
+	n.advance(p)
 }
 
 // hush makes an acknowledgment say nothing of messages that were lost: it names the
@@ -343,28 +336,26 @@ func (p *path) clear(n *Network, why string) {
 			n.lost(x, why)
 		}
 	}
-	p.parcels, p.bytes = nil, 0
-	p.life, p.greatest = 0, 0
-	p.release()
-	p.rearm(n)
-}
-
-// forget loses the acknowledgments of a sender that has crashed: the receiver would
-// take it for alive a moment longer. The caller holds mu.
-func (p *path) forget(n *Network) {
-	p.parcels = slices.DeleteFunc(p.parcels, func(x *parcel) bool {
-		if x.bare != 0 {
-			p.bytes -= x.size()
-		}
-		return x.bare != 0
-	})
-	p.rearm(n)
-}
-
-// release lets those try again who found the path full. The caller holds mu.
-func (p *path) release() {
-	if p.room != nil {
-		close(p.room)
-		p.room = nil
+	if why != "" {
+		p.loseStuck(n, why)
 	}
+	p.parcels, p.stuck, p.bytes = nil, nil, 0
+	if n.ended {
+		p.waiting, p.backlog = nil, 0
+	}
+	p.life, p.greatest = 0, 0
+	n.advance(p)
+	n.queue(p)
+}
+
+// forget loses the acknowledgments of a sender that has crashed, or the receiver would
+// take it for alive a moment longer, what it had not sent yet, and what its machine would have had to
+// repeat. The caller holds mu.
+func (p *path) forget(n *Network) {
+	p.waiting, p.backlog = nil, 0
+	p.loseStuck(n, byBreak)
+	p.connection = connection{number: p.number}
+	p.parcels = slices.DeleteFunc(p.parcels, func(x *parcel) bool { return x.bare != 0 })
+	n.advance(p)
+	n.queue(p)
 }

@@ -25,6 +25,14 @@ type picture struct {
 
 type lane struct{ ID, X int }
 
+// lanes tells where the lane of each server is.
+type lanes struct {
+	ids     []int // from left to right
+	spacing int
+}
+
+func (ls lanes) x(id int) int { return leftMargin + slices.Index(ls.ids, id)*ls.spacing }
+
 type mark struct {
 	Y    int
 	Text string
@@ -64,31 +72,31 @@ const (
 
 // draw lays out the last entries of a record, with the state of the servers as it
 // follows from all of them.
-func draw(servers int, all, drawn []entry) picture {
-	spacing := 0
-	if servers > 1 {
-		spacing = min(300, max(110, 900/(servers-1)))
+func draw(servers []int, all, drawn []entry) picture {
+	ls := lanes{ids: servers}
+	if len(servers) > 1 {
+		ls.spacing = min(300, max(110, 900/(len(servers)-1)))
 	}
 	s := newScale(drawn)
 	p := picture{Bottom: s.bottom(), Times: s.marks(), Gaps: s.gaps}
-	p.Right = leftMargin + max(0, servers-1)*spacing + 30
+	p.Right = leftMargin + (len(servers)-1)*ls.spacing + 30
 	p.Width, p.Height = p.Right+rightMargin, p.Bottom+topMargin
-	for id := range servers {
-		p.Lanes = append(p.Lanes, lane{id, leftMargin + id*spacing})
+	for _, id := range servers {
+		p.Lanes = append(p.Lanes, lane{id, ls.x(id)})
 	}
-	p.Bands = bands(servers, all, s, spacing)
+	p.Bands = bands(ls, all, s)
 	labels := make(map[[2]int]int) // the height of the last label, by lane and side
 	noteY := 0
 	for i, x := range drawn {
 		id := len(all) - len(drawn) + i
 		if x.Fate == noFate {
-			d := drawNote(id, x, s, spacing, p.Right)
+			d := drawNote(id, x, s, ls, p.Right)
 			d.LabelY = max(d.LabelY, noteY+lineHeight)
 			noteY = d.LabelY
 			p.Notes = append(p.Notes, d)
 			continue
 		}
-		p.Arrows = append(p.Arrows, drawArrow(id, x, s, spacing, labels))
+		p.Arrows = append(p.Arrows, drawArrow(id, x, s, ls, labels))
 	}
 	p.Height = max(p.Height, noteY+topMargin)
 	// What went wrong is drawn above what went well.
@@ -96,14 +104,14 @@ func draw(servers int, all, drawn []entry) picture {
 	return p
 }
 
-func drawNote(id int, x entry, s *scale, spacing, right int) drawing {
+func drawNote(id int, x entry, s *scale, ls lanes, right int) drawing {
 	y := s.y(x.At)
 	d := drawing{
 		ID: id, Class: strings.ReplaceAll(x.Kind.String(), " ", "-"), Label: shorten(x.text(), rightMargin/7), Tip: x.At.String() + "  " + x.text(),
 		X1: leftMargin, Y1: y, X2: right - 6, LabelX: right, LabelY: y + 4,
 	}
 	if x.From != Any {
-		d.X1, d.End = leftMargin+x.From*spacing, "dot"
+		d.X1, d.End = ls.x(x.From), "dot"
 	}
 	return d
 }
@@ -112,16 +120,16 @@ func drawNote(id int, x entry, s *scale, spacing, right int) drawing {
 var reach = map[fate]float64{lost: 0.62, dropped: 0.62, held: 0.38, underway: 0.38}
 
 // drawArrow draws an arrow from its sending to its arrival, or as far as it came.
-func drawArrow(id int, x entry, s *scale, spacing int, labels map[[2]int]int) drawing {
+func drawArrow(id int, x entry, s *scale, ls lanes, labels map[[2]int]int) drawing {
 	const end = 7 // of an arrow, before the middle of the lane
 	side := 1
-	if x.From > x.To {
+	way := ls.x(x.To) - ls.x(x.From)
+	if way < 0 {
 		side = -1
 	}
-	way := (x.To - x.From) * spacing
 	d := drawing{
 		ID: id, Class: x.Fate.class(), fate: x.Fate, End: ends[x.Fate], Held: x.WasHeld, Tip: tip(x),
-		X1: leftMargin + x.From*spacing, Y1: s.y(x.Message.Sent), Y2: s.y(x.At),
+		X1: ls.x(x.From), Y1: s.y(x.Message.Sent), Y2: s.y(x.At),
 	}
 	d.X2 = d.X1 + way - side*end
 	if part := reach[x.Fate]; part > 0 {
@@ -129,7 +137,7 @@ func drawArrow(id int, x entry, s *scale, spacing int, labels map[[2]int]int) dr
 		d.Y2 = max(d.Y2, d.Y1+10)
 	}
 	d.Angle = int(math.Round(math.Atan2(float64(d.Y2-d.Y1), float64(d.X2-d.X1)) * 180 / math.Pi))
-	d.label(x, side, spacing, labels)
+	d.label(x, side, ls.spacing, labels)
 	return d
 }
 
@@ -166,14 +174,14 @@ func tip(x entry) string {
 }
 
 // bands are the times during which servers were crashed, paused, or in a partition.
-func bands(servers int, all []entry, s *scale, spacing int) []band {
+func bands(ls lanes, all []entry, s *scale) []band {
 	var done []band
 	open := make(map[string]map[int]band)
 	for _, class := range []string{"partition", "pause", "crash"} {
 		open[class] = make(map[int]band)
 	}
 	begin := func(class string, id int, at time.Duration, label string) {
-		open[class][id] = band{X: leftMargin + id*spacing, Y: s.y(at), Class: class, Label: label}
+		open[class][id] = band{X: ls.x(id), Y: s.y(at), Class: class, Label: label}
 	}
 	end := func(class string, id int, y int) {
 		b, ok := open[class][id]
@@ -193,7 +201,7 @@ func bands(servers int, all []entry, s *scale, spacing int) []band {
 		case Resumed:
 			end("pause", x.From, y)
 		case Partitioned, Healed:
-			for id := range servers {
+			for _, id := range ls.ids {
 				end("partition", id, y)
 				if x.Kind == Partitioned {
 					begin("partition", id, x.At, groupName(id, x.Groups))
@@ -202,14 +210,14 @@ func bands(servers int, all []entry, s *scale, spacing int) []band {
 		}
 	}
 	for _, class := range []string{"partition", "pause", "crash"} {
-		for id := range servers {
+		for _, id := range ls.ids {
 			end(class, id, s.bottom())
 		}
 	}
 	return done
 }
 
-// groupName is A, B and so on; that of a server which is in no group is empty.
+// groupName is A, B and so on, by the group that a server is in.
 func groupName(id int, groups [][]int) string {
 	for i := len(groups) - 1; i >= 0; i-- {
 		if slices.Contains(groups[i], id) {

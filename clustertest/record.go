@@ -1,6 +1,7 @@
 package clustertest
 
 import (
+	"cmp"
 	"fmt"
 	"slices"
 	"strings"
@@ -18,7 +19,16 @@ type Message struct {
 	Size     int           // bytes of its payload
 	Sent     time.Duration // since the network was made
 
-	number uint64 // in the stream
+	// Which it is: of a life of its sender, counted from 1, the record with this number
+	// in the stream, from this byte on.
+	life   int
+	number uint64
+	offset uint32
+}
+
+// is reports whether both are the same message, whatever else is known of it.
+func (m Message) is(o Message) bool {
+	return m.From == o.From && m.To == o.To && m.life == o.life && m.number == o.number && m.offset == o.offset
 }
 
 // textMost is how much of a message a Message shows.
@@ -31,7 +41,7 @@ func (m *Message) describe(r wire.Record) {
 		m.Text = fmt.Sprintf("%v of %d bytes", kind, len(r.Payload))
 		return
 	}
-	v, err := codec.Decode(kind, r.Payload, false)
+	v, _, err := codec.Decode(kind, r.Payload, false, codec.Limits{}, nil)
 	if err != nil {
 		m.Text = fmt.Sprintf("%v of %d bytes", kind, len(r.Payload))
 		return
@@ -126,7 +136,12 @@ func (n *Network) tail(most int) string {
 func (n *Network) note(e Event) {
 	e.At = time.Since(n.start)
 	if len(n.events) >= recordMost {
-		n.events = slices.Delete(n.events, 0, recordMost/2)
+		// What happened at one moment is kept or left out as a whole: its order is made later.
+		upTo := recordMost / 2
+		for upTo > 0 && n.events[upTo-1].At == n.events[upTo].At {
+			upTo--
+		}
+		n.events = slices.Delete(n.events, 0, cmp.Or(upTo, recordMost/2))
 	}
 	n.events = append(n.events, e)
 }
@@ -140,7 +155,7 @@ func (n *Network) noteMessage(k Kind, x *parcel, why string) {
 func (n *Network) sent(x *parcel)             { n.noteMessage(Sent, x, "") }
 func (n *Network) lost(x *parcel, why string) { n.noteMessage(Lost, x, why) }
 
-func (n *Network) arrived(x *parcel, late bool) {
+func (n *Network) came(x *parcel, late bool) {
 	switch {
 	case x.again:
 		n.noteMessage(Duplicated, x, "")
@@ -151,11 +166,13 @@ func (n *Network) arrived(x *parcel, late bool) {
 	}
 }
 
-// Events is what has happened so far, the latest 50,000 events at least. The
+// Events is what has happened so far, the latest 50,000 events at least, in order. At one
+// moment what arrives comes before what is sent, and that is in the order of its links. The
 // acknowledgments that nodes send each other are not among them, and of a message
 // that travels in pieces only the first.
 func (n *Network) Events() []Event {
 	n.mu.Lock()
-	defer n.mu.Unlock()
-	return slices.Clone(n.events)
+	events := slices.Clone(n.events)
+	n.mu.Unlock()
+	return inOrder(events)
 }

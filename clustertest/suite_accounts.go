@@ -14,7 +14,7 @@ import (
 var accountRules = []rule{
 	{
 		"Stats accounts for every message",
-		"For each peer, accepted = sent + queued + dropped by reason. What was sent is received, or counted as lost or refused by its receiver. Nothing vanishes uncounted.",
+		"For each peer, accepted = sent + queued + dropped by reason. What was sent is received, or counted as lost or refused by its receiver. Nothing vanishes uncounted. What a program does to the Stats that it got changes nothing.",
 		testBooks,
 	},
 	{
@@ -31,6 +31,16 @@ var accountRules = []rule{
 		"Send waits for room as long as its context allows",
 		"While the queue of the peer is full Send blocks, until there is room or its context ends.",
 		testSendContext,
+	},
+	{
+		"what Send sends arrives in the order sent",
+		"What one goroutine gives to Send, one after another, arrives in that order, as what is put into Outbox does, whatever it is and for whom.",
+		testSendOrder,
+	},
+	{
+		"Receive takes from Inbox",
+		"Receive returns what would come next from Inbox, and each envelope goes to one who takes it. It waits as long as its context allows, and returns ErrClosed when the server has closed and Inbox is empty.",
+		testReceive,
 	},
 	{
 		"a group is a multicast address",
@@ -70,6 +80,12 @@ func testBooks(t *trial) {
 		s := a.Stats()
 		return s.OutboxLen == 0 && s.Sent.Queued == 0 && s.Unaddressed.Accepted == rounds
 	})
+	// Stats is a copy, and the caller's.
+	for _, p := range a.Stats().Peers {
+		clear(p.Sent.Dropped)
+	}
+	clear(a.Stats().Unaddressed.Dropped)
+	clear(a.Stats().Peers)
 	s := a.Stats()
 	check := func(who string, got cluster.SentStats, accepted int) {
 		t.Helper()
@@ -191,11 +207,111 @@ func testSendContext(t *trial) {
 	}
 }
 
+func testSendOrder(t *trial) {
+	t.cfg.Peers = t.cfg.Peers[:3]
+	servers := t.startAll(3)
+	a := need[sender](t, servers[0], "Send(context.Context, *cluster.Envelope) error")
+	manners := t.manners(servers[0], 1, []int{1, 2})
+	const rounds = 20
+	failed := make(chan error, 1)
+	go func() { // It ends with the last Send, or with the trial: then the server closes.
+		defer close(failed)
+		for i := range rounds * len(manners) {
+			m := manners[i%len(manners)]
+			if err := a.Send(context.Background(), &cluster.Envelope{Pid: m.to, Msg: m.message(i)}); err != nil {
+				failed <- err
+				return
+			}
+		}
+	}()
+	next := make(map[int]int) // by receiver
+	for i := range rounds * len(manners) {
+		for _, id := range manners[i%len(manners)].all {
+			got := number(t.take(servers[id]).Msg)
+			if got != i {
+				t.Fatalf("server %d received message %d after message %d, want message %d, a %s", id, got, next[id]-1, i, manners[i%len(manners)].name)
+			}
+			next[id] = i + 1
+		}
+	}
+	if err := <-failed; err != nil {
+		t.Errorf("Send: %v", err)
+	}
+}
+
+type receiver interface {
+	Receive(ctx context.Context) (*cluster.Envelope, error)
+}
+
+func testReceive(t *trial) {
+	servers := t.startAll(3)
+	r := need[receiver](t, servers[1], "Receive(context.Context) (*cluster.Envelope, error)")
+	const count = 1000
+	t.feed(servers[0], count, func(i int) *cluster.Envelope { return &cluster.Envelope{Pid: 1, Msg: i} })
+	for i := range count {
+		if i%3 == 0 {
+			t.expect(servers[1], 0, i)
+			continue
+		}
+		switch e, err := t.receive(r); {
+		case err != nil:
+			t.Fatalf("instead of message %d Receive returns the error %v", i, err)
+		case e.Pid != 0 || e.Msg != i:
+			t.Fatalf("Receive returns %v from %d, want %d from 0", e.Msg, e.Pid, i)
+		}
+	}
+	t.nothing(servers[1])
+	ctx, cancel := context.WithTimeout(context.Background(), 50*time.Millisecond)
+	defer cancel()
+	var err error
+	if !within(trialLimit, func() { _, err = r.Receive(ctx) }) {
+		t.Fatalf("Receive has not returned %v after its context ended", trialLimit)
+	}
+	if !errors.Is(err, context.DeadlineExceeded) {
+		t.Errorf("without a message Receive returns %v, want %v", err, context.DeadlineExceeded)
+	}
+	if _, ok := servers[1].(closer); !ok {
+		return
+	}
+	t.send(servers[0], 1, "last")
+	t.eventually("the message is in the Inbox", func() bool { return len(servers[1].Inbox()) == 1 })
+	waits := make(chan error, 1)
+	go func() { // It ends with the server, for which the trial waits.
+		_, err := servers[2].(receiver).Receive(context.Background())
+		waits <- err
+	}()
+	t.shut(servers[1])
+	t.shut(servers[2])
+	if e, err := t.receive(r); err != nil || e.Msg != "last" {
+		t.Errorf("after Close Receive returns %v, %v, want the message that was there", e, err)
+	}
+	if e, err := t.receive(r); !errors.Is(err, cluster.ErrClosed) {
+		t.Errorf("after the last message Receive returns %v, %v, want %v", e, err, cluster.ErrClosed)
+	}
+	select {
+	case err := <-waits:
+		if !errors.Is(err, cluster.ErrClosed) {
+			t.Errorf("who waits in Receive while the server closes gets %v, want %v", err, cluster.ErrClosed)
+		}
+	case <-time.After(trialLimit):
+		t.Errorf("who waits in Receive is not let go within %v of Close", trialLimit)
+	}
+}
+
+// receive is what Receive returns, for which it has time enough.
+func (t *trial) receive(r receiver) (e *cluster.Envelope, err error) {
+	t.Helper()
+	ctx, cancel := context.WithTimeout(context.Background(), trialLimit)
+	defer cancel()
+	if !within(2*trialLimit, func() { e, err = r.Receive(ctx) }) {
+		t.Fatalf("Receive has not returned %v after its context ended", trialLimit)
+	}
+	return e, err
+}
+
 func testGroup(t *trial) {
 	servers := t.startAll(trialServers)
-	a := need[interface {
-		Group(pids ...int) (int, error)
-	}](t, servers[0], "Group(...int) (int, error)")
+	a := need[groups](t, servers[0], "Group(...int) (int, error)")
 	g, err := a.Group(3, 1, 0, 3)
 	if err != nil || g > -2 {
 		t.Fatalf("Group: %d, %v", g, err)

@@ -3,6 +3,7 @@ package clustertest
 import (
 	"context"
 	"errors"
+	"fmt"
 	"runtime"
 	"strings"
 	"sync"
@@ -105,6 +106,7 @@ func testCloseOutbox(t *trial) {
 	for i := range count {
 		t.expect(servers[1], 0, i)
 	}
+	t.nothing(servers[0]) // for a moment, in which it might close
 	t.send(servers[1], 0, "still there?")
 	t.expect(servers[0], 1, "still there?")
 }
@@ -157,17 +159,40 @@ func testCloseAgain(t *trial) {
 
 func testCloseDelivers(t *trial) {
 	const count = 5_000
-	t.cfg.OutboxSize, t.cfg.InboxSize = count, count
-	servers := t.startAll(2)
+	// So that most waits at the sender: windows and Inbox are small.
+	t.cfg.OutboxSize, t.cfg.InboxSize, t.cfg.QueueBytes = 2*count, 1, 64<<10
+	t.cfg.Peers = t.cfg.Peers[:3]
+	servers := t.startAll(3)
 	need[closer](t, servers[0], "Close() error")
 	for i := range count {
-		t.send(servers[0], 1, i)
+		t.send(servers[0], 1, filled(i))
 	}
-	t.shut(servers[0])
+	manners := t.manners(servers[0], 1, []int{1, 2})
+	for i, m := range manners {
+		t.send(servers[0], m.to, m.message(i))
+	}
+	closed := make(chan struct{})
+	go func() { // It ends with Close, for which the end of this test waits.
+		defer close(closed)
+		if err := t.end(0, servers[0].(closer).Close); err != nil {
+			t.Errorf("closing server 0: %v", err)
+		}
+	}()
+	defer func() { <-closed }()
 	for i := range count {
-		t.expect(servers[1], 0, i)
+		t.expect(servers[1], 0, filled(i))
+	}
+	for i, m := range manners {
+		for _, id := range m.all {
+			if e := t.take(servers[id]); number(e.Msg) != i {
+				t.Fatalf("server %d received message %d instead of %d, a %s, which was sent before Close", id, number(e.Msg), i, m.name)
+			}
+		}
 	}
 }
+
+// filled is a message of 100 bytes: so many do not all fit into queues and windows.
+func filled(i int) string { return fmt.Sprintf("%0100d", i) }
 
 func testAddressIsFree(t *trial) {
 	need[closer](t, t.start(1), "Close() error")
@@ -220,16 +245,16 @@ func blocked(function string) (count int) {
 
 func testShutdownDelivers(t *trial) {
 	const count = 20_000
-	t.cfg.OutboxSize = count
+	t.cfg.OutboxSize, t.cfg.InboxSize, t.cfg.QueueBytes = count, 1, 64<<10 // as above
 	servers := t.startAll(2)
 	s := need[shutter](t, servers[0], "Shutdown(context.Context) error")
 	for i := range count {
-		t.send(servers[0], 1, i)
+		t.send(servers[0], 1, filled(i))
 	}
 	ended := make(chan error, 1)
 	go func() { ended <- s.Shutdown(context.Background()) }() // It ends with Shutdown, for which the end of this test waits.
 	for i := range count {
-		t.expect(servers[1], 0, i)
+		t.expect(servers[1], 0, filled(i))
 	}
 	select {
 	case err := <-ended:

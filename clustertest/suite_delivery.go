@@ -13,7 +13,7 @@ import (
 var deliveryRules = []rule{
 	{
 		"Pid is the id and Peers lists the others",
-		"A server is started with an id, which Pid returns. Peers returns the ids of all other servers of the configuration, in order.",
+		"A server is started with an id, which Pid returns. Peers returns the ids of all other servers of the configuration, in order, in a slice that belongs to the caller.",
 		testIdentity,
 	},
 	{
@@ -88,8 +88,12 @@ func testIdentity(t *trial) {
 		if s.Pid() != id {
 			t.Errorf("server %d says that it is %d", id, s.Pid())
 		}
-		if got, want := s.Peers(), without([]int{0, 1, 2, 3, 4}, id); !slices.Equal(got, want) {
-			t.Errorf("server %d has the peers %v, want %v", id, got, want)
+		for _, when := range []string{"", " after a program has changed the slice that it got"} {
+			got, want := s.Peers(), without([]int{0, 1, 2, 3, 4}, id)
+			if !slices.Equal(got, want) {
+				t.Errorf("server %d has the peers %v%s, want %v", id, got, when, want)
+			}
+			clear(got)
 		}
 	}
 }
@@ -108,34 +112,37 @@ func testSizes(t *trial) {
 }
 
 func testNotChanged(t *trial) {
-	servers := t.startAll(trialServers)
-	message := func() any { return map[string]any{"a": []int{1, 2}} }
-	for _, pid := range []int{cluster.BROADCAST, 1, 0} {
-		e := &cluster.Envelope{Pid: pid, MsgId: 0, Msg: message()}
-		t.put(servers[0], e)
-		if pid != 0 {
-			t.take(servers[1])
-		} else {
-			t.take(servers[0])
+	messages := func() []any { return append(payloads(), shared()...) }
+	t.handOver(messages, func(cluster.Server, *cluster.Envelope, any) {}, func(now, before cluster.Envelope) {
+		t.Helper()
+		if !reflect.DeepEqual(now, before) {
+			t.Fatalf("after it was sent the envelope is %.200s, want %.200s as before", fmt.Sprintf("%+v", now), fmt.Sprintf("%+v", before))
 		}
-		if want := (cluster.Envelope{Pid: pid, MsgId: 0, Msg: message()}); !reflect.DeepEqual(*e, want) {
-			t.Errorf("after it was sent the envelope is %v, want %v as before", *e, want)
-		}
-	}
+	})
 }
 
 func testMsgID(t *trial) {
-	servers := t.startAll(2)
-	for _, id := range []int64{0, 0, 42, -42, 1 << 62} {
-		t.put(servers[0], &cluster.Envelope{Pid: 1, MsgId: id, Msg: "x"})
-	}
-	a, b := t.take(servers[1]).MsgId, t.take(servers[1]).MsgId
-	if a <= 0 || b <= a {
-		t.Errorf("the assigned ids are %d and %d, want positive ones that grow", a, b)
-	}
-	for _, want := range []int64{42, -42, 1 << 62} {
-		if got := t.take(servers[1]).MsgId; got != want {
-			t.Errorf("got the id %d, want %d to be kept", got, want)
+	t.cfg.Peers = t.cfg.Peers[:3]
+	servers := t.startAll(3)
+	last := int64(0)
+	manners := append(t.manners(servers[0], 1, []int{1, 2}), manner{name: "send to oneself", size: smallSize, all: []int{0}})
+	for _, m := range manners {
+		for _, id := range []int64{0, 0, 42, -42, 1 << 62} {
+			t.put(servers[0], &cluster.Envelope{Pid: m.to, MsgId: id, Msg: m.message(0)})
+			for _, receiver := range m.all {
+				got := t.take(servers[receiver]).MsgId
+				switch {
+				case id != 0 && got != id:
+					t.Errorf("a %s: got the id %d, want %d to be kept", m.name, got, id)
+				case id == 0 && receiver == m.all[0] && got <= last:
+					t.Errorf("a %s: the assigned id is %d, want a positive one above those before, of which %d is the last", m.name, got, last)
+				case id == 0 && receiver != m.all[0] && got != last:
+					t.Errorf("a %s: one copy has the id %d and another one %d", m.name, last, got)
+				}
+				if id == 0 {
+					last = got
+				}
+			}
 		}
 	}
 }
@@ -157,6 +164,12 @@ func testUniqueIDs(t *trial) {
 		}
 	}
 	collect(servers[1], servers[2])
+	for range 10 {
+		t.send(servers[0], cluster.BROADCAST, "all")
+		if a, b := t.take(servers[1]).MsgId, t.take(servers[2]).MsgId; a != b {
+			t.Fatalf("the copies of a broadcast have the ids %d and %d", a, b)
+		}
+	}
 	if _, ok := servers[1].(closer); ok {
 		t.shut(servers[1])
 		// So many ids need some milliseconds of a clock, which stands still in a
@@ -177,48 +190,55 @@ func testFIFO(t *trial) {
 }
 
 func testReply(t *trial) {
+	t.cfg.Peers = t.cfg.Peers[:4]
 	servers := t.startAll(4)
-	t.send(servers[3], 2, "ping")
-	e := t.take(servers[2])
-	if e.Pid != 3 || e.Msg != "ping" {
-		t.Errorf("got %v from %d, want ping from 3", e.Msg, e.Pid)
+	manners := append(t.manners(servers[3], 2, []int{0, 1, 2}), manner{name: "send to oneself", to: 3, size: smallSize, all: []int{3}})
+	for i, m := range manners {
+		t.put(servers[3], &cluster.Envelope{Pid: m.to, Msg: m.message(i)})
+		for _, id := range m.all {
+			e := t.take(servers[id])
+			if e.Pid != 3 || number(e.Msg) != i {
+				t.Fatalf("a %s: server %d received message %d from %d, want %d from 3", m.name, id, number(e.Msg), e.Pid, i)
+			}
+			t.send(servers[id], e.Pid, i)
+			t.expect(servers[3], id, i)
+		}
 	}
-	t.put(servers[2], &cluster.Envelope{Pid: e.Pid, Msg: "pong"})
-	t.expect(servers[3], 2, "pong")
 }
 
 func testFresh(t *trial) {
-	servers := t.startAll(trialServers)
-	for _, size := range []int{3, 100, 40 << 10, 200 << 10} { // each travels in its own way
-		sent := make([]byte, size)
-		t.send(servers[0], cluster.BROADCAST, sent)
-		t.send(servers[0], 0, sent)
-		for _, s := range servers {
-			got, ok := t.take(s).Msg.([]byte)
-			if !ok || len(got) != size {
-				t.Fatalf("server %d received %d bytes, want %d", s.Pid(), len(got), size)
-			}
-			if slices.Max(got) != 0 {
-				t.Fatalf("%d bytes: server %d sees what another receiver wrote", size, s.Pid())
-			}
-			got[0], got[size-1] = 1, 1
+	t.handOver(shared, func(s cluster.Server, got *cluster.Envelope, want any) {
+		t.Helper()
+		if !reflect.DeepEqual(got.Msg, want) {
+			t.Fatalf("server %d received %.200s, want %.200s: it sees what another receiver wrote, or what was sent has changed",
+				s.Pid(), fmt.Sprintf("%#v", got.Msg), fmt.Sprintf("%#v", want))
 		}
-		if slices.Max(sent) != 0 {
-			t.Fatalf("%d bytes: a receiver wrote into what was sent", size)
+		scribble(reflect.ValueOf(got.Msg))
+		got.Pid, got.MsgId, got.Msg = -77, -77, nil
+	}, func(now, before cluster.Envelope) {
+		t.Helper()
+		if !reflect.DeepEqual(now.Msg, before.Msg) || now.Pid != before.Pid {
+			t.Fatalf("a receiver wrote into what was sent: it is %.200s, and was %.200s", fmt.Sprintf("%#v", now.Msg), fmt.Sprintf("%#v", before.Msg))
 		}
-	}
+	})
 }
 
 func testBroadcast(t *trial) {
 	servers := t.startAll(trialServers)
-	t.send(servers[2], cluster.BROADCAST, "all")
-	for _, s := range servers {
-		if s.Pid() != 2 {
-			t.expect(s, 2, "all")
+	for i, size := range []int{smallSize, batchSize, largeSize} {
+		m := manner{size: size}
+		t.put(servers[2], &cluster.Envelope{Pid: cluster.BROADCAST, Msg: m.message(i)})
+		for _, s := range servers {
+			if s.Pid() == 2 {
+				continue
+			}
+			if e := t.take(s); e.Pid != 2 || number(e.Msg) != i {
+				t.Fatalf("server %d received message %d from %d, want %d, of %d bytes, from 2", s.Pid(), number(e.Msg), e.Pid, i, size)
+			}
 		}
-	}
-	for _, s := range servers {
-		t.nothing(s)
+		for _, s := range servers {
+			t.nothing(s)
+		}
 	}
 }
 
@@ -233,6 +253,12 @@ func testOwnID(t *trial) {
 	t.put(s, &cluster.Envelope{Pid: 0, MsgId: 7, Msg: p})
 	if e := t.take(s); e.Pid != 0 || e.MsgId != 7 || e.Msg != *p {
 		t.Errorf("got %+v, want the value of the point, from 0", *e)
+	}
+	for _, m := range append(payloads(), shared()...) {
+		t.send(s, 0, m)
+		if got := t.take(s).Msg; !reflect.DeepEqual(got, value(m)) {
+			t.Errorf("got %.100s (%T), want %.100s (%T)", fmt.Sprintf("%#v", got), got, fmt.Sprintf("%#v", m), m)
+		}
 	}
 	const count = 50_000
 	t.feed(s, count, func(i int) *cluster.Envelope { return &cluster.Envelope{Pid: 0, Msg: i} })
@@ -257,14 +283,9 @@ func init() {
 }
 
 func testTypes(t *trial) {
+	t.cfg.Peers = t.cfg.Peers[:2]
 	servers := t.startAll(2)
-	at := time.Date(2024, 2, 29, 23, 59, 59, 123456789, time.UTC)
-	shape := trialShape{Name: "s", Points: []trialPoint{{1, 2}, {3, 4}}, Any: map[string]any{"p": trialPoint{5, 6}}, At: at}
-	messages := []any{
-		nil, true, 1, int8(-2), int16(3), int32(-4), int64(1 << 62), uint(6), uint8(7), uint16(8), uint32(9), uint64(1 << 63),
-		float32(1.5), 2.5, "text", []byte("bytes"), []byte{}, at, []string{"a", ""}, []int{1, 2}, [2]bool{true, false},
-		map[string]any{"a": 1, "b": []any{"c", int8(2), nil}}, map[int]string{1: "x"}, shape, []trialShape{shape},
-	}
+	messages, shape := payloads(), newShape()
 	check := func(sent any) {
 		t.Helper()
 		if got := t.take(servers[1]).Msg; !reflect.DeepEqual(got, sent) {
@@ -272,8 +293,10 @@ func testTypes(t *trial) {
 		}
 	}
 	for _, m := range messages {
-		t.send(servers[0], 1, m)
-		check(m)
+		for _, a := range t.addresses(servers[0], 1, []int{1}) {
+			t.send(servers[0], a.to, m)
+			check(m)
+		}
 	}
 	// Many of a kind in a row may travel together.
 	for _, m := range messages {
@@ -290,6 +313,7 @@ func testTypes(t *trial) {
 
 func testLarge(t *trial) {
 	t.cfg.QueueBytes = 64 << 10
+	t.cfg.Peers = t.cfg.Peers[:2]
 	servers := t.startAll(2)
 	// Around the sizes where implementations change their ways.
 	sizes := []int{0, 1, 32<<10 - 1, 32 << 10, 64 << 10, 128<<10 - 1, 128 << 10, 128<<10 + 1, 400_000, 9 << 20}
@@ -306,30 +330,45 @@ func testLarge(t *trial) {
 			t.Fatalf("a %T with %d bytes arrives as %.50s", want, sizes[i/3], fmt.Sprintf("%#v", got))
 		}
 	}
+	for _, a := range append(t.addresses(servers[0], 1, []int{1}), manner{name: "send to oneself", all: []int{0}}) {
+		sent := strings.Repeat("large ", largeSize/6)
+		t.send(servers[0], a.to, sent)
+		if got := t.take(servers[a.all[0]]).Msg; got != sent {
+			t.Fatalf("a large %s arrives as %.50s", a.name, fmt.Sprintf("%#v", got))
+		}
+	}
 }
 
 func testUnsendable(t *trial) {
 	t.cfg.MaxMessageBytes = 1000
+	t.cfg.Peers = t.cfg.Peers[:2]
 	servers := t.startAll(2)
 	type stranger struct{ X int }
-	for _, e := range []*cluster.Envelope{
-		{Pid: 99, Msg: "nobody"}, {Pid: -99, Msg: "no group"},
-		{Pid: 1, Msg: make([]byte, 1001)}, {Pid: cluster.BROADCAST, Msg: strings.Repeat("x", 100_000)},
-		{Pid: 1, Msg: stranger{1}}, {Pid: 1, Msg: make(chan int)}, nil,
-	} {
+	unsendable := []any{make([]byte, 1001), strings.Repeat("x", 100_000), make([]byte, largeSize), stranger{1}, &stranger{1}, make(chan int)}
+	addresses := append(t.addresses(servers[0], 1, []int{1}), manner{name: "send to oneself", all: []int{0}})
+	for _, a := range addresses {
+		for i, m := range unsendable {
+			t.send(servers[0], a.to, m)
+			t.send(servers[0], a.to, i)
+			t.expect(servers[a.all[0]], 0, i)
+		}
+	}
+	for _, e := range []*cluster.Envelope{{Pid: 99, Msg: "nobody"}, {Pid: -99, Msg: "no group"}, nil} {
 		t.put(servers[0], e)
 	}
 	t.send(servers[0], 1, make([]byte, 1000))
 	if got, _ := t.take(servers[1]).Msg.([]byte); len(got) != 1000 {
 		t.Errorf("got %d bytes, want the 1000 that are allowed", len(got))
 	}
+	t.nothing(servers[1])
 	c, ok := servers[0].(counter)
 	if !ok {
 		return
 	}
+	each := uint64(3 * len(addresses))
 	got := c.Stats().Unaddressed.Dropped
 	for r, want := range map[cluster.Reason]uint64{
-		cluster.ReasonUnknownPeer: 2, cluster.ReasonTooLarge: 2, cluster.ReasonNotEncodable: 3,
+		cluster.ReasonUnknownPeer: 2, cluster.ReasonTooLarge: each, cluster.ReasonNotEncodable: each + 1,
 	} {
 		if got[r] != want {
 			t.Errorf("dropped as %v: %d, want %d", r, got[r], want)

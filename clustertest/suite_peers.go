@@ -1,6 +1,7 @@
 package clustertest
 
 import (
+	"slices"
 	"time"
 
 	"github.com/abhishekg16/cluster"
@@ -37,19 +38,30 @@ var peerRules = []rule{
 		"A server that ends and starts again, at the same address, goes on as a new incarnation: what it sends then is no duplicate of what it had sent before.",
 		testRestart,
 	},
+	{
+		"an observer is nobody's peer",
+		"An entry with Observer is that of a server beside the cluster: it sends, and is sent to by its id, but it is in no list of Peers, so that it counts in no majority, and gets no BROADCAST.",
+		testObserver,
+	},
 }
 
 func testPaced(t *trial) {
 	const count, size = 300, 5_000 // much more than all queues and windows hold
 	t.cfg.QueueBytes, t.cfg.InboxSize, t.cfg.OutboxSize = 64<<10, 1, 1
-	t.cfg.SendTimeout = 250 * time.Millisecond
+	t.cfg.SendTimeout = 500 * time.Millisecond
+	t.cfg.Peers = t.cfg.Peers[:2]
 	servers := t.startAll(2)
-	b := make([]byte, size)
-	t.feed(servers[0], count, func(int) *cluster.Envelope { return &cluster.Envelope{Pid: 1, Msg: b} })
-	pause := time.NewTicker(5 * time.Millisecond)
+	addresses := t.addresses(servers[0], 1, []int{1})
+	t.feed(servers[0], count, func(i int) *cluster.Envelope {
+		m := manner{size: []int{size, smallSize, batchSize}[i/10%3]}
+		return &cluster.Envelope{Pid: addresses[i%len(addresses)].to, Msg: m.message(i)}
+	})
+	pause := time.NewTicker(10 * time.Millisecond)
 	defer pause.Stop()
-	for range count {
-		t.take(servers[1])
+	for i := range count {
+		if got := number(t.take(servers[1]).Msg); got != i {
+			t.Fatalf("message %d comes instead of message %d: what is between was dropped, though the peer takes", got, i)
+		}
 		<-pause.C
 		if c, ok := servers[0].(counter); ok {
 			if s := c.Stats().Sent; s.QueueBytes > t.cfg.QueueBytes {
@@ -68,6 +80,7 @@ func testAnyOrder(t *trial) {
 	t.cfg.SendTimeout = trialLimit / 2
 	var servers []cluster.Server
 	for id := range trialServers {
+		<-time.After(50 * time.Millisecond) // so that what was sent before finds nobody there
 		s := t.start(id)
 		t.send(s, cluster.BROADCAST, id)
 		for _, before := range servers {
@@ -188,5 +201,39 @@ func testRestart(t *trial) {
 		t.expect(servers[0], 1, "are you there?")
 		t.send(servers[0], 1, life)
 		t.expect(servers[1], 0, life)
+	}
+}
+
+func testObserver(t *trial) {
+	t.cfg.Peers = slices.Clone(t.cfg.Peers[:3])
+	t.cfg.Peers[2].Observer = true
+	servers := t.startAll(3)
+	observer := servers[2]
+	for id, want := range [][]int{{1}, {0}, {0, 1}} {
+		if got := servers[id].Peers(); !slices.Equal(got, want) {
+			t.Errorf("server %d has the peers %v, want %v: server 2 is an observer", id, got, want)
+		}
+	}
+	for i, size := range []int{smallSize, batchSize, largeSize} {
+		m := manner{size: size}
+		message := func(of int) []byte { return m.message(10*i + of) }
+		receive := func(s cluster.Server, from, of int) {
+			t.Helper()
+			if e := t.take(s); e.Pid != from || number(e.Msg) != 10*i+of {
+				t.Fatalf("server %d received message %d from %d, want message %d, of %d bytes, from %d", s.Pid(), number(e.Msg), e.Pid, 10*i+of, size, from)
+			}
+		}
+		t.send(servers[0], cluster.BROADCAST, message(0))
+		receive(servers[1], 0, 0)
+		t.send(servers[0], 2, message(1)) // behind a broadcast that would have come before
+		receive(observer, 0, 1)
+		t.send(observer, 1, message(2))
+		receive(servers[1], 2, 2)
+		t.send(observer, cluster.BROADCAST, message(3))
+		receive(servers[0], 2, 3)
+		receive(servers[1], 2, 3)
+	}
+	for _, s := range servers {
+		t.nothing(s)
 	}
 }

@@ -51,8 +51,8 @@ func (n *Network) Release(messages ...Message) {
 	n.mu.Lock()
 	defer n.mu.Unlock()
 	for _, x := range n.takeHeld(messages) {
-		if why := n.cut(x.link()); why != "" {
-			n.lost(x, why)
+		if n.dead[x.To] {
+			n.lost(x, byCrash)
 		} else {
 			n.depart(x)
 		}
@@ -76,7 +76,7 @@ func (n *Network) checkHeld(messages []Message) error {
 	n.mu.Lock()
 	defer n.mu.Unlock()
 	for _, m := range messages {
-		if !slices.ContainsFunc(n.held, func(x *parcel) bool { return x.Message == m }) {
+		if !slices.ContainsFunc(n.held, func(x *parcel) bool { return x.is(m) }) {
 			return fmt.Errorf("message %d from %d to %d is not held", m.MsgID, m.From, m.To)
 		}
 	}
@@ -93,7 +93,7 @@ func (n *Network) takeHeld(messages []Message) []*parcel {
 	}
 	var taken []*parcel
 	for _, m := range messages {
-		if i := slices.IndexFunc(n.held, func(x *parcel) bool { return x.Message == m }); i >= 0 {
+		if i := slices.IndexFunc(n.held, func(x *parcel) bool { return x.is(m) }); i >= 0 {
 			taken = append(taken, n.held[i])
 			n.held = slices.Delete(n.held, i, i+1)
 		}
