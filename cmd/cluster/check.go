@@ -19,27 +19,39 @@ func checkCommand(s streams) *cli.Command {
 	return &cli.Command{
 		Name:      "check",
 		Usage:     "find what is wrong with a configuration, its keys and its addresses",
-		UsageText: "cluster check CONFIG [-id N] [--wait D] [--json]",
-		Description: `Reports all faults at once: of the configuration itself; host names that do not resolve;
-ports of this machine that another program has; what answers and is no server of this
-configuration; key files that are missing, open to others, or not their server's; files
-from the future, as a wrong clock makes them. A server that does not answer is no fault.
+		UsageText: "cluster check CONFIG [-id N [--key-file FILE]] [--wait D] [--without-key] [--json]",
+		Description: `Reports all faults at once: of the configuration itself; host names that do not resolve,
+or lead to loopback where the others are elsewhere; ports of this machine that another
+program has; what answers and is no server of this configuration; key files that are
+missing, open to others, or not their server's; files from the future, as a wrong clock
+makes them. A server that does not answer is no fault.
+
+It looks up names and tries their addresses in turn, as servers do, and goes through
+ZeroMQ's handshake with what answers. Where there are keys it needs one for that: that of
+the server -id, or any that is here. Such a server has the key that the configuration
+says, and lets in who asks; for what was agreed beyond that, and the way back, see cluster
+ping. Without a key nothing is asked, unless --without-key is given: then it hangs up after
+the greeting, which each server counts as a handshake that failed.
+
+Where an entry says by a field "http" where the server's page is (see cluster run), that is asked
+what runs there: another server than the entry's, one of another cluster, one that has not taken
+the file over, or has refused it, is a fault.
 
 To learn whether a port is free it listens there for a moment, so a server should not be
-started at the same time. Of a server that answers it reads ZeroMQ's greeting, no more:
-that shows whether it has keys, but not which server it is (cluster ping does).
+started at the same time.
 
 It ends with 0 if there is no fault, and with 1 if there is one.
 
 Examples:
    cluster check Config.json
-   cluster check Config.json -id 3     at server 3: its key must be here
+   cluster check Config.json -id 3     at server 3: its address and its key must be here
    cluster check Config.json --json | jq .faults`,
 		Flags: []cli.Flag{
-			idFlag("this is the machine of the server `N`: its address and its key must be here"),
+			idFlag("this is the machine of the server `N`: its address and its key must be here, the others' keys need not"),
 			keyFileFlag(),
 			&cli.DurationFlag{Name: "wait", Value: time.Second, Usage: "how long `D` a server may take to answer"},
-			&cli.BoolFlag{Name: "json", Usage: "print one JSON object"},
+			&cli.BoolFlag{Name: "without-key", Usage: "ask servers with keys even where no key is here: they count a failed handshake"},
+			jsonFlag(),
 		},
 		Action: func(ctx context.Context, c *cli.Command) error { return check(ctx, c, s) },
 	}
@@ -54,21 +66,26 @@ func check(ctx context.Context, c *cli.Command, s streams) error {
 	if err != nil {
 		return err
 	}
-	wait := c.Duration("wait")
-	switch {
-	case wait <= 0:
-		return usageError("--wait %v: want more than 0", wait)
-	case c.IsSet("key-file") && id == noID:
+	wait, err := positive(c, "wait")
+	if err != nil {
+		return err
+	}
+	if c.IsSet("key-file") && id == noID {
 		return usageError("--key-file needs -id: whose key is it?")
 	}
 	r := newReport(args[0], id)
-	r.checkNetwork(ctx, wait)
-	r.checkKeys(c.String("key-file"))
+	r.keyFile = c.String("key-file")
+	r.checkNetwork(ctx, wait, asker{us: r.anyKey(), glance: c.Bool("without-key")})
+	if ctx.Err() != nil {
+		return context.Cause(ctx)
+	}
+	r.checkPages(ctx, wait)
+	if ctx.Err() != nil {
+		return context.Cause(ctx)
+	}
+	r.checkKeys()
 	if c.Bool("json") {
-		enc := json.NewEncoder(s.out)
-		enc.SetIndent("", "  ")
-		enc.SetEscapeHTML(false)
-		err = enc.Encode(r)
+		err = printJSON(s.out, r)
 	} else {
 		err = r.print(s.out)
 	}
@@ -87,17 +104,25 @@ type report struct {
 	Faults  []finding       `json:"faults"`
 	Notes   []finding       `json:"notes"`
 
-	keyDir string
-	id     int // the server whose machine this is, or noID
+	keyDir  string
+	keyFile string // of the server id, if it was named
+	id      int    // the server whose machine this is, or noID
 }
 
 type serverReport struct {
 	ID      int    `json:"id"`
 	Address string `json:"address"`
 	Bind    string `json:"bind,omitempty"`
+	// Observer tells that it is beside the cluster.
+	Observer bool `json:"observer,omitempty"`
+	// Resolved is what the name in the address stands for here.
+	Resolved []string `json:"resolved,omitempty"`
+
 	Here    bool   `json:"here"`    // it listens on this machine
-	Answers string `json:"answers"` // "yes", "no: ...", or "-" if it cannot be asked
+	Answers string `json:"answers"` // "yes", "no: ...", "not asked: ...", or "-" if it cannot be asked
 	Key     string `json:"key"`     // "ok", "not here", "-" if there are no keys, or "bad"
+	// Runs is what the page of the server says of it, if it has one and that answers.
+	Runs *runState `json:"runs,omitempty"`
 
 	peer peer
 }
@@ -142,7 +167,7 @@ func newReport(path string, id int) *report {
 	r.Cluster, r.keyDir = cfg.Cluster, cfg.KeyDir
 	for _, p := range cfg.Peers {
 		r.Keys = r.Keys || len(p.Keys()) > 0
-		r.Servers = append(r.Servers, &serverReport{ID: p.ID, Address: p.Address, Bind: p.Bind, Answers: "-", Key: "-", peer: p})
+		r.Servers = append(r.Servers, &serverReport{ID: p.ID, Address: p.Address, Bind: p.Bind, Observer: p.Observer, Answers: "-", Key: "-", peer: p})
 	}
 	if id != noID && err == nil && !slices.ContainsFunc(cfg.Peers, hasID(id)) {
 		r.fault("config", nil, "%s: no entry has the id %d", path, id)
@@ -180,14 +205,15 @@ func salvage(path string) (cfg cluster.Config) {
 	}
 	for _, e := range found.entries {
 		fields := make(map[string]string)
-		for _, name := range []string{"id", "address", "bind", "ip", "port", "port1", "public_key", "previous_public_key"} {
+		for _, name := range []string{"id", "address", "bind", "ip", "port", "port1", "public_key", "previous_public_key", "observer"} {
 			if m := e.field(name); m != nil {
 				value := string(text[m.at:m.end])
 				json.Unmarshal(text[m.at:m.end], &value) // a number stays as it is
 				fields[name] = value
 			}
 		}
-		p := peer{Address: fields["address"], Bind: fields["bind"], PublicKey: fields["public_key"], PreviousPublicKey: fields["previous_public_key"]}
+		p := peer{Address: fields["address"], Bind: fields["bind"], PublicKey: fields["public_key"], PreviousPublicKey: fields["previous_public_key"],
+			Observer: fields["observer"] == "true"}
 		if p.Address == "" && fields["ip"] != "" {
 			p.Address = net.JoinHostPort(fields["ip"], fields["port"]+fields["port1"])
 		}

@@ -11,8 +11,40 @@ import (
 	"github.com/abhishekg16/cluster/internal/keyfile"
 )
 
+// keyPath is where the secret key of a server should be.
+func (r *report) keyPath(s *serverReport) string {
+	path := keyfile.Path(r.File, r.keyDir, s.ID)
+	if s.ID == r.id {
+		path = cmp.Or(r.keyFile, os.Getenv(keyfile.Variable), path)
+	}
+	return path
+}
+
+// anyKey returns the keys of a server to ask the others with: those of the server whose
+// machine this is, if they are here, or those of any other; or nil.
+func (r *report) anyKey() *credentials {
+	inOrder := slices.Clone(r.Servers)
+	if i := slices.IndexFunc(inOrder, func(s *serverReport) bool { return s.ID == r.id }); i > 0 {
+		inOrder[0], inOrder[i] = inOrder[i], inOrder[0]
+	}
+	for _, s := range inOrder {
+		secret, err := keyfile.Read(r.keyPath(s))
+		if err != nil {
+			continue // checkKeys reports it
+		}
+		public, err := curve.Public(secret)
+		if err != nil || !slices.Contains(s.peer.Keys(), public) {
+			continue
+		}
+		if c, err := newCredentials(secret); err == nil {
+			return c
+		}
+	}
+	return nil
+}
+
 // checkKeys looks at the key files that are here, and at those that must be.
-func (r *report) checkKeys(file string) {
+func (r *report) checkKeys() {
 	owner := make(map[string]int)
 	for _, s := range r.Servers {
 		for _, k := range s.peer.Keys() {
@@ -20,10 +52,7 @@ func (r *report) checkKeys(file string) {
 		}
 	}
 	for _, s := range r.Servers {
-		path := keyfile.Path(r.File, r.keyDir, s.ID)
-		if s.ID == r.id {
-			path = cmp.Or(file, os.Getenv(keyfile.Variable), path)
-		}
+		path := r.keyPath(s)
 		r.checkKey(s, path, owner)
 		if _, err := os.Lstat(path + ".new"); err == nil {
 			r.note("key", s, "%s.new waits to take the place of %s", path, path)
@@ -39,7 +68,7 @@ func (r *report) checkKey(s *serverReport, path string, owner map[string]int) {
 			return
 		}
 		s.Key = "not here"
-		if s.ID == r.id || s.onlyHere() {
+		if s.ID == r.id || r.id == noID && s.onlyHere() {
 			s.Key = "bad"
 			r.fault("key", s, "%s: there is no such file, and the server cannot start without its key", path)
 		}

@@ -18,7 +18,17 @@ func (r *report) print(w io.Writer) error {
 	if n := len(r.Servers); n == 0 {
 		fmt.Fprintf(&b, "%s: no servers were found\n", r.File)
 	} else {
-		fmt.Fprintf(&b, "%s: cluster %q, %d %s, %s\n\n", r.File, r.Cluster, n, plural(n, "server", "servers"), keys)
+		observers := 0
+		for _, s := range r.Servers {
+			if s.Observer {
+				observers++
+			}
+		}
+		servers := fmt.Sprintf("%d %s", n-observers, plural(n-observers, "server", "servers"))
+		if observers > 0 {
+			servers += fmt.Sprintf(" and %d %s", observers, plural(observers, "observer", "observers"))
+		}
+		fmt.Fprintf(&b, "%s: cluster %q, %s, %s\n\n", r.File, r.Cluster, servers, keys)
 		t := tabwriter.NewWriter(&b, 0, 0, 2, ' ', 0)
 		fmt.Fprintln(t, "id\taddress\there\tanswers\tsecret key")
 		for _, s := range r.Servers {
@@ -32,6 +42,7 @@ func (r *report) print(w io.Writer) error {
 			fmt.Fprintf(t, "%d\t%s\t%s\t%s\t%s\n", s.ID, address, here, s.Answers, s.Key)
 		}
 		t.Flush()
+		r.printRunning(&b)
 	}
 	list := func(what string, findings []finding) {
 		if len(findings) == 0 {

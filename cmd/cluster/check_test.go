@@ -12,7 +12,6 @@ import (
 	"os"
 	"path/filepath"
 	"strings"
-	"syscall"
 	"testing"
 	"time"
 
@@ -174,6 +173,10 @@ func TestCheckFinds(t *testing.T) {
 			write(t, dir, "socket", "no socket", 0o644)
 			return nil
 		}, "exists and is not a socket"},
+		{"a path in no directory", func(t *testing.T, dir string, at []string) []string {
+			write(t, dir, "Config.json", strings.Replace(read(t, filepath.Join(dir, "Config.json")), `"`+at[0]+`"`, `"ipc://`+dir+`/none/socket"`, 1), 0o644)
+			return nil
+		}, "/none: no such file or directory"},
 	} {
 		t.Run(c.name, func(t *testing.T) {
 			t.Parallel()
@@ -195,6 +198,19 @@ func TestCheckFinds(t *testing.T) {
 // serve accepts connections at the address, says that on each, and no more.
 func serve(t *testing.T, at, says string) {
 	t.Helper()
+	serveEach(t, at, func(c io.ReadWriteCloser) {
+		if says != "" {
+			bufio.NewReader(c).ReadByte()
+			io.WriteString(c, says)
+			c.Close()
+		}
+	})
+}
+
+// serveEach accepts connections at the address, and calls each with them, until the test
+// ends.
+func serveEach(t *testing.T, at string, each func(io.ReadWriteCloser)) {
+	t.Helper()
 	l, err := net.Listen("tcp", at)
 	if err != nil {
 		t.Fatal(err)
@@ -207,11 +223,7 @@ func serve(t *testing.T, at, says string) {
 				return
 			}
 			t.Cleanup(func() { c.Close() })
-			if says != "" {
-				bufio.NewReader(c).ReadByte()
-				io.WriteString(c, says)
-				c.Close()
-			}
+			each(c)
 		}
 	}()
 }
@@ -245,18 +257,6 @@ func TestCheckTakesAServerThatDoesNotAnswerForNoFault(t *testing.T) {
 	if n := strings.Count(got.out, "no: nothing listens there"); n != 3 {
 		t.Errorf("%d servers do not answer, want 3:\n%s", n, hidden(got.out, at))
 	}
-}
-
-func TestAServerThatIsStoppedIsTold(t *testing.T) {
-	t.Parallel()
-	dir, _ := configured(t, 2)
-	l := listening(t, dir, "Config.json", "-id", "1")
-	if err := l.Process.Signal(syscall.SIGSTOP); err != nil {
-		t.Fatal(err)
-	}
-	call(t, dir, "", "check", "Config.json", "--wait", "300ms").want(t, 1,
-		"no: connected, and nothing was said", "by a server that is stopped or by another program", "1 fault:")
-	call(t, dir, "", "ping", "Config.json", "-id", "0", "--to", "1", "-n", "1", "--wait", "300ms").want(t, 1, "or it is stopped", "0 of 1 answered")
 }
 
 func TestCheckKnowsAServerBehindAnotherAddress(t *testing.T) {

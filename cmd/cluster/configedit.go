@@ -46,6 +46,35 @@ func givePublicKey(data []byte, entry object, key string) (edit, error) {
 	return edit{at: last.end, text: memberLike(data, entry, "public_key", key)}, nil
 }
 
+// setPublicKey makes key the only public key of an entry, whatever it has.
+func setPublicKey(data []byte, entry object, key string) ([]edit, error) {
+	e, err := givePublicKey(data, entry, key)
+	if err != nil {
+		return nil, err
+	}
+	edits := []edit{e}
+	if previous := entry.field("previous_public_key"); previous != nil {
+		edits = append(edits, removeMember(entry, previous))
+	}
+	return edits, nil
+}
+
+// removeMember takes a member out of an entry that has another one, with the comma before
+// it, or behind it if it is the first.
+func removeMember(entry object, m *member) edit {
+	for i := range entry.members {
+		if entry.members[i].nameAt != m.nameAt {
+			continue
+		}
+		if i > 0 {
+			from := entry.members[i-1].end
+			return edit{at: from, removed: m.end - from}
+		}
+		return edit{at: m.nameAt, removed: entry.members[1].nameAt - m.nameAt}
+	}
+	return edit{at: m.at} // it is no member of the entry
+}
+
 // replacePublicKey makes key the public key of an entry, and the one that it had the
 // previous one.
 func replacePublicKey(data []byte, entry object, key string) ([]edit, error) {

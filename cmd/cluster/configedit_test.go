@@ -12,8 +12,8 @@ import (
 	"github.com/abhishekg16/cluster/internal/curve"
 )
 
-// FuzzKeysOfAConfiguration gives the servers of a configuration keys, and then others.
-// Each time the result loads, has the keys, and is otherwise what it was; and without
+// FuzzKeysOfAConfiguration gives the servers of a configuration keys, and then others, and
+// takes the previous ones out again. Each time the result loads, has the keys, and is otherwise what it was; and without
 // the members that were put in it is the same byte for byte.
 func FuzzKeysOfAConfiguration(f *testing.F) {
 	for _, c := range written {
@@ -39,8 +39,8 @@ func FuzzKeysOfAConfiguration(f *testing.F) {
 			return
 		}
 		before, err := loadText("config", text)
-		if err != nil || before.Peers[0].PublicKey != "" {
-			return
+		if err != nil || len(before.Peers) != len(found.entries) || before.Peers[0].PublicKey != "" {
+			return // openConfig refuses a file in which a server has no entry
 		}
 
 		var edits []edit
@@ -68,9 +68,25 @@ func FuzzKeysOfAConfiguration(f *testing.F) {
 			}
 			edits = append(edits, more...)
 		}
-		checkKeys(t, after, apply(given, edits), func(i int, p *peer) {
+		rotated := apply(given, edits)
+		both := checkKeys(t, after, rotated, func(i int, p *peer) {
 			p.PreviousPublicKey, p.PublicKey = keys[i], keys[len(keys)-1-i]
 		})
+
+		if found, err = findEntries(rotated); err != nil {
+			t.Fatal(err)
+		}
+		var drops, sets []edit
+		for i, e := range found.entries {
+			drops = append(drops, removeMember(e, e.field("previous_public_key")))
+			more, err := setPublicKey(rotated, e, keys[i])
+			if err != nil {
+				t.Fatalf("entry %d: %v", i, err)
+			}
+			sets = append(sets, more...)
+		}
+		checkKeys(t, both, apply(rotated, drops), func(_ int, p *peer) { p.PreviousPublicKey = "" })
+		checkKeys(t, both, apply(rotated, sets), func(i int, p *peer) { p.PreviousPublicKey, p.PublicKey = "", keys[i] })
 	})
 }
 

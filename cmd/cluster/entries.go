@@ -72,6 +72,10 @@ func findEntries(data []byte) (layout, error) {
 		l.entries = s.array()
 		return l, nil
 	}
+	if first.field("replicas") != nil {
+		l.top = first // and no replica has an entry of its own
+		return l, nil
+	}
 	for l.entries = append(l.entries, first); ; l.entries = append(l.entries, s.object()) {
 		if s.space(); s.at == len(data) {
 			return l, nil

@@ -27,15 +27,11 @@ func joinFlags(more ...cli.Flag) []cli.Flag {
 }
 
 const joinNote = `It joins the cluster as the server -id, in that server's place: the server itself must
-not be running, and what the others send to it meanwhile comes here. A configuration
-with one entry more than there are servers has an id to spare for this.`
+not be running, and what the others send to it meanwhile comes here. An entry with
+"observer": true is meant for this: such a server counts in no majority.`
 
-// join starts the server that the flags name.
-func join(c *cli.Command, path string, id int, log io.Writer, level slog.Level) (*cluster.Node, error) {
-	cfg, err := configToJoin(c, path, id)
-	if err != nil {
-		return nil, err
-	}
+// join starts the server id of a configuration that configToJoin has returned.
+func join(c *cli.Command, cfg cluster.Config, id int, log io.Writer, level slog.Level) (*cluster.Node, error) {
 	if c.Bool("verbose") {
 		level = slog.LevelDebug
 	}
@@ -51,10 +47,39 @@ func configToJoin(c *cli.Command, path string, id int) (cluster.Config, error) {
 		return cfg, err
 	}
 	cfg.KeyFile = c.String("key-file")
-	if i := slices.IndexFunc(cfg.Peers, hasID(id)); i >= 0 && strings.HasPrefix(cfg.Peers[i].DialEndpoint(), "mem://") {
-		return cfg, fmt.Errorf("%s: server %d has the address %s, which is inside one process: from here nothing reaches it", path, id, cfg.Peers[i].Address)
+	if err := knownIDs(cfg, path, []int{id}); err != nil {
+		return cfg, err
 	}
-	return cfg, nil
+	return cfg, reachable(cfg, path, id)
+}
+
+// knownIDs checks that the configuration has entries of these ids.
+func knownIDs(cfg cluster.Config, path string, ids []int) error {
+	for _, id := range ids {
+		if !slices.ContainsFunc(cfg.Peers, hasID(id)) {
+			return noEntry(cfg, path, id)
+		}
+	}
+	return nil
+}
+
+// noEntry says that a configuration has no server id, and which it has.
+func noEntry(cfg cluster.Config, path string, id int) error {
+	var ids []int
+	for _, p := range cfg.Peers {
+		ids = append(ids, p.ID)
+	}
+	slices.Sort(ids)
+	return fmt.Errorf("%s: no entry has the id %d; the ids are %v", path, id, ids)
+}
+
+// reachable checks that a server is not inside one process, where no command gets.
+func reachable(cfg cluster.Config, path string, id int) error {
+	i := slices.IndexFunc(cfg.Peers, hasID(id))
+	if strings.HasPrefix(cfg.Peers[i].DialEndpoint(), "mem://") {
+		return fmt.Errorf("%s: server %d has the address %s, which is inside one process: from here nothing reaches it", path, id, cfg.Peers[i].Address)
+	}
+	return nil
 }
 
 // explainJoin adds what a failure to join most likely means.

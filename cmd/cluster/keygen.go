@@ -4,33 +4,43 @@ import (
 	"context"
 	"errors"
 	"fmt"
-	"io"
 	"io/fs"
-	"path/filepath"
+	"os"
 	"slices"
 	"strings"
 
 	"github.com/urfave/cli/v3"
 
+	"github.com/abhishekg16/cluster"
 	"github.com/abhishekg16/cluster/internal/curve"
 	"github.com/abhishekg16/cluster/internal/keyfile"
+	"github.com/abhishekg16/cluster/internal/shell"
 )
 
 func keygenCommand(s streams) *cli.Command {
 	return &cli.Command{
-		Name:      "keygen",
-		Usage:     "make keys for servers",
-		UsageText: "cluster keygen CONFIG [-id N] [--force]\ncluster keygen CONFIG -id N --rotate [--force]\ncluster keygen -id N [--dir DIR] [--force]",
-		Description: `With a configuration, makes keys for all servers in it that have none, or for the
-server -id alone, if all others have one: the public keys go into CONFIG, of which no other byte changes, and the
-secret ones into its keyDir, each in a file <id>.key that only its owner may read. Where
-such a file is there already, its key is taken. Either all of this is written or nothing.
+		Name:  "keygen",
+		Usage: "make keys for servers",
+		UsageText: `cluster keygen CONFIG [-id N] [--force] [--json]
+cluster keygen CONFIG -id N --rotate [--force] [--json]
+cluster keygen CONFIG -id N --drop-previous [--force] [--json]
+cluster keygen -id N [--dir DIR] [--force] [--json]`,
+		Description: `With a configuration, makes keys for all servers in it that have none, or for the server
+-id alone, if all others have one: the public keys go into CONFIG, of which no other byte
+changes, and the secret ones into its keyDir, each in a file <id>.key that only its owner
+may read. Where such a file is there already, its key is taken. Either all of this is
+written or nothing. What is to be done next is printed, with commands for a shell.
 
-Without one, makes the key of one server, and prints the public key for who keeps the
-configuration. So a secret key need never leave the machine of its server.
+With --force all servers, or the server -id, get new keys, whether they have some or not.
+The old keys, secret and public, are gone, so that servers with new keys and with old ones
+do not hear one another.
 
 With --rotate the server gets one more key, its old one stays valid, and what is printed
-tells how to go from one to the other without a pause.
+tells how to go from one to the other without a pause. --drop-previous is the last step of
+that: it takes the old public key out of CONFIG.
+
+Without a configuration, makes the key of one server, and prints the public key for who
+keeps the configuration. So a secret key need never leave the machine of its server.
 
 Examples:
    cluster keygen Config.json                  keys for all who have none
@@ -40,7 +50,9 @@ Examples:
 			idFlag("the server `N` alone"),
 			&cli.StringFlag{Name: "dir", TakesFile: true, Usage: "without CONFIG: the `DIR` to write the key to, if not the working directory"},
 			&cli.BoolFlag{Name: "rotate", Usage: "make a new key for a server that has one, and keep the old one valid"},
-			&cli.BoolFlag{Name: "force", Usage: "make new keys, and overwrite the key files that are there"},
+			&cli.BoolFlag{Name: "drop-previous", Usage: "take the old key that --rotate has kept out of CONFIG"},
+			&cli.BoolFlag{Name: "force", Usage: "make new keys for servers that have some, and overwrite key files"},
+			jsonFlag(),
 		},
 		Action: func(_ context.Context, c *cli.Command) error { return keygen(c, s) },
 	}
@@ -51,116 +63,151 @@ func keygen(c *cli.Command, s streams) error {
 	if err != nil {
 		return err
 	}
-	force := c.Bool("force")
+	rotating, dropping := c.Bool("rotate"), c.Bool("drop-previous")
 	switch {
+	case rotating && dropping:
+		return usageError("--rotate and --drop-previous: want one of them, for they are the first and the last step")
 	case c.NArg() == 0 && id == noID:
 		return usageError("a configuration or -id is missing: see %s --help", c.FullName())
-	case c.NArg() == 0 && c.Bool("rotate"):
-		return usageError("--rotate needs the configuration: see %s --help", c.FullName())
-	case c.NArg() == 0:
-		return keygenAlone(s.out, c.String("dir"), id, force)
-	case c.IsSet("dir"):
+	case c.NArg() == 0 && (rotating || dropping):
+		return usageError("--rotate and --drop-previous need the configuration: see %s --help", c.FullName())
+	case c.NArg() > 0 && c.IsSet("dir"):
 		return usageError("--dir beside a configuration: its keyDir says where the keys are")
+	case (rotating || dropping) && id == noID:
+		return usageError("--rotate and --drop-previous need -id: which server's key is it about?")
 	}
-	args, err := arguments(c, "CONFIG")
+	r := keyReport{Keys: []keyRow{}}
+	if c.NArg() == 0 {
+		err = r.makeAlone(c.String("dir"), id, c.Bool("force"))
+	} else {
+		var args []string
+		if args, err = arguments(c, "CONFIG"); err != nil {
+			return err
+		}
+		var file *configFile
+		if file, err = openConfig(args[0]); err != nil {
+			return err
+		}
+		r.Config = file.path
+		switch {
+		case rotating:
+			err = r.rotate(file, id, c.Bool("force"))
+		case dropping:
+			err = r.dropPrevious(file, id, c.Bool("force"))
+		default:
+			err = r.makeAll(file, id, c.Bool("force"))
+		}
+	}
 	if err != nil {
 		return err
 	}
-	file, err := openConfig(args[0])
-	if err != nil {
-		return err
+	if c.Bool("json") {
+		err = printJSON(s.out, r)
+	} else {
+		r.print(s.out)
 	}
-	switch {
-	case !c.Bool("rotate"):
-		return keygenAll(s.out, file, id, force)
-	case id == noID:
-		return usageError("--rotate needs -id: which server is to have a new key?")
+	if len(r.left) > 0 {
+		err = errors.Join(err, fmt.Errorf("everything above was written, but an old or unused secret key is left: %w\nDelete it:\n%s%s",
+			errors.Join(r.left.faults()...), commandIndent, shell.Command(append([]string{"rm"}, r.left.paths()...)...)))
 	}
-	return rotate(s.out, file, id, force)
+	return err
 }
 
-// keygenAlone makes the key of one server, of which no configuration is at hand.
-func keygenAlone(out io.Writer, dir string, id int, force bool) error {
+// makeAlone makes the key of one server, of which no configuration is at hand.
+func (r *keyReport) makeAlone(dir string, id int, force bool) error {
 	key, err := newKey(id, keyfile.Path("", dir, id))
 	if err != nil {
 		return err
 	}
+	r.made(id, key)
 	w := writes{keys: []keyWrite{key}, force: force}
-	if err := w.commit(); err != nil {
-		return err
-	}
-	fmt.Fprintf(out, "%s: the secret key of server %d, which nobody else may have\n", key.path, id)
-	fmt.Fprintf(out, "The public key, for the entry of server %d in every server's configuration:\n  \"public_key\": %q\n", id, key.public)
-	return nil
+	r.left, err = w.commit()
+	return err
 }
 
-// keygenAll makes the keys of the servers that have none, or of the server id alone.
-func keygenAll(out io.Writer, file *configFile, only int, force bool) error {
+// makeAll makes the keys of the servers that have none, or of the server only; or, by
+// force, of those that have some too.
+func (r *keyReport) makeAll(file *configFile, only int, force bool) error {
 	cfg, err := file.withTrialKeys()
 	if err != nil {
 		return err
 	}
-	if only != noID && !slices.ContainsFunc(cfg.Peers, hasID(only)) {
-		return fmt.Errorf("%s: no entry has the id %d", file.path, only)
-	}
 	if only != noID {
-		var others []int
-		for i, p := range cfg.Peers {
-			if p.ID != only && !file.hasKey(i) {
-				others = append(others, p.ID)
-			}
-		}
-		if len(others) > 0 {
-			return fmt.Errorf("%s: servers %v have no key either, and all must have one or none: leave out -id to make keys for all (nothing was changed)", file.path, others)
+		if err := file.onlyOneMayLackAKey(cfg, only); err != nil {
+			return err
 		}
 	}
 	w := writes{config: file, force: force}
 	var edits []edit
-	var notes, ids []string
 	for i, p := range cfg.Peers {
-		if file.hasKey(i) || only != noID && p.ID != only {
+		if file.hasKey(i) && !force || only != noID && p.ID != only {
 			continue
 		}
-		path := keyfile.Path(file.path, cfg.KeyDir, p.ID)
-		public, err := existingKey(path)
-		switch {
-		case force, errors.Is(err, fs.ErrNotExist):
-			key, err := newKey(p.ID, path)
-			if err != nil {
-				return err
-			}
-			w.keys = append(w.keys, key)
-			public = key.public
-			notes = append(notes, fmt.Sprintf("%s: the secret key of server %d, which nobody else may have", path, p.ID))
-		case err != nil:
-			return fmt.Errorf("server %d has a key file that cannot be used (--force makes a new one): %w", p.ID, err)
-		default:
-			notes = append(notes, fmt.Sprintf("%s: was there already; server %d keeps this key", path, p.ID))
+		public, err := r.keyFor(&w, keyfile.Path(file.path, cfg.KeyDir, p.ID), p.ID)
+		if err != nil {
+			return err
 		}
-		e, err := givePublicKey(file.text, file.entries[i], public)
+		more, err := setPublicKey(file.text, file.entries[i], public)
 		if err != nil {
 			return fmt.Errorf("%s: peers[%d]: %w", file.path, i, err)
 		}
-		edits = append(edits, e)
-		ids = append(ids, fmt.Sprint(p.ID))
+		edits = append(edits, more...)
+		r.peers = append(r.peers, p)
 	}
 	if len(edits) == 0 {
-		fmt.Fprintf(out, "%s: nothing to do: %s a public key already (--rotate makes a new one)\n", file.path, whoHas(only))
+		r.note = fmt.Sprintf("%s: nothing to do: %s a public key already (--rotate makes a new one)", file.path, whoHas(only))
 		return nil
 	}
 	if err := w.edit(edits); err != nil {
 		return err
 	}
-	if err := w.commit(); err != nil {
+	if r.left, err = w.commit(); err != nil {
 		return err
 	}
-	for _, n := range notes {
-		fmt.Fprintln(out, n)
-	}
-	fmt.Fprintf(out, "%s: has the public %s of %s now\n", file.path, plural(len(ids), "key", "keys"), nameServers(ids))
-	fmt.Fprintf(out, "\nNext: bring each key file to its own server, into keyDir beside the configuration, and delete it elsewhere;\n"+
-		"give all servers this %s, and restart them. Servers with keys do not hear those without.\n", filepath.Base(file.path))
+	r.note = fmt.Sprintf("%s: has the public %s of %s now", file.path, plural(len(r.peers), "key", "keys"), nameServers(r.peers))
+	r.Next = keygenSteps(newSites(file, cfg), cfg.Peers, r.Keys)
 	return nil
+}
+
+// keyFor returns the public key for a server: that of the secret key in its file, or a new
+// one, which w is to write there.
+func (r *keyReport) keyFor(w *writes, path string, id int) (public string, err error) {
+	public, err = existingKey(path)
+	switch {
+	case w.force, errors.Is(err, fs.ErrNotExist):
+		key, err := newKey(id, path)
+		if err != nil {
+			return "", err
+		}
+		w.keys = append(w.keys, key)
+		r.made(id, key)
+		return key.public, nil
+	case err != nil:
+		if _, none := os.Lstat(path); none != nil {
+			return "", fmt.Errorf("the key of server %d: %w (nothing was changed)", id, err)
+		}
+		return "", fmt.Errorf("server %d has a key file that cannot be used: %w (nothing was changed)\nFor a new key, move that file away first:\n%s%s",
+			id, err, commandIndent, shell.Command("mv", operand(path), operand(path)+".unusable"))
+	}
+	r.Keys = append(r.Keys, keyRow{Server: id, File: path, PublicKey: public})
+	return public, nil
+}
+
+// onlyOneMayLackAKey reports the other servers that have none: all must have one, or none.
+func (f *configFile) onlyOneMayLackAKey(cfg cluster.Config, id int) error {
+	if err := knownIDs(cfg, f.path, []int{id}); err != nil {
+		return err
+	}
+	var others []int
+	for i, p := range cfg.Peers {
+		if p.ID != id && !f.hasKey(i) {
+			others = append(others, p.ID)
+		}
+	}
+	if len(others) == 0 {
+		return nil
+	}
+	return fmt.Errorf("%s: servers %v have no key either, and all must have one or none: leave out -id to make keys for all (nothing was changed)", f.path, others)
 }
 
 func hasID(id int) func(p peer) bool { return func(p peer) bool { return p.ID == id } }
@@ -193,13 +240,10 @@ func whoHas(only int) string {
 	return fmt.Sprintf("server %d has", only)
 }
 
-func nameServers(ids []string) string {
-	return plural(len(ids), "server", "servers") + " " + strings.Join(ids, ", ")
-}
-
-func plural(n int, one, many string) string {
-	if n == 1 {
-		return one
+func nameServers(peers []peer) string {
+	var ids []string
+	for _, p := range slices.SortedFunc(slices.Values(peers), func(a, b peer) int { return a.ID - b.ID }) {
+		ids = append(ids, fmt.Sprint(p.ID))
 	}
-	return many
+	return plural(len(ids), "server", "servers") + " " + strings.Join(ids, ", ")
 }

@@ -72,6 +72,8 @@ var written = []struct{ name, before, after string }{
 		"\uFEFF{\"peers\": [\r\n  {\r\n    \"id\": 0,\r\n    \"address\": \"A\",\r\n    \"public_key\": \"K\"\r\n  }\r\n]}\r\n"},
 	{"escapes", `{"\u0070eers":[{"i\u0064":0,"address":"A","note\"}":"\\\"}"}]}`,
 		`{"\u0070eers":[{"i\u0064":0,"address":"A","note\"}":"\\\"}","public_key":"K"}]}`},
+	{"replicas with entries", `{"replicas":1,"replicaAddress":"127.0.0.{id}:8081","peers":[{"id":1,"address":"A"},{"id":0}]}`,
+		`{"replicas":1,"replicaAddress":"127.0.0.{id}:8081","peers":[{"id":1,"address":"A","public_key":"K"},{"id":0, "public_key":"K"}]}`},
 	{"an empty key", `{"peers":[{"id":0,"public_key":"","address":"A"}]}`, `{"peers":[{"id":0,"public_key":"K","address":"A"}]}`},
 	{"keys in a directory", `{"keyDir":"keys","peers":[{"id":0,"address":"A"}]}`, `{"keyDir":"keys","peers":[{"id":0,"address":"A","public_key":"K"}]}`},
 }
@@ -134,8 +136,9 @@ func TestKeygenSaysWhatItWrote(t *testing.T) {
 2.key: the secret key of server 2, which nobody else may have
 Config.json: has the public keys of servers 0, 1, 2 now
 
-Next: bring each key file to its own server, into keyDir beside the configuration, and delete it elsewhere;
-give all servers this Config.json, and restart them. Servers with keys do not hear those without.
+Next:
+  1. Restart all servers. Those with keys do not hear those without, nor those with other keys.
+     Those on this machine find the configuration and their keys where they are now.
 `
 	if diff := cmp.Diff(want, got.out); diff != "" {
 		t.Errorf("want -, got +:\n%s", diff)
@@ -223,14 +226,33 @@ func TestKeygenThatFailsChangesNothing(t *testing.T) {
 		{"one of two", func(*testing.T, string) {}, []string{"Config.json", "-id", "1"}, 1, []string{"leave out -id to make keys for all (nothing was changed)"}},
 		{"a key file open to others", func(t *testing.T, dir string) {
 			write(t, dir, "1.key", "x\n", 0o644)
-		}, []string{"Config.json"}, 1, []string{"server 1", "--force", "chmod 600 1.key"}},
+		}, []string{"Config.json"}, 1, []string{"server 1", "chmod 600 1.key", "mv 1.key 1.key.unusable"}},
 		{"a directory in the way", func(t *testing.T, dir string) { os.Mkdir(filepath.Join(dir, "1.key"), 0o700) },
 			[]string{"Config.json", "--force"}, 1, []string{"it is a directory", "nothing was changed"}},
-		{"no such directory", func(t *testing.T, dir string) {
-			write(t, dir, "Config.json", `{"keyDir":"a/b","peers":[{"id":0,"address":"127.0.0.1:1"}]}`, 0o644)
-		}, []string{"Config.json"}, 1, []string{"no such file or directory", "nothing was changed"}},
-		{"rotation without keys", func(*testing.T, string) {}, []string{"Config.json", "-id", "1", "--rotate"}, 1, []string{"server 1 has no key yet"}},
-		{"rotation of no one", func(*testing.T, string) {}, []string{"Config.json", "--rotate"}, 2, []string{"needs -id"}},
+		{"a file for a directory", func(t *testing.T, dir string) {
+			write(t, dir, "Config.json", `{"keyDir":"new/a/b","peers":[{"id":0,"address":"127.0.0.1:1"},{"id":1,"address":"127.0.0.1:2"}]}`, 0o644)
+			os.Mkdir(filepath.Join(dir, "new"), 0o700)
+			write(t, filepath.Join(dir, "new"), "a", "a file", 0o600)
+		}, []string{"Config.json"}, 1, []string{"new/a/b/0.key: not a directory", "nothing was changed"}},
+		{"a file for the last directory", func(t *testing.T, dir string) {
+			write(t, dir, "Config.json", `{"keyDir":"a","peers":[{"id":0,"address":"127.0.0.1:1"}]}`, 0o644)
+			write(t, dir, "a", "a file", 0o600)
+		}, []string{"Config.json"}, 1, []string{"a/0.key: not a directory", "nothing was changed"}},
+		{"a directory for no files", func(t *testing.T, dir string) {
+			write(t, dir, "Config.json", `{"keyDir":"/proc","peers":[{"id":0,"address":"127.0.0.1:1"}]}`, 0o644)
+		}, []string{"Config.json"}, 1, []string{"write /proc/0.key: ", "nothing was changed"}},
+		{"replicas without entries", func(t *testing.T, dir string) {
+			write(t, dir, "Config.json", `{"replicas":3,"replicaAddress":"127.0.0.1:900{id}"}`, 0o644)
+		}, []string{"Config.json"}, 1, []string{`replicas have no entry of their own: list each in peers, as in {"id": 0}`}},
+		{"one replica without an entry", func(t *testing.T, dir string) {
+			write(t, dir, "Config.json", `{"Replicas":1,"replicaAddress":"127.0.0.1:900{id}"}`, 0o644)
+		}, []string{"Config.json"}, 1, []string{"replicas have no entry of their own"}},
+		{"replicas of which one has no entry", func(t *testing.T, dir string) {
+			write(t, dir, "Config.json", `{"replicas":3,"replicaAddress":"127.0.0.1:900{id}","peers":[{"id":0},{"id":2}]}`, 0o644)
+		}, []string{"Config.json"}, 1, []string{"replicas have no entry of their own"}},
+		{"rotation without keys", func(*testing.T, string) {}, []string{"Config.json", "-id", "1", "--rotate"}, 1, []string{"server 1 has no key yet", "cluster keygen Config.json\n"}},
+		{"rotation of a server that is not there", func(*testing.T, string) {}, []string{"Config.json", "-id", "9", "--rotate"}, 1, []string{"no entry has the id 9; the ids are [0 1]"}},
+		{"rotation of no one", func(*testing.T, string) {}, []string{"Config.json", "--rotate"}, 2, []string{"need -id"}},
 		{"nothing named", func(*testing.T, string) {}, nil, 2, []string{"see cluster keygen --help"}},
 		{"an id out of range", func(*testing.T, string) {}, []string{"-id", "65536"}, 2, []string{"want 0 to 65535"}},
 		{"an id that is none", func(*testing.T, string) {}, []string{"-id", "three"}, 2, []string{"three"}},
@@ -267,38 +289,6 @@ func snapshot(t testing.TB, dir string) map[string]string {
 	return all
 }
 
-func TestWhatWasWrittenIsTakenBackWhenTheLastStepFails(t *testing.T) {
-	for _, force := range []bool{false, true} {
-		t.Run(fmt.Sprint("force ", force), func(t *testing.T) {
-			dir, _ := configured(t, 2)
-			if force {
-				write(t, dir, "0.key", "old", 0o600)
-			}
-			file, err := openConfig(filepath.Join(dir, "Config.json"))
-			if err != nil {
-				t.Fatal(err)
-			}
-			w := writes{config: file, text: []byte("new"), force: force}
-			for id, name := range []string{"0.key", "keys/1.key"} {
-				k, err := newKey(id, filepath.Join(dir, name))
-				if err != nil {
-					t.Fatal(err)
-				}
-				w.keys = append(w.keys, k)
-			}
-			write(t, dir, "Config.json", "changed by somebody else", 0o644)
-			before := snapshot(t, dir)
-			err = w.commit()
-			if err == nil || !strings.Contains(err.Error(), "changed by somebody else meanwhile") || !strings.Contains(err.Error(), "nothing was changed") {
-				t.Errorf("got %v", err)
-			}
-			if diff := cmp.Diff(before, snapshot(t, dir)); diff != "" {
-				t.Errorf("something has changed (before -, now +):\n%s", diff)
-			}
-		})
-	}
-}
-
 func TestACreatedFileTakesNothingsPlace(t *testing.T) {
 	dir := t.TempDir()
 	path := write(t, dir, "a", "old", 0o600)
@@ -324,6 +314,51 @@ func TestACreatedFileTakesNothingsPlace(t *testing.T) {
 	}
 	if got := files(t, dir); got != "a link open" {
 		t.Errorf("there are %s", got)
+	}
+}
+
+func TestKeygenMakesTheDirectoriesOfKeys(t *testing.T) {
+	t.Parallel()
+	dir, _ := configured(t, 1)
+	config := filepath.Join(dir, "Config.json")
+	write(t, dir, "Config.json", strings.Replace(read(t, config), "{", `{"keyDir": "a/b c/d",`, 1), 0o644)
+	call(t, dir, "", "keygen", "Config.json").want(t, 0, "a/b c/d/0.key")
+	for _, d := range []string{"a", "a/b c", "a/b c/d"} {
+		if info, err := os.Stat(filepath.Join(dir, d)); err != nil || info.Mode().Perm() != 0o700 {
+			t.Errorf("%s: got %v, %v, want a directory for its owner alone", d, info, err)
+		}
+	}
+	node(t, dir, 0)
+}
+
+// Nobody hears an old key after --force, which makes new ones for servers that have some.
+func TestForceMakesNewKeysForServersThatHaveSome(t *testing.T) {
+	t.Parallel()
+	for name, c := range map[string]struct {
+		args    []string
+		changed []bool
+	}{
+		"all":           {nil, []bool{true, true, true}},
+		"one":           {[]string{"-id", "1"}, []bool{false, true, false}},
+		"one by number": {[]string{"-id=2", "--json"}, []bool{false, false, true}},
+	} {
+		t.Run(name, func(t *testing.T) {
+			t.Parallel()
+			dir, _ := keyed(t, 3)
+			before := load(t, dir)
+			call(t, dir, "", "keygen", "Config.json", "-id", "1", "--rotate").want(t, 0)
+			call(t, dir, "", append([]string{"keygen", "Config.json", "--force"}, c.args...)...).want(t, 0)
+			after := load(t, dir)
+			for i, want := range c.changed {
+				if changed := after.Peers[i].PublicKey != before.Peers[i].PublicKey; changed != want && i != 1 {
+					t.Errorf("the key of server %d has changed: %t, want %t", i, changed, want)
+				}
+				if rotated := after.Peers[i].PreviousPublicKey != ""; rotated != (i == 1 && !want) {
+					t.Errorf("server %d has a previous key: %t", i, rotated)
+				}
+				node(t, dir, i) // it has its key
+			}
+		})
 	}
 }
 

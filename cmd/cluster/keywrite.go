@@ -44,6 +44,9 @@ func openConfig(path string) (*configFile, error) {
 		}
 		return nil, err
 	}
+	if cfg, err := cluster.LoadConfig(path); err == nil && len(cfg.Peers) > len(found.entries) {
+		return nil, fmt.Errorf(`%s: replicas have no entry of their own: list each in peers, as in {"id": 0}, which is where its key goes`, path)
+	}
 	return &configFile{path, real, info.Mode().Perm(), text, found.entries}, nil
 }
 
@@ -92,6 +95,11 @@ type writes struct {
 	force  bool        // over the key files that are there
 	config *configFile // nil: none
 	text   []byte      // that it is to have
+
+	remove func(path string) error // nil: os.Remove
+	undo   []func() error          // takes back what was done so far; the last comes first
+	ready  []*staged               // for keys
+	old    []string                // key files that were set aside
 }
 
 // edit sets what the configuration is to have, and checks that it can be loaded then.
@@ -102,88 +110,129 @@ func (w *writes) edit(edits []edit) error {
 }
 
 // commit writes everything to the disk before it puts any file in its place. The
-// configuration comes last: until then the key files are of no effect, and they are
-// taken back if something fails.
-func (w *writes) commit() (err error) {
-	var undo []func() error
-	defer func() {
-		if err == nil {
-			return
-		}
-		var left []error
-		for i := len(undo) - 1; i >= 0; i-- {
-			if e := undo[i](); e != nil {
-				left = append(left, e)
-			}
-		}
-		if len(left) == 0 {
-			err = fmt.Errorf("%w (nothing was changed)", err)
-		} else {
-			err = fmt.Errorf("%w; taking back what was written failed, too: %w", err, errors.Join(left...))
-		}
-	}()
+// configuration comes last: until it is replaced the key files are of no effect, and all is
+// taken back if something fails. From then on nothing is undone, and no key is deleted that
+// the configuration may need; what should be gone and could not be deleted is left.
+func (w *writes) commit() (left leftovers, err error) {
+	indivisible.Lock()
+	defer indivisible.Unlock()
+	if w.remove == nil {
+		w.remove = os.Remove
+	}
+	if err := w.place(); err != nil {
+		return nil, w.takeBack(err)
+	}
+	for _, s := range w.ready {
+		left = w.delete(left, s.temporary)
+	}
+	for _, path := range w.old {
+		left = w.delete(left, path)
+	}
+	return left, nil
+}
 
-	var ready []*staged
-	defer func() {
-		for _, s := range ready {
-			s.discard()
-		}
-	}()
+// delete deletes a file that may be gone already.
+func (w *writes) delete(left leftovers, path string) leftovers {
+	if err := w.remove(path); err != nil && !errors.Is(err, fs.ErrNotExist) {
+		return append(left, leftover{path, err})
+	}
+	return left
+}
+
+// place does everything that can be undone, and then replaces the configuration.
+func (w *writes) place() error {
 	for _, k := range w.keys {
-		dir := filepath.Dir(k.path)
-		if err := os.Mkdir(dir, 0o700); err == nil {
-			undo = append(undo, func() error { return os.Remove(dir) })
-		}
-		s, err := stage(k.path, k.content, 0o600)
-		if err != nil {
+		if err := w.prepare(k); err != nil {
 			return err
 		}
-		ready = append(ready, s)
-		undo = append(undo, func() error { s.discard(); return nil }) // before the directory goes
 	}
 	var config *staged
 	if w.config != nil {
+		var err error
 		if config, err = stage(w.config.real, w.text, w.config.mode); err != nil {
 			return err
 		}
-		ready = append(ready, config)
+		w.undo = append(w.undo, config.discard)
 	}
-
-	var old []string
 	for i, k := range w.keys {
-		if w.force {
-			saved, err := setAside(k.path)
-			if err != nil {
-				return err
-			}
-			if saved != "" {
-				old = append(old, saved)
-				undo = append(undo, func() error { return os.Rename(saved, k.path) })
-			}
-		}
-		if err := ready[i].create(); err != nil {
-			if errors.Is(err, fs.ErrExist) {
-				return fmt.Errorf("%s exists already: --force overwrites it", k.path)
-			}
-			return err
-		}
-		undo = append(undo, func() error { return os.Remove(k.path) })
-	}
-	if config != nil {
-		if now, err := os.ReadFile(w.config.real); err != nil || !bytes.Equal(now, w.config.text) {
-			return errors.Join(fmt.Errorf("%s was changed by somebody else meanwhile: try again", w.config.path), err)
-		}
-		if err := config.replace(); err != nil {
+		if err := w.create(k.path, w.ready[i]); err != nil {
 			return err
 		}
 	}
-	var faults []error
-	for _, file := range old {
-		if err := os.Remove(file); err != nil {
-			faults = append(faults, fmt.Errorf("all is written, but an old secret key is left: %w", err))
+	if config == nil {
+		return nil
+	}
+	if now, err := os.ReadFile(w.config.real); err != nil || !bytes.Equal(now, w.config.text) {
+		return errors.Join(fmt.Errorf("%s was changed by somebody else meanwhile: try again", w.config.path), err)
+	}
+	return config.replace()
+}
+
+// prepare writes a key to the disk, in the directory that it is for, which it makes.
+func (w *writes) prepare(k keyWrite) error {
+	if err := w.makeDir(filepath.Dir(k.path)); err != nil {
+		return err
+	}
+	s, err := stage(k.path, k.content, 0o600)
+	if err != nil {
+		return err
+	}
+	w.ready = append(w.ready, s)
+	w.undo = append(w.undo, s.discard)
+	return nil
+}
+
+// makeDir makes a directory, and those that it is in, for its owner alone.
+func (w *writes) makeDir(dir string) error {
+	err := os.Mkdir(dir, 0o700)
+	if parent := filepath.Dir(dir); errors.Is(err, fs.ErrNotExist) && parent != dir {
+		if err := w.makeDir(parent); err != nil {
+			return err
+		}
+		err = os.Mkdir(dir, 0o700)
+	}
+	switch {
+	case err == nil:
+		w.undo = append(w.undo, func() error { return os.Remove(dir) })
+	case errors.Is(err, fs.ErrExist):
+		return nil // if it is no directory, that shows next
+	}
+	return err
+}
+
+// create puts a key in its place; by force another one is set aside.
+func (w *writes) create(path string, key *staged) error {
+	if w.force {
+		saved, err := setAside(path)
+		if err != nil {
+			return err
+		}
+		if saved != "" {
+			w.old = append(w.old, saved)
+			w.undo = append(w.undo, func() error { return os.Rename(saved, path) })
 		}
 	}
-	return errors.Join(faults...)
+	if err := key.create(); errors.Is(err, fs.ErrExist) {
+		return fmt.Errorf("%s exists already: --force overwrites it", path)
+	} else if err != nil {
+		return err
+	}
+	w.undo = append(w.undo, func() error { return os.Remove(path) })
+	return nil
+}
+
+// takeBack undoes what was done, and adds to err what has come of that.
+func (w *writes) takeBack(err error) error {
+	var left []error
+	for i := len(w.undo) - 1; i >= 0; i-- {
+		if e := w.undo[i](); e != nil {
+			left = append(left, e)
+		}
+	}
+	if len(left) > 0 {
+		return fmt.Errorf("%w; taking back what was written failed, too: %w", err, errors.Join(left...))
+	}
+	return fmt.Errorf("%w (nothing was changed)", err)
 }
 
 // setAside renames a file that is to be replaced, if there is one, and returns its
@@ -198,11 +247,11 @@ func setAside(path string) (saved string, err error) {
 	}
 	f, err := os.CreateTemp(filepath.Dir(path), "."+filepath.Base(path)+".old.*")
 	if err != nil {
-		return "", err
+		return "", about(path, err)
 	}
 	f.Close()
 	if err := os.Rename(path, f.Name()); err != nil {
-		return "", errors.Join(err, os.Remove(f.Name()))
+		return "", errors.Join(about(path, err), os.Remove(f.Name()))
 	}
 	return f.Name(), nil
 }

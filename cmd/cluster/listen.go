@@ -2,7 +2,6 @@ package main
 
 import (
 	"context"
-	"encoding/json"
 	"errors"
 	"fmt"
 	"io"
@@ -23,12 +22,17 @@ func listenCommand(s streams) *cli.Command {
 
 Each message is a line: the sender's id, the message's id, the type, the value. Text is
 quoted. Types that programs have registered themselves are not known here: such messages
-are refused, and counted at the end. It ends at Ctrl-C, after --count messages, or after
---timeout; with 1 if that was before --count messages had come.
+are refused, and counted at the end. It goes on until Ctrl-C, --count messages or --timeout;
+with --count it ends with 1 or 130 if that came before. What the server had received beyond
+--count is gone, for the protocol knows no giving back: how much that was is told at the end.
+
+With --json a line is an object with "from", "id" (a string), "type" and "value". What JSON
+cannot hold is text, and "encoding" says which: "base64" for []byte and for strings that are
+not UTF-8, "go" for other values, as they stand in a Go program.
 
 Examples:
    cluster listen Config.json -id 1
-   cluster listen Config.json -id 1 --count 1 --timeout 5s --json`,
+   cluster listen Config.json -id 1 --count 1 --timeout 5s --json | jq -r .value`,
 		Flags: joinFlags(
 			&cli.IntFlag{Name: "count", Aliases: []string{"n"}, HideDefault: true, Usage: "end after `N` messages"},
 			&cli.DurationFlag{Name: "timeout", HideDefault: true, Usage: "end after `D`, such as 10s"},
@@ -51,59 +55,96 @@ func listen(ctx context.Context, c *cli.Command, s streams) error {
 	if c.IsSet("count") && count < 1 {
 		return usageError("--count %d: want at least 1", count)
 	}
-	if timeout := c.Duration("timeout"); c.IsSet("timeout") {
-		if timeout <= 0 {
-			return usageError("--timeout %v: want more than 0", timeout)
+	if c.IsSet("timeout") {
+		timeout, err := positive(c, "timeout")
+		if err != nil {
+			return err
 		}
 		var cancel context.CancelFunc
-		ctx, cancel = context.WithTimeout(ctx, timeout)
+		ctx, cancel = within(ctx, "timeout", timeout)
 		defer cancel()
 	}
-	node, err := join(c, args[0], id, s.err, slog.LevelWarn)
+	cfg, err := configToJoin(c, args[0], id)
+	if err != nil {
+		return err
+	}
+	if count > 0 { // hold little that will not be printed
+		cfg.InboxSize = min(count, max(1, cfg.InboxSize))
+	}
+	node, err := join(c, cfg, id, s.err, slog.LevelWarn)
 	if err != nil {
 		return err
 	}
 	fmt.Fprintf(s.err, "server %d listens\n", id)
-	write := writeLine
+	p := printer{out: s.out, write: writeLine, count: count}
 	if c.Bool("json") {
-		write = writeJSON
+		p.write = writeJSON
 	}
-	print := func(e *cluster.Envelope) error { return write(s.out, e) }
-	got, err := printArriving(ctx, node, count, print)
-	err = errors.Join(err, node.Close())
+	err = p.follow(ctx, node)
+	stop(node)
 	for e := range node.Inbox() { // what had arrived by then
-		if err == nil && (count == 0 || got < count) {
-			err = print(e)
-			got++
+		if err == nil {
+			err = p.print(e)
 		}
 	}
-	if st := node.Stats(); len(st.Received.Refused) > 0 || st.Received.Lost > 0 {
-		fmt.Fprint(s.err, "not everything could be printed:\n", st)
-	}
-	if err == nil && got < count {
-		err = fmt.Errorf("%d of %d messages came", got, count)
+	p.account(s.err, node.Stats())
+	if err == nil && p.printed < count {
+		err = fmt.Errorf("%d of %d messages came: %w", p.printed, count, context.Cause(ctx))
 	}
 	return err
 }
 
-// printArriving prints what the node receives until ctx ends or count messages have
-// come, if count is not 0.
-func printArriving(ctx context.Context, node *cluster.Node, count int, print func(*cluster.Envelope) error) (got int, err error) {
-	for {
+// stop closes a node that sends nothing.
+func stop(node *cluster.Node) {
+	ctx, cancel := context.WithTimeout(context.Background(), grace/2)
+	defer cancel()
+	node.Shutdown(ctx) // there is nothing that could be dropped
+}
+
+// A printer prints messages, up to a count.
+type printer struct {
+	out     io.Writer
+	write   func(io.Writer, *cluster.Envelope) error
+	count   int // 0: no end
+	printed int
+	left    int // came, and were more than count
+}
+
+// follow prints what the node receives until ctx ends or enough has come.
+func (p *printer) follow(ctx context.Context, node *cluster.Node) error {
+	for p.count == 0 || p.printed < p.count {
 		select {
 		case e, open := <-node.Inbox():
 			if !open {
-				return got, errors.New("the server has closed")
+				return errors.New("the server has closed")
 			}
-			if err := print(e); err != nil {
-				return got, err
-			}
-			if got++; got == count {
-				return got, nil
+			if err := p.print(e); err != nil {
+				return err
 			}
 		case <-ctx.Done():
-			return got, nil
+			return nil
 		}
+	}
+	return nil
+}
+
+func (p *printer) print(e *cluster.Envelope) error {
+	if p.count > 0 && p.printed == p.count {
+		p.left++
+		return nil
+	}
+	p.printed++
+	return p.write(p.out, e)
+}
+
+// account tells what was received and not printed.
+func (p *printer) account(w io.Writer, st cluster.Stats) {
+	if n := uint64(p.left) + st.Received.Refused[cluster.RefusedClosed]; n > 0 {
+		fmt.Fprintf(w, "%s more had arrived here, and nobody gets them now: their senders count them as sent\n", messages(n))
+	}
+	delete(st.Received.Refused, cluster.RefusedClosed)
+	if len(st.Received.Refused) > 0 || st.Received.Lost > 0 {
+		fmt.Fprint(w, "not everything could be printed:\n", st)
 	}
 }
 
@@ -137,28 +178,4 @@ func text(v any) string {
 		return v.Format(time.RFC3339Nano)
 	}
 	return fmt.Sprintf("%#v", v)
-}
-
-// A line is a message as JSON. The id is a string, since many readers of JSON do not
-// keep integers of its size.
-type line struct {
-	From  int    `json:"from"`
-	ID    string `json:"id"`
-	Type  string `json:"type"`
-	Value any    `json:"value"`
-}
-
-// writeJSON prints a message as a line of JSON. What JSON has no way to say (NaN, maps
-// with other keys than strings and integers) is given as text.
-func writeJSON(w io.Writer, e *cluster.Envelope) error {
-	l := line{e.Pid, fmt.Sprint(e.MsgId), typeName(e.Msg), e.Msg}
-	b, err := json.Marshal(l)
-	if err != nil {
-		l.Value = text(e.Msg)
-		if b, err = json.Marshal(l); err != nil {
-			return err
-		}
-	}
-	_, err = w.Write(append(b, '\n'))
-	return err
 }

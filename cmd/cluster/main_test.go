@@ -5,10 +5,13 @@ import (
 	"bytes"
 	"context"
 	"fmt"
+	"io"
+	"math/rand/v2"
 	"net"
 	"os"
 	"os/exec"
 	"path/filepath"
+	"strconv"
 	"strings"
 	"sync"
 	"testing"
@@ -87,6 +90,15 @@ func call(t testing.TB, dir, stdin string, args ...string) result {
 	return result{cmd.ProcessState.ExitCode(), out.String(), errs.String()}
 }
 
+// command runs another program, and returns what it prints.
+func command(t testing.TB, name string, args ...string) (string, error) {
+	t.Helper()
+	ctx, cancel := context.WithTimeout(t.Context(), limit)
+	defer cancel()
+	out, err := exec.CommandContext(ctx, name, args...).Output()
+	return string(out), err
+}
+
 // want checks the exit code, and that these are in what was printed.
 func (r result) want(t testing.TB, code int, parts ...string) result {
 	t.Helper()
@@ -107,7 +119,9 @@ func (r result) want(t testing.TB, code int, parts ...string) result {
 // A process is the program while it runs.
 type process struct {
 	*exec.Cmd
+	in    io.Writer   // standard input, if running has started it
 	lines chan string // of standard output
+	said  []string    // what line and ended have read of them
 
 	mu   sync.Mutex
 	errs bytes.Buffer
@@ -129,9 +143,22 @@ func (p *process) stderr() string {
 // test, if not before.
 func listening(t testing.TB, dir string, args ...string) *process {
 	t.Helper()
-	p := &process{Cmd: exec.Command(program, append([]string{"listen"}, args...)...), lines: make(chan string, 1000)}
-	p.Dir = dir
-	p.Stderr = p
+	p := running(t, dir, append([]string{"listen"}, args...)...)
+	eventually(t, "the server listens", func() bool { return strings.Contains(p.stderr(), "listens") })
+	return p
+}
+
+// running starts a command, which is ended with the test, if not before. Its standard input
+// stays open.
+func running(t testing.TB, dir string, args ...string) *process {
+	t.Helper()
+	p := &process{Cmd: exec.Command(program, args...), lines: make(chan string, 1000)}
+	p.Dir, p.Stderr = dir, p
+	in, err := p.StdinPipe()
+	if err != nil {
+		t.Fatal(err)
+	}
+	p.in = in
 	out, err := p.StdoutPipe()
 	if err != nil {
 		t.Fatal(err)
@@ -151,7 +178,6 @@ func listening(t testing.TB, dir string, args ...string) *process {
 			p.lines <- s.Text()
 		}
 	}()
-	eventually(t, "the server listens", func() bool { return strings.Contains(p.stderr(), "listens") })
 	return p
 }
 
@@ -163,6 +189,7 @@ func (p *process) line(t testing.TB) string {
 		if !ok {
 			t.Fatalf("it has ended; it said:\n%s", p.stderr())
 		}
+		p.said = append(p.said, l)
 		return l
 	case <-time.After(limit):
 		t.Fatalf("it printed nothing within %v; it said:\n%s", limit, p.stderr())
@@ -177,11 +204,12 @@ func (p *process) ended(t testing.TB) int {
 	timeout := time.After(limit)
 	for {
 		select {
-		case _, ok := <-p.lines:
+		case l, ok := <-p.lines:
 			if !ok {
 				p.Wait()
 				return p.ProcessState.ExitCode()
 			}
+			p.said = append(p.said, l)
 		case <-timeout:
 			t.Fatalf("it did not end within %v; it said:\n%s", limit, p.stderr())
 		}
@@ -207,10 +235,15 @@ var handedOut sync.Map
 // addresses returns n addresses on 127.0.0.1 that nobody uses.
 func addresses(t testing.TB, n int) (all []string) {
 	t.Helper()
-	for len(all) < n {
-		l, err := net.Listen("tcp", "127.0.0.1:0")
+	for tries := 0; len(all) < n; tries++ {
+		if tries > 100*n {
+			t.Fatal("no free ports between 10000 and 32000")
+		}
+		// Below the ports that the system gives to outgoing connections: of these one may take the port of a
+		// server that listens late.
+		l, err := net.Listen("tcp", net.JoinHostPort("127.0.0.1", strconv.Itoa(10_000+rand.IntN(22_000))))
 		if err != nil {
-			t.Fatal(err)
+			continue
 		}
 		defer l.Close() // all are held until the last is known, so that they differ
 		if _, taken := handedOut.LoadOrStore(l.Addr().String(), t.Name()); !taken {

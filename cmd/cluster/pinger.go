@@ -7,51 +7,48 @@ import (
 	"encoding/binary"
 	"errors"
 	"fmt"
-	"io"
+	"net"
 	"os"
 	"slices"
-	"strings"
 	"time"
 
 	"github.com/abhishekg16/cluster"
 	"github.com/abhishekg16/cluster/internal/curve"
 	"github.com/abhishekg16/cluster/internal/keyfile"
 	"github.com/abhishekg16/cluster/internal/transport"
-	"github.com/abhishekg16/cluster/internal/transport/zmq"
+	"github.com/abhishekg16/cluster/internal/transport/sockets"
 	"github.com/abhishekg16/cluster/internal/wire"
 )
 
-// A pinger is a server that says no more than what asks a peer for an acknowledgment.
+// A pinger is a server that says no more than what asks peers for an acknowledgment.
 // See docs/wire.md: a bare frame with the flag "ack now" is answered at once, whether
 // or not the program there takes messages, and is itself no message.
 type pinger struct {
 	cluster     uint64
 	id          int
 	incarnation uint64
-	peer        peer
 	security    *transport.Security // nil: none
+	sockets     sockets.Transport
+	targets     []*target
 
 	listener transport.Listener // read, and closed, by hear
-	heard    chan struct{}      // gets a token when the peer shows that it has heard us
 	deaf     chan struct{}      // closed when hear has ended
 	ending   chan struct{}      // closed to end hear
-
-	conn transport.Conn // to the peer; nil before the first frame has left
 }
 
-func newPinger(cfg cluster.Config, path string, id, to int) (*pinger, error) {
-	i, j := slices.IndexFunc(cfg.Peers, hasID(id)), slices.IndexFunc(cfg.Peers, hasID(to))
-	for n, at := range map[int]int{id: i, to: j} {
-		if at < 0 {
-			return nil, fmt.Errorf("%s: no entry has the id %d", path, n)
-		}
-	}
-	self := cfg.Peers[i]
+// A target is a server that is asked, by one goroutine at a time.
+type target struct {
+	pinger *pinger
+	peer   peer
+	heard  chan struct{}  // gets a token when the peer shows that it has heard us
+	conn   transport.Conn // to the peer; nil before the first frame has left
+}
+
+func newPinger(cfg cluster.Config, path string, id int, targets []peer) (*pinger, error) {
+	self := cfg.Peers[slices.IndexFunc(cfg.Peers, hasID(id))]
 	p := &pinger{
 		cluster: wire.ClusterHash(cfg.Cluster),
 		id:      id,
-		peer:    cfg.Peers[j],
-		heard:   make(chan struct{}, 1),
 		deaf:    make(chan struct{}),
 		ending:  make(chan struct{}),
 	}
@@ -60,17 +57,22 @@ func newPinger(cfg cluster.Config, path string, id, to int) (*pinger, error) {
 		rand.Read(b[:]) // never fails
 		p.incarnation = binary.LittleEndian.Uint64(b[:])
 	}
-	if strings.HasPrefix(p.peer.DialEndpoint(), "mem://") {
-		return nil, fmt.Errorf("%s: server %d has the address %s, which is inside one process: from here nothing reaches it", path, to, p.peer.Address)
+	for _, t := range targets {
+		p.targets = append(p.targets, &target{pinger: p, peer: t, heard: make(chan struct{}, 1)})
 	}
 	var err error
 	if p.security, err = securityOf(cfg, path, self); err != nil {
 		return nil, err
 	}
 	if p.security != nil {
-		p.security.Admit = func(key string) bool { return slices.Contains(p.peer.Keys(), key) }
+		p.security.Admit = func(key string) bool {
+			return slices.ContainsFunc(p.targets, func(t *target) bool { return slices.Contains(t.peer.Keys(), key) })
+		}
 	}
-	if p.listener, err = (zmq.Network{}).Listen(self.BindEndpoint(), p.security, nil); err != nil {
+	if p.sockets, err = sockets.Choose(cfg.Transport, path); err != nil {
+		return nil, err
+	}
+	if p.listener, err = p.sockets.Listen(self.BindEndpoint(), p.security, nil); err != nil {
 		return nil, explainJoin(fmt.Errorf("server %d cannot listen on %s: %w", id, self.BindEndpoint(), err), id)
 	}
 	go p.hear() // close ends it and waits for deaf.
@@ -97,16 +99,17 @@ func securityOf(cfg cluster.Config, path string, self peer) (*transport.Security
 	return &transport.Security{Public: public, Secret: secret}, nil
 }
 
+// close is called when nobody asks any more.
 func (p *pinger) close() {
 	close(p.ending)
 	p.listener.Interrupt()
 	<-p.deaf
-	if p.conn != nil {
-		p.conn.Close(0)
+	for _, t := range p.targets {
+		t.hangUp()
 	}
 }
 
-// hear reads what the servers send, and looks only for signs that the peer has heard
+// hear reads what the servers send, and looks only for signs that a target has heard
 // this one.
 func (p *pinger) hear() {
 	defer close(p.deaf)
@@ -126,61 +129,18 @@ func (p *pinger) hear() {
 		}
 		h, err := wire.ParseHeader(head)
 		// Whoever knows this incarnation, which was just drawn, has heard of it.
-		if err != nil || int(h.From) != p.peer.ID || int(h.To) != p.id || h.Cluster != p.cluster || h.AckIncarnation != p.incarnation {
+		if err != nil || int(h.To) != p.id || h.Cluster != p.cluster || h.AckIncarnation != p.incarnation {
 			continue
 		}
-		select {
-		case p.heard <- struct{}{}:
-		default:
-		}
-	}
-}
-
-// ping asks count times, and prints the answers.
-func (p *pinger) ping(ctx context.Context, out io.Writer, count int, interval, wait time.Duration) error {
-	fmt.Fprintf(out, "server %d at %s%s\n", p.peer.ID, p.peer.DialEndpoint(), encrypted(p.security != nil))
-	var times []time.Duration
-	var last error
-	asked := 0
-	for asked < count && ctx.Err() == nil {
-		if asked > 0 {
-			select {
-			case <-time.After(interval):
-			case <-ctx.Done():
-				continue
+		for _, t := range p.targets {
+			if int(h.From) == t.peer.ID {
+				select {
+				case t.heard <- struct{}{}:
+				default:
+				}
 			}
 		}
-		asked++
-		rtt, err := p.ask(ctx, wait)
-		if err != nil {
-			last = err
-			fmt.Fprintf(out, "%d: %v\n", asked, err)
-			continue
-		}
-		note := ""
-		if len(times) == 0 {
-			note = ", with the time to connect"
-		}
-		times = append(times, rtt)
-		fmt.Fprintf(out, "%d: answered in %v%s\n", asked, rtt.Round(time.Microsecond), note)
 	}
-	fmt.Fprintf(out, "%d of %d answered", len(times), asked)
-	if n := len(times); n > 1 {
-		slices.Sort(times[1:])
-		rest := times[1:]
-		fmt.Fprintf(out, "; after the first: least %v, median %v, most %v",
-			rest[0].Round(time.Microsecond), rest[len(rest)/2].Round(time.Microsecond), rest[len(rest)-1].Round(time.Microsecond))
-	}
-	fmt.Fprintln(out)
-	switch {
-	case len(times) == count:
-		return nil
-	case asked < count && last == nil:
-		return fmt.Errorf("stopped after %d of %d questions: %w", asked, count, context.Cause(ctx))
-	case len(times) > 0:
-		return fmt.Errorf("server %d answered %d of %d times", p.peer.ID, len(times), asked)
-	}
-	return fmt.Errorf("server %d does not answer: %w", p.peer.ID, last)
 }
 
 var (
@@ -189,85 +149,127 @@ var (
 )
 
 // ask sends one frame and waits for the answer.
-func (p *pinger) ask(ctx context.Context, wait time.Duration) (time.Duration, error) {
+func (t *target) ask(ctx context.Context, wait time.Duration) (time.Duration, error) {
+	p := t.pinger
 	began := time.Now()
-	deadline := began.Add(wait)
-	if d, ok := ctx.Deadline(); ok && d.Before(deadline) {
-		deadline = d
-	}
+	ctx, cancel := context.WithDeadlineCause(ctx, began.Add(wait), errNoAnswer)
+	defer cancel()
 	frame := make([]byte, wire.HeaderSize)
 	(&wire.Header{
-		Flags: wire.FlagAckNow, To: uint16(p.peer.ID), From: uint16(p.id), Cluster: p.cluster,
+		Flags: wire.FlagAckNow, To: uint16(t.peer.ID), From: uint16(p.id), Cluster: p.cluster,
 		Incarnation: p.incarnation, Start: wire.Position{Seq: 1}, Window: wire.InitialWindow,
 	}).Put(frame)
 	select {
-	case <-p.heard: // late, or not for this question
+	case <-t.heard: // late, or not for this question
 	default:
 	}
-	if err := p.write(ctx, frame, deadline); err != nil {
+	if err := t.write(ctx, frame); err != nil {
 		return 0, err
 	}
-	timer := time.NewTimer(time.Until(deadline))
-	defer timer.Stop()
 	select {
-	case <-p.heard:
+	case <-t.heard:
 		return time.Since(began), nil
 	case <-p.deaf:
 		return 0, errors.New("cannot receive any more")
-	case <-timer.C:
-		return 0, errNoAnswer
 	case <-ctx.Done():
 		return 0, context.Cause(ctx)
 	}
 }
 
-// keyInterval is how long one of the peer's two keys is tried before the other.
-const keyInterval = 500 * time.Millisecond
+// routeInterval is how long one way to a peer is tried before the next: one of its
+// addresses with one of its keys.
+const routeInterval = 500 * time.Millisecond
 
-// write sends a frame as soon as there is a connection.
-func (p *pinger) write(ctx context.Context, frame []byte, deadline time.Time) error {
-	keys := p.peer.Keys()
+// A route is a way to connect to a peer.
+type route struct{ endpoint, key string }
+
+// routes are all ways to the peer, in the order in which they are tried.
+func (t *target) routes(ctx context.Context) (all []route, err error) {
+	endpoints := []string{t.peer.DialEndpoint()}
+	if scheme, address := splitEndpoint(endpoints[0]); scheme == "tcp" {
+		addrs, err := dialAddrs(ctx, address)
+		if err != nil {
+			return nil, err
+		}
+		endpoints = nil
+		for _, a := range addrs {
+			endpoints = append(endpoints, "tcp://"+net.JoinHostPort(a.Addr().String(), fmt.Sprint(a.Port())))
+		}
+	}
+	keys := t.peer.Keys()
 	if len(keys) == 0 {
 		keys = []string{""}
 	}
-	for try := 0; time.Now().Before(deadline) && ctx.Err() == nil; try++ {
-		if p.conn == nil {
-			conn, err := zmq.Network{}.Dial(p.peer.DialEndpoint(), p.security, keys[try%len(keys)])
-			if err != nil {
-				return err
-			}
-			p.conn = conn
-		}
-		until := deadline
-		if at := time.Now().Add(keyInterval); len(keys) > 1 && at.Before(deadline) {
-			until = at
-		}
-		sent, err := p.tryUntil(ctx, frame, until)
-		if sent || err != nil && !errors.Is(err, transport.ErrTimeout) {
-			return err
-		}
-		if len(keys) > 1 {
-			p.conn.Close(0)
-			p.conn = nil
+	for _, e := range endpoints {
+		for _, k := range keys {
+			all = append(all, route{e, k})
 		}
 	}
-	if ctx.Err() != nil {
-		return context.Cause(ctx)
+	return all, nil
+}
+
+// write sends a frame as soon as there is a connection.
+func (t *target) write(ctx context.Context, frame []byte) error {
+	if t.conn != nil {
+		err := t.send(ctx, frame)
+		if err != nil {
+			t.hangUp() // the next question may find another way
+		}
+		return err
+	}
+	routes, err := t.routes(ctx)
+	if err != nil {
+		return because(ctx, err)
+	}
+	for try := 0; ctx.Err() == nil; try++ {
+		r := routes[try%len(routes)]
+		conn, err := t.pinger.sockets.Dial(r.endpoint, t.pinger.security, r.key)
+		if err != nil {
+			return err
+		}
+		t.conn = conn
+		attempt, cancel := ctx, context.CancelFunc(func() {})
+		if len(routes) > 1 {
+			attempt, cancel = context.WithTimeout(ctx, routeInterval)
+		}
+		err = t.send(attempt, frame)
+		cancel()
+		if err == nil {
+			return nil
+		}
+		t.hangUp()
+		if attempt.Err() == nil {
+			return err
+		}
+	}
+	return t.unconnected(ctx)
+}
+
+// unconnected says why a frame could not be sent before ctx ended.
+func (t *target) unconnected(ctx context.Context) error {
+	if err := context.Cause(ctx); !errors.Is(err, errNoAnswer) {
+		return err
 	}
 	return errNoConnection
 }
 
-// tryUntil sends a frame when the connection takes it.
-func (p *pinger) tryUntil(ctx context.Context, frame []byte, until time.Time) (sent bool, err error) {
-	conn := p.conn
-	defer context.AfterFunc(ctx, conn.Interrupt)()
+// send gives a frame to the connection when that takes it.
+func (t *target) send(ctx context.Context, frame []byte) error {
+	defer context.AfterFunc(ctx, t.conn.Interrupt)()
 	for ctx.Err() == nil {
-		if sent, err := conn.TrySend(frame, nil); sent || err != nil {
-			return sent, err
+		if sent, err := t.conn.TrySend(frame, nil); sent || err != nil {
+			return err
 		}
-		if err := conn.Wait(until); err != nil && !errors.Is(err, transport.ErrInterrupted) {
-			return false, err
+		if err := t.conn.Wait(time.Time{}); err != nil && !errors.Is(err, transport.ErrInterrupted) {
+			return err
 		}
 	}
-	return false, context.Cause(ctx)
+	return t.unconnected(ctx)
+}
+
+func (t *target) hangUp() {
+	if t.conn != nil {
+		t.conn.Close(0)
+		t.conn = nil
+	}
 }

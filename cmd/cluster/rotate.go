@@ -2,28 +2,22 @@ package main
 
 import (
 	"fmt"
-	"io"
-	"path/filepath"
 	"slices"
 
 	"github.com/abhishekg16/cluster"
 	"github.com/abhishekg16/cluster/internal/keyfile"
+	"github.com/abhishekg16/cluster/internal/shell"
 )
 
 // rotate gives a server one more key: its present one becomes the previous one.
-func rotate(out io.Writer, file *configFile, id int, force bool) error {
-	cfg, err := cluster.LoadConfig(file.path)
+func (r *keyReport) rotate(file *configFile, id int, force bool) error {
+	cfg, i, err := file.keyed(id)
 	if err != nil {
 		return err
 	}
-	i := slices.IndexFunc(cfg.Peers, hasID(id))
-	switch {
-	case i < 0:
-		return fmt.Errorf("%s: no entry has the id %d", file.path, id)
-	case cfg.Peers[i].PublicKey == "":
-		return fmt.Errorf("%s: server %d has no key yet: cluster keygen %s makes keys for all", file.path, id, file.path)
-	case cfg.Peers[i].PreviousPublicKey != "":
-		return fmt.Errorf("%s: server %d has a previous_public_key: finish that change, and remove it, before the next", file.path, id)
+	if cfg.Peers[i].PreviousPublicKey != "" {
+		return fmt.Errorf("%s: server %d has a previous_public_key: finish that change before the next, with\n%s%s",
+			file.path, id, commandIndent, dropCommand(file, id))
 	}
 	present := keyfile.Path(file.path, cfg.KeyDir, id)
 	key, err := newKey(id, present+".new")
@@ -38,19 +32,55 @@ func rotate(out io.Writer, file *configFile, id int, force bool) error {
 	if err := w.edit(edits); err != nil {
 		return err
 	}
-	if err := w.commit(); err != nil {
+	if r.left, err = w.commit(); err != nil {
 		return err
 	}
-	name := filepath.Base(file.path)
-	fmt.Fprintf(out, `%[1]s: the new secret key of server %[2]d, which nobody else may have
-%[3]s: server %[2]d has a new public_key, and the old one as previous_public_key
-
-Next, in this order:
-  1. Give all servers this %[4]s, and restart the others one by one.
-     Server %[2]d goes on with its old key meanwhile.
-  2. At server %[2]d:  mv %[5]s.new %[5]s  and restart it.
-  3. Remove previous_public_key from its entry, give all servers the file again,
-     and restart them one by one. From then on the old key opens nothing.
-`, key.path, id, file.path, name, present)
+	r.made(id, key)
+	r.note = fmt.Sprintf("%s: server %d has a new public_key, and the old one as previous_public_key", file.path, id)
+	r.Next = rotateSteps(newSites(file, cfg), cfg.Peers[i], key.path, present)
 	return nil
+}
+
+// dropPrevious takes the previous public key of a server out of the configuration.
+func (r *keyReport) dropPrevious(file *configFile, id int, force bool) error {
+	cfg, i, err := file.keyed(id)
+	if err != nil {
+		return err
+	}
+	p := cfg.Peers[i]
+	previous := file.entries[i].field("previous_public_key")
+	if previous == nil {
+		r.note = fmt.Sprintf("%s: nothing to do: server %d has no previous_public_key", file.path, id)
+		return nil
+	}
+	path := keyfile.Path(file.path, cfg.KeyDir, id)
+	if public, err := existingKey(path); err == nil && public == p.PreviousPublicKey && !force {
+		return fmt.Errorf("%s: server %d still has its old key: put the new one in its place first (--force drops the old one all the same, and then nobody hears the server)", path, id)
+	}
+	w := writes{config: file}
+	if err := w.edit([]edit{removeMember(file.entries[i], previous)}); err != nil {
+		return err
+	}
+	if _, err := w.commit(); err != nil {
+		return err
+	}
+	r.note = fmt.Sprintf("%s: server %d has no previous_public_key any more", file.path, id)
+	r.Next = dropSteps(newSites(file, cfg))
+	return nil
+}
+
+// keyed loads the configuration, and finds a server in it that must have a key.
+func (f *configFile) keyed(id int) (cfg cluster.Config, i int, err error) {
+	if cfg, err = cluster.LoadConfig(f.path); err != nil {
+		return cfg, 0, err
+	}
+	i = slices.IndexFunc(cfg.Peers, hasID(id))
+	switch {
+	case i < 0:
+		return cfg, 0, noEntry(cfg, f.path, id)
+	case cfg.Peers[i].PublicKey == "":
+		return cfg, 0, fmt.Errorf("%s: server %d has no key yet. This makes keys for all:\n%s%s",
+			f.path, id, commandIndent, shell.Command("cluster", "keygen", operand(f.path)))
+	}
+	return cfg, i, nil
 }

@@ -3,28 +3,31 @@ package main
 import (
 	"os"
 	"path/filepath"
-	"regexp"
 	"strings"
 	"testing"
 
 	"github.com/google/go-cmp/cmp"
 )
 
-func TestRotationKeepsServersTalkingAtEachStep(t *testing.T) {
+func TestRotationByThePrintedStepsKeepsServersTalking(t *testing.T) {
 	t.Parallel()
-	dir, _ := keyed(t, 2)
-	config := filepath.Join(dir, "Config.json")
+	top, _ := keyed(t, 2)
+	awkwardly(t, top)
+	dir, config := filepath.Join(top, awkward), filepath.Join(awkward, "Config.json")
 	before := load(t, dir)
-	got := call(t, dir, "", "keygen", "Config.json", "-id", "1", "--rotate").want(t, 0)
-	want := `1.key.new: the new secret key of server 1, which nobody else may have
-Config.json: server 1 has a new public_key, and the old one as previous_public_key
+	got := call(t, top, "", "keygen", config, "-id", "1", "--rotate").want(t, 0)
+	quoted := func(file string) string { return `'it'\''s "a" $(dir); */` + file + `'` }
+	want := awkward + `/1.key.new: the secret key of server 1, which nobody else may have
+` + config + `: server 1 has a new public_key, and the old one as previous_public_key
 
 Next, in this order:
-  1. Give all servers this Config.json, and restart the others one by one.
+  1. Let all servers but server 1 take the changed configuration over: with "reload": true they do so by themselves,
+     and cluster run does so at SIGHUP. Restart those that do neither, one by one.
      Server 1 goes on with its old key meanwhile.
-  2. At server 1:  mv 1.key.new 1.key  and restart it.
-  3. Remove previous_public_key from its entry, give all servers the file again,
-     and restart them one by one. From then on the old key opens nothing.
+  2. Put the new key in the place of the old one, and restart server 1.
+       mv ` + quoted("1.key.new") + " " + quoted("1.key") + `
+  3. Take the old key out of the configuration, and do what the command prints then.
+       cluster keygen ` + quoted("Config.json") + ` -id 1 --drop-previous
 `
 	if diff := cmp.Diff(want, got.out); diff != "" {
 		t.Errorf("want -, got +:\n%s", diff)
@@ -32,8 +35,8 @@ Next, in this order:
 	if p := load(t, dir).Peers[1]; p.PreviousPublicKey != before.Peers[1].PublicKey || p.PublicKey == p.PreviousPublicKey {
 		t.Errorf("the keys of server 1 are %q, and it was %q", p.Keys(), before.Peers[1].PublicKey)
 	}
-	call(t, dir, "", "keygen", "Config.json", "-id", "1", "--rotate").want(t, 1, "finish that change")
-	call(t, dir, "", "check", "Config.json").want(t, 0, "ok, the previous one", "1.key.new waits")
+	call(t, top, "", "keygen", config, "-id", "1", "--rotate").want(t, 1, "finish that change")
+	call(t, top, "", "check", config).want(t, 0, "ok, the previous one", "1.key.new waits")
 
 	talk := func(step string) {
 		t.Helper()
@@ -48,11 +51,18 @@ Next, in this order:
 		}
 	}
 	talk("with the old key")
-	if err := os.Rename(filepath.Join(dir, "1.key.new"), filepath.Join(dir, "1.key")); err != nil {
-		t.Fatal(err)
-	}
+	steps := printedCommands(got.out)
+	carryOut(t, top, nil, steps[0])
 	talk("with the new key")
-	previous := regexp.MustCompile(`, "previous_public_key": "[^"]*"`)
-	write(t, dir, "Config.json", previous.ReplaceAllString(read(t, config), ""), 0o644)
+	out := carryOut(t, top, nil, steps[1])
+	if !strings.Contains(out, "From then on the old key opens nothing.") {
+		t.Errorf("the last step is missing:\n%s", out)
+	}
+	if p := load(t, dir).Peers[1]; p.PreviousPublicKey != "" {
+		t.Error("the old key is still in the configuration")
+	}
+	if _, err := os.Lstat(filepath.Join(dir, "1.key.new")); err == nil {
+		t.Error("1.key.new is still there")
+	}
 	talk("without the old key")
 }

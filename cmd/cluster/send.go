@@ -1,14 +1,11 @@
 package main
 
 import (
-	"bufio"
 	"context"
 	"errors"
 	"fmt"
 	"io"
 	"log/slog"
-	"strconv"
-	"strings"
 	"time"
 
 	"github.com/urfave/cli/v3"
@@ -20,21 +17,23 @@ func sendCommand(s streams) *cli.Command {
 	return &cli.Command{
 		Name:      "send",
 		Usage:     "send text to servers",
-		UsageText: "cluster send CONFIG -id N --to ID[,ID...]|all TEXT|-",
+		UsageText: "cluster send CONFIG -id N --to ID[,ID...]|all [--timeout D] [--json] TEXT|-",
 		Description: joinNote + `
 
-TEXT arrives as a Go string; with - each line of standard input does. It ends with 0 when
-all is written to the servers that it is for, and with 1 if something was dropped, which
-happens to what a server has not taken within sendTimeout. Written does not mean that the
-program there has read it: the protocol does not tell.
+TEXT arrives as a Go string; with - each line of standard input does. (Text that begins
+with a dash comes behind two dashes: -- -5.) It ends with 0 when all is written to the
+servers that it is for, and with 1 if something was dropped, which happens to what a
+server has not taken within sendTimeout. Written does not mean that the program there has
+read it: the protocol does not tell.
 
 Examples:
    cluster send Config.json -id 0 --to 1 "hello"
    cluster send Config.json -id 0 --to all "hello, everybody"
    seq 1000 | cluster send Config.json -id 0 --to 1,2 -`,
 		Flags: joinFlags(
-			&cli.StringFlag{Name: "to", Usage: "the `ID`s of the servers it is for, with commas between them, or all"},
+			toFlag("the `ID`s of the servers it is for, with commas between them, or all (but observers)"),
 			&cli.DurationFlag{Name: "timeout", Value: time.Minute, Usage: "give up after `D`; with - after the last line"},
+			jsonFlag(),
 		),
 		Action: func(ctx context.Context, c *cli.Command) error { return send(ctx, c, s) },
 	}
@@ -49,115 +48,164 @@ func send(ctx context.Context, c *cli.Command, s streams) error {
 	if err != nil {
 		return err
 	}
-	if !c.IsSet("to") {
-		return usageError("--to is missing: the id of a server, several with commas between them, or all")
-	}
-	to, err := destinations(c.String("to"))
+	to, err := destinations(c)
 	if err != nil {
 		return err
 	}
-	timeout := c.Duration("timeout")
-	if timeout <= 0 {
-		return usageError("--timeout %v: want more than 0", timeout)
+	timeout, err := positive(c, "timeout")
+	if err != nil {
+		return err
 	}
-	node, err := join(c, args[0], id, s.err, slog.LevelError)
+	cfg, err := configToJoin(c, args[0], id)
+	if err != nil {
+		return err
+	}
+	if err := knownIDs(cfg, args[0], to); err != nil {
+		return err
+	}
+	node, err := join(c, cfg, id, s.err, slog.LevelError)
 	if err != nil {
 		return err
 	}
 	address := cluster.BROADCAST
 	if to != nil {
-		if address, err = node.Group(to...); err != nil {
-			err = fmt.Errorf("%s: --to %s: not all of these have an entry: the ids are %v", args[0], c.String("to"), node.Catalog().IDs())
-		}
+		address, err = node.Group(to...)
 	}
-	var in io.Reader = strings.NewReader(args[1])
-	if args[1] == "-" {
-		in = s.in
+	out := sender{node: node, to: address, timeout: timeout}
+	switch {
+	case err != nil:
+	case args[1] == "-":
+		err = out.lines(ctx, s.in, messageLimit(cfg))
+	default:
+		err = out.put(ctx, args[1])
 	}
-	if err == nil {
-		err = sendAll(ctx, node, address, in, args[1] == "-", timeout)
-	}
-	closing, cancel := context.WithTimeout(ctx, timeout)
+	closing, cancel := within(ctx, "timeout", timeout)
 	defer cancel()
-	err = errors.Join(err, node.Shutdown(closing))
-	return errors.Join(err, account(s, node.Stats()))
+	if e := because(closing, node.Shutdown(closing)); err == nil {
+		err = e
+	}
+	return errors.Join(err, account(s, node.Stats(), c.Bool("json")))
 }
 
-// destinations reads the flag --to. No ids at all means all servers.
-func destinations(flag string) (ids []int, err error) {
-	if flag == "all" {
-		return nil, nil
+// messageLimit is the largest message of the configuration.
+func messageLimit(cfg cluster.Config) int {
+	if cfg.MaxMessageBytes > 0 {
+		return cfg.MaxMessageBytes
 	}
-	for field := range strings.SplitSeq(flag, ",") {
-		id, err := strconv.Atoi(strings.TrimSpace(field))
-		if err != nil || id < 0 {
-			return nil, usageError("--to %q: want the id of a server, several with commas between them, or all", flag)
-		}
-		ids = append(ids, id)
-	}
-	return ids, nil
+	return 64 << 20
 }
 
-// sendAll sends all of in as one message, or its lines as one each. What is dropped is
-// in the node's Stats; other errors end it.
-func sendAll(ctx context.Context, node *cluster.Node, to int, in io.Reader, lines bool, timeout time.Duration) error {
-	put := func(msg string) error {
-		ctx, cancel := context.WithTimeout(ctx, timeout)
-		defer cancel()
-		err := node.Send(ctx, &cluster.Envelope{Pid: to, Msg: msg})
-		if errors.Is(err, cluster.ErrUnreachable) || errors.Is(err, cluster.ErrTimedOut) || errors.Is(err, cluster.ErrTooLarge) {
+// A sender sends messages to one address.
+type sender struct {
+	node    *cluster.Node
+	to      int
+	timeout time.Duration // of each
+}
+
+// lines sends each line of in.
+func (s sender) lines(ctx context.Context, in io.Reader, longest int) error {
+	r := readLines(ctx, in, longest)
+	for n := 1; ; n++ {
+		line, err := r.next()
+		if errors.Is(err, io.EOF) {
 			return nil
 		}
-		return err
-	}
-	if !lines {
-		msg, err := io.ReadAll(in)
-		return errors.Join(err, put(string(msg)))
-	}
-	for r := bufio.NewReader(in); ; {
-		line, err := r.ReadString('\n')
-		if end := errors.Is(err, io.EOF); end && line == "" {
-			return nil
-		} else if err != nil && !end {
-			return err
+		if err == nil {
+			err = s.put(ctx, line)
 		}
-		if err := put(strings.TrimRight(line, "\r\n")); err != nil {
-			return err
+		if err != nil {
+			return fmt.Errorf("line %d: %w", n, err)
 		}
 	}
+}
+
+// put sends one message. That it is dropped is in the node's Stats, and no error.
+func (s sender) put(ctx context.Context, msg string) error {
+	ctx, cancel := within(ctx, "timeout", s.timeout)
+	defer cancel()
+	err := s.node.Send(ctx, &cluster.Envelope{Pid: s.to, Msg: msg})
+	if ctx.Err() == nil && (errors.Is(err, cluster.ErrUnreachable) || errors.Is(err, cluster.ErrTimedOut) || errors.Is(err, cluster.ErrTooLarge)) {
+		return nil
+	}
+	return because(ctx, err)
+}
+
+// A sendReport is what has become of the messages. Its JSON form is that of --json.
+type sendReport struct {
+	Servers []sendRow `json:"servers"`
+	// Unaddressed are messages that did not get as far as a server, by the reason.
+	Unaddressed map[string]uint64 `json:"unaddressed,omitempty"`
+	Written     uint64            `json:"written"`
+	Dropped     uint64            `json:"dropped"`
+}
+
+type sendRow struct {
+	ID        int               `json:"id"`
+	Written   uint64            `json:"written"`
+	Encrypted bool              `json:"encrypted"`
+	Dropped   map[string]uint64 `json:"dropped,omitempty"` // by the reason
+}
+
+func newSendReport(st cluster.Stats) sendReport {
+	r := sendReport{Servers: []sendRow{}, Unaddressed: byName(st.Unaddressed.Dropped), Written: st.Sent.Sent, Dropped: st.Sent.DroppedTotal()}
+	for _, p := range st.Peers {
+		row := sendRow{p.ID, p.Sent.Sent, p.Encrypted, byName(p.Sent.Dropped)}
+		if row.Written > 0 || len(row.Dropped) > 0 {
+			r.Servers = append(r.Servers, row)
+		}
+	}
+	return r
+}
+
+func byName(dropped map[cluster.Reason]uint64) map[string]uint64 {
+	names := make(map[string]uint64)
+	for reason, n := range dropped {
+		if n > 0 {
+			names[reason.String()] = n
+		}
+	}
+	return names
 }
 
 // account tells what became of the messages, and returns an error if some were dropped.
-func account(s streams, st cluster.Stats) error {
-	for _, p := range st.Peers {
-		if p.Sent.Sent > 0 {
-			fmt.Fprintf(s.out, "server %d: %s written%s\n", p.ID, messages(p.Sent.Sent), encrypted(p.Encrypted))
+func account(s streams, st cluster.Stats, asJSON bool) error {
+	r := newSendReport(st)
+	if asJSON {
+		if err := printJSON(s.out, r); err != nil {
+			return err
 		}
+	} else {
+		r.print(s)
 	}
-	dropped := st.Sent.DroppedTotal()
-	if dropped == 0 {
+	if r.Dropped == 0 {
 		return nil
 	}
-	row := func(who string, b cluster.SentStats) {
-		for _, r := range []cluster.Reason{cluster.ReasonUnknownPeer, cluster.ReasonUnreachable, cluster.ReasonTimedOut,
-			cluster.ReasonTooLarge, cluster.ReasonNotEncodable, cluster.ReasonClosed} {
-			if n := b.Dropped[r]; n > 0 {
-				fmt.Fprintf(s.err, "%s: %s dropped: %v\n", who, messages(n), r)
-			}
+	return fmt.Errorf("%s dropped", messages(r.Dropped))
+}
+
+func (r sendReport) print(s streams) {
+	for _, row := range r.Servers {
+		if row.Written > 0 {
+			fmt.Fprintf(s.out, "server %d: %s written%s\n", row.ID, messages(row.Written), encrypted(row.Encrypted))
 		}
 	}
-	for _, p := range st.Peers {
-		row(fmt.Sprint("server ", p.ID), p.Sent)
+	for _, row := range r.Servers {
+		printDropped(s.err, fmt.Sprint("server ", row.ID), row.Dropped)
 	}
-	row("no server", st.Unaddressed)
-	return fmt.Errorf("%s dropped", messages(dropped))
+	printDropped(s.err, "no server", r.Unaddressed)
+	if r.Written+r.Dropped == 0 {
+		fmt.Fprintln(s.err, "no message was sent")
+	}
+}
+
+func printDropped(w io.Writer, who string, dropped map[string]uint64) {
+	for _, reason := range sortedKeys(dropped) {
+		fmt.Fprintf(w, "%s: %s dropped: %s\n", who, messages(dropped[reason]), reason)
+	}
 }
 
 func messages(n uint64) string {
-	if n == 1 {
-		return "1 message"
-	}
-	return fmt.Sprintf("%d messages", n)
+	return fmt.Sprintf("%d %s", n, plural(int(min(n, 2)), "message", "messages"))
 }
 
 func encrypted(yes bool) string {

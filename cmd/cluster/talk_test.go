@@ -1,9 +1,11 @@
 package main
 
 import (
+	"bytes"
 	"context"
 	"encoding/json"
 	"fmt"
+	"math"
 	"os"
 	"path/filepath"
 	"strings"
@@ -86,8 +88,15 @@ func TestListenPrintsJSON(t *testing.T) {
 	dir, _ := configured(t, 2)
 	l := listening(t, dir, "Config.json", "-id", "1", "--json")
 	n := node(t, dir, 0)
-	for _, m := range []struct{ value, want any }{
-		{"a<b", "a<b"}, {5, 5.0}, {[]byte("hi"), "aGk="}, {map[bool]int{true: 1}, "map[bool]int{true:1}"}, {nil, nil},
+	for _, m := range []struct {
+		value, want any
+		encoding    string
+	}{
+		{"a<b", "a<b", ""}, {5, 5.0, ""}, {nil, nil, ""}, {"\uFFFD", "\uFFFD", ""},
+		{[]byte("hi"), "aGk=", "base64"}, {"\xffhi", "/2hp", "base64"},
+		{map[bool]int{true: 1}, "map[bool]int{true:1}", "go"}, {math.Inf(1), "+Inf", "go"},
+		{[]string{"ok", "\xff"}, `[]string{"ok", "\xff"}`, "go"}, {map[string]int{"\xff": 1}, `map[string]int{"\xff":1}`, "go"},
+		{[]any{"\xff"}, `[]interface {}{"\xff"}`, "go"}, {[]string{"a", "b"}, []any{"a", "b"}, ""},
 	} {
 		if err := n.Send(t.Context(), &cluster.Envelope{Pid: 1, MsgId: 1<<62 + 1, Msg: m.value}); err != nil {
 			t.Fatal(err)
@@ -96,7 +105,7 @@ func TestListenPrintsJSON(t *testing.T) {
 		if err := json.Unmarshal([]byte(l.line(t)), &got); err != nil {
 			t.Fatal(err)
 		}
-		if diff := cmp.Diff(line{0, "4611686018427387905", typeName(m.value), m.want}, got); diff != "" {
+		if diff := cmp.Diff(line{0, "4611686018427387905", typeName(m.value), m.want, m.encoding}, got); diff != "" {
 			t.Errorf("want -, got +:\n%s", diff)
 		}
 	}
@@ -152,6 +161,12 @@ func TestSendReportsWhatWasDropped(t *testing.T) {
 		t.Errorf("on standard error is %q, want %q", got.err, want)
 	}
 	living.line(t)
+	// Of several errors each is on a line of its own, and says whose it is.
+	got = call(t, dir, "", "send", "Config.json", "-id", "0", "--to", "3", "--timeout", "50ms", "hello").want(t, 1)
+	want = "server 3: 1 message dropped: closed\ncluster: not done within 50ms (--timeout)\ncluster: 1 message dropped\n"
+	if got.err != want {
+		t.Errorf("on standard error is %q, want %q", got.err, want)
+	}
 	call(t, dir, "", "send", "Config.json", "-id", "0", "--to", "1,7", "hello").want(t, 1, "the ids are [0 1 2 3]")
 }
 
@@ -163,7 +178,7 @@ func TestPingTellsWhetherAServerAnswers(t *testing.T) {
 			dir, at := make(t, 3)
 			l := listening(t, dir, "Config.json", "-id", "1")
 			got := call(t, dir, "", "ping", "Config.json", "-id", "0", "--to", "1", "--interval", "1ms").want(t, 0,
-				"server 1 at tcp://"+at[1], "1: answered in ", ", with the time to connect\n", "3: answered in ", "3 of 3 answered; after the first: least ")
+				"server 1: asking at tcp://"+at[1], "server 1: 1: answered in ", ", with the time to connect\n", "3: answered in ", "3 of 3 answered; after the first: least ")
 			if encrypted := strings.Contains(got.out, "(encrypted)"); encrypted != (name == "with keys") {
 				t.Errorf("encrypted is %t:\n%s", encrypted, got.out)
 			}
@@ -182,6 +197,29 @@ func TestPingTellsWhetherAServerAnswers(t *testing.T) {
 			call(t, dir, "", "ping", "Config.json", "-id", "0", "--to", "1", "--deadline", "100ms", "-n", "1000").want(t, 1, "0 of 1 answered")
 		})
 	}
+}
+
+func TestAnObserverIsLeftOutOfAll(t *testing.T) {
+	t.Parallel()
+	dir, _ := configured(t, 3)
+	file := filepath.Join(dir, "Config.json")
+	text, err := os.ReadFile(file)
+	if err != nil {
+		t.Fatal(err)
+	}
+	text = bytes.Replace(text, []byte(`{ "id": 2,`), []byte(`{ "id": 2, "observer": true,`), 1)
+	if err := os.WriteFile(file, text, 0o644); err != nil {
+		t.Fatal(err)
+	}
+	l := listening(t, dir, "Config.json", "-id", "1")
+	call(t, dir, "", "ping", "Config.json", "-id", "2", "--to", "1", "-n", "1").want(t, 0, "1 of 1 answered")
+	// Server 2 does not run, and nobody misses it.
+	call(t, dir, "", "ping", "Config.json", "-id", "0", "--to", "all", "-n", "1").want(t, 0, "server 1: 1 of 1 answered")
+	call(t, dir, "", "send", "Config.json", "-id", "0", "--to", "all", "to all").want(t, 0, "server 1: 1 message written")
+	if got := l.line(t); !strings.Contains(got, "to all") {
+		t.Errorf("got %s", got)
+	}
+	call(t, dir, "", "check", "Config.json").want(t, 0, "2 servers and 1 observer, no keys")
 }
 
 func TestPingTellsThatAnAnswerCannotComeBack(t *testing.T) {

@@ -2,6 +2,7 @@ package main
 
 import (
 	"errors"
+	"fmt"
 	"io/fs"
 	"os"
 	"path/filepath"
@@ -16,12 +17,12 @@ type staged struct{ temporary, path string }
 func stage(path string, content []byte, mode fs.FileMode) (_ *staged, err error) {
 	f, err := os.CreateTemp(filepath.Dir(path), "."+filepath.Base(path)+".*") // mode 0600
 	if err != nil {
-		return nil, err
+		return nil, about(path, err)
 	}
 	defer func() {
 		if err != nil {
 			f.Close()
-			os.Remove(f.Name())
+			err = errors.Join(about(path, err), os.Remove(f.Name()))
 		}
 	}()
 	if _, err := f.Write(content); err != nil {
@@ -39,25 +40,38 @@ func stage(path string, content []byte, mode fs.FileMode) (_ *staged, err error)
 	return &staged{f.Name(), path}, nil
 }
 
+// about is an error with the path that the user knows in the place of a temporary one.
+func about(path string, err error) error {
+	var in *fs.PathError
+	if errors.As(err, &in) {
+		return &fs.PathError{Op: "write", Path: path, Err: in.Err}
+	}
+	var between *os.LinkError
+	if errors.As(err, &between) {
+		return &fs.PathError{Op: "write", Path: path, Err: between.Err}
+	}
+	return fmt.Errorf("%s: %w", path, err)
+}
+
 // replace puts the content in the place of the file, if there is one.
 func (s *staged) replace() error {
 	if err := os.Rename(s.temporary, s.path); err != nil {
-		return err
+		return about(s.path, err)
 	}
 	syncDir(filepath.Dir(s.path))
 	return nil
 }
 
-// create makes the file, which must not exist: then the error wraps fs.ErrExist.
+// create makes the file, which must not exist: then the error wraps fs.ErrExist. What stage
+// has written stays, for the caller to discard.
 func (s *staged) create() error {
 	err := os.Link(s.temporary, s.path) // unlike rename, it takes nothing's place
 	if err != nil && !errors.Is(err, fs.ErrExist) {
 		err = s.createExclusively() // not all file systems have links
 	}
 	if err != nil {
-		return err
+		return about(s.path, err)
 	}
-	os.Remove(s.temporary)
 	syncDir(filepath.Dir(s.path))
 	return nil
 }
@@ -82,8 +96,13 @@ func (s *staged) createExclusively() (err error) {
 	return err
 }
 
-// discard takes the content away if it has not found its place.
-func (s *staged) discard() { os.Remove(s.temporary) }
+// discard deletes what stage has written, if it is still there.
+func (s *staged) discard() error {
+	if err := os.Remove(s.temporary); !errors.Is(err, fs.ErrNotExist) {
+		return err
+	}
+	return nil
+}
 
 // syncDir makes what was created or renamed in a directory last. Where that is not
 // possible the file system does so in its own time.
