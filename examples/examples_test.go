@@ -286,7 +286,15 @@ type program struct {
 func start(t *testing.T, dir, path string, args ...string) *program {
 	t.Helper()
 	p := &program{Cmd: exec.Command(path, args...), lines: make(chan string, 10000)}
-	p.Dir, p.Stderr, p.WaitDelay = dir, &p.stderr, 5*time.Second
+	p.Dir = dir
+	p.launch(t)
+	return p
+}
+
+// launch starts a program that is told all it needs.
+func (p *program) launch(t *testing.T) {
+	t.Helper()
+	p.Stderr, p.WaitDelay = &p.stderr, 5*time.Second
 	out, err := p.StdoutPipe()
 	if err != nil {
 		t.Fatal(err)
@@ -308,7 +316,6 @@ func start(t *testing.T, dir, path string, args ...string) *program {
 			p.Wait()
 		}
 	})
-	return p
 }
 
 // expect reads the program's output until a line contains want, and returns that line.

@@ -82,122 +82,155 @@ func demo(ctx context.Context, path, intruder string) error {
 
 // tell is the story. The servers do what it orders; it waits for them to report that, and fails if they do not.
 func tell(ctx context.Context, f *fleet, ids []int, intruder stranger) error {
-	a, b, c := ids[0], ids[1], ids[2]
-	others := func(id int) []int { return slices.DeleteFunc(slices.Clone(ids), func(i int) bool { return i == id }) }
-	expected := map[string][]int{} // message -> who has to receive it, exactly once
-
-	// send orders a message and waits until those whom it is for have it.
-	send := func(from int, msg any, to []int, receivers ...int) error {
-		do, text := "send", fmt.Sprint(msg)
-		if q, ok := msg.(Question); ok {
-			do, text = "ask", q.Text
-		}
-		var want []event
-		for _, id := range receivers {
-			want = append(want, event{Server: id, What: "received", Text: describe(msg)})
-		}
-		expected[describe(msg)] = receivers
-		if err := f.order(from, do, text, to...); err != nil {
+	s := &story{ctx: ctx, fleet: f, ids: ids, expected: map[string][]int{}}
+	for _, act := range []func() error{s.start, s.talk, s.lose, s.recover} {
+		if err := act(); err != nil {
 			return err
 		}
-		_, err := f.await(ctx, patience, want...)
-		return errors.Join(err, f.linger(ctx, beat))
 	}
+	if intruder.dir != "" {
+		f.step("And a stranger, who has a key of its own and says that it is server %d: it is not let in.", ids[2])
+		if err := intruder.intrude(ctx, f, ids[2], ids[0]); err != nil {
+			return err
+		}
+	}
+	return s.end()
+}
 
-	f.step("1. %d servers start, each a process of its own; %s tells each who the others are.", len(ids), filepath.Base(f.config))
+// A story is a fleet that does what is told.
+type story struct {
+	*fleet
+	ctx      context.Context
+	ids      []int            // of the servers: the first three have a part each
+	expected map[string][]int // message -> who has to receive it, exactly once
+}
+
+func (s *story) others(id int) []int {
+	return slices.DeleteFunc(slices.Clone(s.ids), func(i int) bool { return i == id })
+}
+
+// send orders a message and waits until those whom it is for have it.
+func (s *story) send(from int, msg any, to []int, receivers ...int) error {
+	do, text := "send", fmt.Sprint(msg)
+	if q, ok := msg.(Question); ok {
+		do, text = "ask", q.Text
+	}
+	var want []event
+	for _, id := range receivers {
+		want = append(want, event{Server: id, What: "received", Text: describe(msg)})
+	}
+	s.expected[describe(msg)] = receivers
+	if err := s.order(from, do, text, to...); err != nil {
+		return err
+	}
+	_, err := s.await(s.ctx, patience, want...)
+	return errors.Join(err, s.linger(s.ctx, beat))
+}
+
+// books asks a server for what its Stats tell.
+func (s *story) books(id int) (event, error) {
+	if err := s.order(id, "stats", ""); err != nil {
+		return event{}, err
+	}
+	return s.await(s.ctx, patience, event{Server: id, What: "stats"})
+}
+
+func (s *story) start() error {
+	s.step("1. %d servers start, each a process of its own; %s tells each who the others are.", len(s.ids), filepath.Base(s.config))
 	var up []event
-	for _, id := range slices.Backward(ids) {
-		if err := f.start(id); err != nil {
+	for _, id := range slices.Backward(s.ids) {
+		if err := s.fleet.start(id); err != nil {
 			return err
 		}
 		up = append(up, event{Server: id, What: "up"})
 	}
-	if _, err := f.await(ctx, patience, up...); err != nil {
+	_, err := s.await(s.ctx, patience, up...)
+	return err
+}
+
+func (s *story) talk() error {
+	a, b, c := s.ids[0], s.ids[1], s.ids[2]
+	s.step("2. Unicast: an envelope with Pid %d goes to server %d.", b, b)
+	if err := s.send(a, "good morning", []int{b}, b); err != nil {
 		return err
 	}
 
-	f.step("2. Unicast: an envelope with Pid %d goes to server %d.", b, b)
-	if err := send(a, "good morning", []int{b}, b); err != nil {
+	s.step("3. Multicast: Group(%d, %d) gives an address for just these two.", a, b)
+	if err := s.send(a, "for the two of us", []int{a, b}, a, b); err != nil {
 		return err
 	}
 
-	f.step("3. Multicast: Group(%d, %d) gives an address for just these two.", a, b)
-	if err := send(a, "for the two of us", []int{a, b}, a, b); err != nil {
-		return err
-	}
-
-	f.step("4. A reply: what arrives says whom it is from. These two messages are Go structs.")
+	s.step("4. A reply: what arrives says whom it is from. These two messages are Go structs.")
 	question := Question{"are you well?"}
 	answer := Answer{"yes, to: " + question.Text}
-	expected[describe(answer)] = []int{a}
-	if err := send(a, question, []int{c}, c); err != nil {
+	s.expected[describe(answer)] = []int{a}
+	if err := s.send(a, question, []int{c}, c); err != nil {
 		return err
 	}
-	if len(f.got[describe(answer)]) == 0 {
-		if _, err := f.await(ctx, patience, event{Server: a, What: "received", Text: describe(answer)}); err != nil {
+	if len(s.got[describe(answer)]) == 0 {
+		if _, err := s.await(s.ctx, patience, event{Server: a, What: "received", Text: describe(answer)}); err != nil {
 			return err
 		}
 	}
 
-	f.step("5. Broadcast: everybody but the sender gets it.")
-	if err := send(c, "hello there", []int{cluster.BROADCAST}, others(c)...); err != nil {
-		return err
-	}
+	s.step("5. Broadcast: everybody but the sender gets it.")
+	return s.send(c, "hello there", []int{cluster.BROADCAST}, s.others(c)...)
+}
 
-	f.step("6. Server %d is killed. What it does not take for SendTimeout is dropped, from then on at once; nobody else waits.", c)
-	if err := f.kill(ctx, c); err != nil {
+func (s *story) lose() error {
+	a, b, c := s.ids[0], s.ids[1], s.ids[2]
+	s.step("6. Server %d is killed. What it does not take for SendTimeout is dropped, from then on at once; nobody else waits.", c)
+	if err := s.kill(s.ctx, c); err != nil {
 		return err
 	}
-	if err := f.linger(ctx, beat); err != nil {
+	if err := s.linger(s.ctx, beat); err != nil {
 		return err
 	}
 	const lost = 5
 	for i := range lost {
-		if err := f.order(a, "send", fmt.Sprintf("is anybody there? (%d)", i+1), c); err != nil {
+		if err := s.order(a, "send", fmt.Sprintf("is anybody there? (%d)", i+1), c); err != nil {
 			return err
 		}
 	}
-	if err := send(a, "and you?", []int{b}, b); err != nil {
+	if err := s.send(a, "and you?", []int{b}, b); err != nil {
 		return err
 	}
 	for {
-		if err := f.order(a, "stats", ""); err != nil {
-			return err
-		}
-		stats, err := f.await(ctx, patience, event{Server: a, What: "stats"})
+		stats, err := s.books(a)
 		if err != nil {
 			return err
 		}
 		if n := stats.Books.Dropped; n >= lost {
-			f.show(a, "dropped %d messages: nobody took them", n)
+			s.show(a, "dropped %d messages: nobody took them", n)
 			break
 		}
-		if err := f.linger(ctx, 100*time.Millisecond); err != nil {
+		if err := s.linger(s.ctx, 100*time.Millisecond); err != nil {
 			return err
 		}
 	}
-
-	if err := f.order(a, "try", "who does not use Outbox, but Send, is told", c); err != nil {
+	if err := s.order(a, "try", "who does not use Outbox, but Send, is told", c); err != nil {
 		return err
 	}
 	outcome := event{Server: a, What: "outcome", Text: fmt.Sprintf("peer %d: %v", c, cluster.ErrUnreachable)}
-	if _, err := f.await(ctx, patience, outcome); err != nil {
-		return err
-	}
+	_, err := s.await(s.ctx, patience, outcome)
+	return err
+}
 
-	f.step("7. It comes back, as a new process. It gets what is sent from now on, and nothing stale.")
-	if err := f.start(c); err != nil {
+func (s *story) recover() error {
+	a, c := s.ids[0], s.ids[2]
+	s.step("7. It comes back, as a new process. It gets what is sent from now on, and nothing stale.")
+	if err := s.fleet.start(c); err != nil {
 		return err
 	}
-	if _, err := f.await(ctx, patience, event{Server: c, What: "up"}); err != nil {
+	if _, err := s.await(s.ctx, patience, event{Server: c, What: "up"}); err != nil {
 		return err
 	}
 	for try := 1; ; try++ {
 		text := fmt.Sprintf("welcome back, try %d", try)
-		if err := f.order(a, "send", text, c); err != nil {
+		if err := s.order(a, "send", text, c); err != nil {
 			return err
 		}
-		_, err := f.await(ctx, 250*time.Millisecond, event{Server: c, What: "received", Text: describe(text)})
+		_, err := s.await(s.ctx, 250*time.Millisecond, event{Server: c, What: "received", Text: describe(text)})
 		if err == nil {
 			break
 		}
@@ -205,22 +238,13 @@ func tell(ctx context.Context, f *fleet, ids []int, intruder stranger) error {
 			return err
 		}
 	}
-	if err := send(c, "thank you all", []int{cluster.BROADCAST}, others(c)...); err != nil {
-		return err
-	}
+	return s.send(c, "thank you all", []int{cluster.BROADCAST}, s.others(c)...)
+}
 
-	if intruder.dir != "" {
-		f.step("And a stranger, who has a key of its own and says that it is server %d: it is not let in.", c)
-		if err := intruder.intrude(ctx, f, c, a); err != nil {
-			return err
-		}
-	}
-
-	f.step("8. What server %d can tell about all this: its Stats.", a)
-	if err := f.order(a, "stats", ""); err != nil {
-		return err
-	}
-	stats, err := f.await(ctx, patience, event{Server: a, What: "stats"})
+func (s *story) end() error {
+	a, c := s.ids[0], s.ids[2]
+	s.step("8. What server %d can tell about all this: its Stats.", a)
+	stats, err := s.books(a)
 	if err != nil {
 		return err
 	}
@@ -232,15 +256,15 @@ func tell(ctx context.Context, f *fleet, ids []int, intruder stranger) error {
 	fmt.Printf("The books close: %d accepted = %d sent + %d queued + %d dropped.\n",
 		books.Accepted, books.Sent, books.Queued, books.Dropped)
 
-	f.step("9. Shutting down: each server delivers what it has accepted, closes, and ends.")
-	if err := f.shutdown(ctx); err != nil {
+	s.step("9. Shutting down: each server delivers what it has accepted, closes, and ends.")
+	if err := s.shutdown(s.ctx); err != nil {
 		return err
 	}
-	if err := compare(f.got, expected, c); err != nil {
+	if err := compare(s.got, s.expected, c); err != nil {
 		return err
 	}
-	f.step("All as expected: %d messages received, each once and only by those it was for; %d that a dead server could not take dropped and counted.",
-		len(expected), books.Dropped)
+	s.step("All as expected: %d messages received, each once and only by those it was for; %d that a dead server could not take dropped and counted.",
+		len(s.expected), books.Dropped)
 	return nil
 }
 

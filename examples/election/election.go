@@ -1,19 +1,28 @@
 // Election chooses a leader among the servers of a cluster, and another when that one is gone. It is the leader
 // election of Raft: sections 5.1 and 5.2 of "In Search of an Understandable Consensus Algorithm" by Diego Ongaro and
-// John Ousterhout (https://raft.github.io/raft.pdf), without the log that Raft is for. Run one for each server of
-// Config.json, each in a terminal of its own, and end and restart them as you like:
+// John Ousterhout (https://raft.github.io/raft.pdf), with the pre-vote of section 9.6 of Ongaro's dissertation,
+// "Consensus: Bridging Theory and Practice". Run one for each server of Config.json, each in a terminal of its own, and
+// end and restart them as you like:
 //
 //	go run ./examples/election -id 0
 //
-// election.go is the protocol, storage.go what it remembers when it is restarted, and main.go what the terminal shows.
-// The tests run it on a network that partitions, loses, delays and crashes. Whoever wants to go on to a replicated log
-// should begin with them.
+// election.go is the protocol, prevote.go how a server finds out whether it should be a candidate, storage.go what it
+// remembers when it is restarted, and main.go what the terminal shows. The tests run it on a network that partitions,
+// loses, delays and crashes. Whoever wants to go on to a replicated log should begin with them.
+//
+// What else Raft has is left out: the log, its replication, and with it the rule that only a server whose log is up to
+// date gets a vote (sections 5.3 and 5.4); changes of membership (section 6), so that all servers must have the same
+// list of servers for as long as they run; snapshots (section 7); requests of clients, and the lease or the round of
+// heartbeats by which a leader makes sure that it still leads before it answers one (section 8): for a moment after
+// another was elected, the leader of an earlier term may still say that it leads; and the transfer of leadership
+// (section 3.10 of the dissertation).
 package main
 
 import (
 	"context"
 	"fmt"
 	"math/rand/v2"
+	"slices"
 	"time"
 
 	"github.com/abhishekg16/cluster"
@@ -37,7 +46,7 @@ type (
 		Term        int
 		VoteGranted bool
 	}
-	AppendEntries      struct{ Term int } // always empty: a heartbeat
+	AppendEntries      struct{ Term int } // has no entries, and so is a heartbeat
 	AppendEntriesReply struct {
 		Term    int
 		Success bool
@@ -55,7 +64,8 @@ func init() {
 type Role int
 
 const (
-	Follower Role = iota
+	Follower     Role = iota
+	PreCandidate      // asks whether it would be elected: see prevote.go
 	Candidate
 	Leader
 )
@@ -74,6 +84,8 @@ func (s Status) String() string {
 	switch {
 	case s.Leader != Nobody:
 		return fmt.Sprintf("term %d: server %d leads", s.Term, s.Leader)
+	case s.Role == PreCandidate:
+		return fmt.Sprintf("term %d: no leader is heard, and this server asks the others", s.Term)
 	case s.Role == Candidate:
 		return fmt.Sprintf("term %d: this server is a candidate", s.Term)
 	}
@@ -86,13 +98,15 @@ type Election struct {
 	storage  Storage
 	random   *rand.Rand
 	notify   func(Status)
+	peers    []int // those with a vote, beside this server: observers have none
 	majority int
 
-	ballot Ballot // as in storage
-	status Status // its Term is that of ballot
-	votes  map[int]bool
-	// timeout rings when this server should become a candidate; beat when a leader or a candidate has to repeat
-	// itself. One that does not apply to the role is stopped.
+	ballot Ballot       // as in storage
+	status Status       // its Term is that of ballot
+	votes  map[int]bool // of whom this server, a candidate or pre-candidate, has the vote
+	heard  time.Time    // when the leader of the term last was; zero: not in this term
+	// timeout rings when this server should ask whether it may be a candidate; beat when a leader or somebody who asks
+	// for votes has to repeat itself. One that does not apply to the role is stopped.
 	timeout, beat *time.Timer
 }
 
@@ -104,9 +118,11 @@ func NewElection(server cluster.Server, storage Storage, random *rand.Rand, noti
 	if err != nil {
 		return nil, err
 	}
+	peers := server.Peers()
 	return &Election{
 		server: server, storage: storage, random: random, notify: notify,
-		majority: (len(server.Peers())+1)/2 + 1,
+		peers:    peers,
+		majority: (len(peers)+1)/2 + 1,
 		ballot:   ballot,
 		status:   Status{ballot.Term, Follower, Nobody},
 	}, nil
@@ -128,7 +144,7 @@ func (e *Election) Run(ctx context.Context) error {
 			}
 			err = e.receive(env)
 		case <-e.timeout.C:
-			err = e.campaign()
+			err = e.canvass()
 		case <-e.beat.C:
 			e.repeat()
 		case <-ctx.Done():
@@ -151,7 +167,7 @@ func (e *Election) campaign() error {
 	}
 	e.votes = map[int]bool{e.server.Pid(): true}
 	e.become(Candidate, Nobody)
-	e.timeout.Reset(e.patience()) // If the vote is split until then, there is another election.
+	e.timeout.Reset(e.patience()) // If the vote is split until then, the others are asked again.
 	e.count()
 	e.repeat()
 	return nil
@@ -167,20 +183,61 @@ func (e *Election) count() {
 	e.become(Leader, e.server.Pid())
 }
 
-// repeat sends to all what a leader or a candidate has to say as long as it is one. Who has voted already votes the
-// same way again, so that messages may be lost in either direction (section 5.1: servers retry).
+// A linked server knows how the links to its peers stand, as a *cluster.Node does.
+type linked interface{ Stats() cluster.Stats }
+
+// cutOff reports whether the links to so many peers are down that no majority is left. Only who sends notices that a link
+// is down, and a leader sends with each heartbeat: it knows seconds after it was cut off, or as soon as messages to servers that
+// have crashed have waited for SendTimeout. A follower sends to its leader only in answer, and its timeout is sooner.
+func (e *Election) cutOff() bool {
+	server, ok := e.server.(linked)
+	if !ok {
+		return false
+	}
+	reached := 1 // itself
+	for _, p := range server.Stats().Peers {
+		if p.ID != e.server.Pid() && p.State != cluster.LinkDown {
+			reached++
+		}
+	}
+	return reached < e.majority
+}
+
+// stepDown ends the part of a leader that is cut off: the others have elected another by then, or will, and whoever asks
+// this one should not be told that it leads. A leader may do so at any time (section 6.2 of the dissertation).
+func (e *Election) stepDown() {
+	e.timeout.Reset(e.patience())
+	e.become(Follower, Nobody)
+}
+
+// repeat sends to all what a leader, a candidate or a pre-candidate has to say as long as it is one. Who has voted
+// already votes the same way again, so that messages may be lost in either direction (section 5.1: servers retry).
 func (e *Election) repeat() {
-	if e.status.Role == Leader {
+	switch e.status.Role {
+	case Leader:
+		if e.cutOff() {
+			e.stepDown()
+			return
+		}
 		e.send(cluster.BROADCAST, AppendEntries{e.ballot.Term})
-	} else {
+	case Candidate:
 		e.send(cluster.BROADCAST, RequestVote{e.ballot.Term})
+	case PreCandidate:
+		e.send(cluster.BROADCAST, RequestPreVote{e.ballot.Term + 1})
 	}
 	e.beat.Reset(heartbeat)
 }
 
 // receive does what a message asks for.
 func (e *Election) receive(env *cluster.Envelope) error {
+	if !slices.Contains(e.peers, env.Pid) {
+		return nil // of an observer
+	}
 	switch msg := env.Msg.(type) {
+	case RequestPreVote:
+		e.requestPreVote(env.Pid, msg)
+	case RequestPreVoteReply:
+		return e.requestPreVoteReply(env.Pid, msg)
 	case RequestVote:
 		return e.requestVote(env.Pid, msg)
 	case RequestVoteReply:
@@ -198,7 +255,7 @@ func (e *Election) requestVote(candidate int, msg RequestVote) error {
 	if err := e.observe(msg.Term); err != nil {
 		return err
 	}
-	granted := msg.Term == e.ballot.Term && (e.ballot.VotedFor == Nobody || e.ballot.VotedFor == candidate)
+	granted := e.mayVote(candidate, msg.Term)
 	if granted {
 		// It is stored before it is sent, so that it still counts after a crash.
 		if err := e.remember(Ballot{e.ballot.Term, candidate}); err != nil {
@@ -208,6 +265,14 @@ func (e *Election) requestVote(candidate int, msg RequestVote) error {
 	}
 	e.send(candidate, RequestVoteReply{e.ballot.Term, granted})
 	return nil
+}
+
+// mayVote reports whether this server's vote in a term can go to a candidate.
+func (e *Election) mayVote(candidate, term int) bool {
+	if term == e.ballot.Term {
+		return e.ballot.VotedFor == Nobody || e.ballot.VotedFor == candidate
+	}
+	return term > e.ballot.Term
 }
 
 func (e *Election) requestVoteReply(voter int, msg RequestVoteReply) error {
@@ -234,6 +299,7 @@ func (e *Election) appendEntries(leader int, msg AppendEntries) error {
 	if success {
 		e.beat.Stop()
 		e.timeout.Reset(e.patience())
+		e.heard = time.Now()
 		e.become(Follower, leader)
 	}
 	e.send(leader, AppendEntriesReply{e.ballot.Term, success})
@@ -265,6 +331,9 @@ func (e *Election) remember(b Ballot) error {
 	}
 	if err := e.storage.Save(b); err != nil {
 		return err
+	}
+	if b.Term != e.ballot.Term {
+		e.heard = time.Time{}
 	}
 	e.ballot = b
 	return nil

@@ -39,8 +39,10 @@ func elect(ctx context.Context, id int, config string, storage Storage) error {
 		return err
 	}
 	defer server.Close()
-	random := rand.New(rand.NewPCG(rand.Uint64(), rand.Uint64()))
-	e, err := NewElection(server, storage, random, func(s Status) { fmt.Println(s) })
+	if self, _ := server.Catalog().Get(id); self.Observer {
+		return fmt.Errorf("server %d is an observer in %s: it has no vote, and cannot take part", id, config)
+	}
+	e, err := NewElection(server, storage, rand.New(rand.NewPCG(rand.Uint64(), rand.Uint64())), func(s Status) { fmt.Println(s) })
 	if err != nil {
 		return err
 	}

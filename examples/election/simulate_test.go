@@ -28,9 +28,9 @@ const (
 	faultsEnd = 20 * time.Second
 	// settleTime is how long after that there must be one leader whom all follow. For the first second and a half,
 	// messages from before may still come late. Then either there is a leader whom a majority obeys, or within
-	// mostTimeout a server becomes a candidate. That election may fail because the terms still differ, but it spreads the
-	// latest of them. Each that follows fails only if the vote is split: if of five timeouts, drawn from a second, the
-	// two least differ by less than the few milliseconds that a request takes. Four in a row do not.
+	// mostTimeout a server asks whether it may be a candidate. That may fail because the terms still differ, but the
+	// refusals spread the latest of them. Each election that follows fails only if the vote is split: if two servers
+	// become candidates within the few milliseconds that a request takes. Four in a row do not.
 	settleTime = 1500*time.Millisecond + 5*mostTimeout
 )
 

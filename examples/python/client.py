@@ -5,6 +5,7 @@
 
 It prints what arrives and broadcasts each line that is typed; "@1 text" goes to
 server 1 alone. -echo sends back what arrives. It ends with its standard input.
+If the configuration has keys it reads the secret one of its server as the Go programs do, and speaks CURVE.
 It needs pyzmq and cbor2 (Debian: apt-get install python3-zmq python3-cbor2).
 """
 import argparse
@@ -25,7 +26,11 @@ def main():
     args = args.parse_args()
     lines = queue.Queue()
     threading.Thread(target=read, args=[lines], daemon=True).start()
-    with Server(args.id, args.config) as server:
+    try:
+        server = Server(args.id, args.config)
+    except (OSError, ValueError) as e:
+        sys.exit(f"client.py: {e}")
+    with server:
         print("ready", flush=True)
         while run(server, lines, args):
             pass
@@ -46,7 +51,7 @@ def run(server, lines, args):
         if line is None:
             return False
         to = re.match(r"@(\d+) (.*)", line)
-        for pid in [int(to[1])] if to else server.peers:
+        for pid in [int(to[1])] if to else server.participants:
             send(server, pid, to[2] if to else line)
     except queue.Empty:
         pass

@@ -8,21 +8,24 @@ from frames import INITIAL_WINDOW, PIECE, TAKING
 class Peer:
     """One other server. Places in a stream are (number of a record, offset in its payload)."""
 
-    def __init__(self, pid, address, max_message, counts):
+    def __init__(self, pid, address, max_message, counts, keys=()):
         self.pid, self.address = pid, address
+        self.keys = list(keys)  # its public keys, the one first that a connection expects
         self.max_message, self.counts = max_message, counts
         # The stream to it.
         self.push = None  # the socket, once something was to be written
+        self.blocked = 0.0  # since when that takes nothing; 0.0 if it does
         self.next = (1, 0)  # where the next frame begins
         self.flight = deque()  # (end, bytes) of each frame that it has not acknowledged
         self.flying, self.window = 0, INITIAL_WINDOW
         self.progress = self.probed = 0.0  # when it last acknowledged, and when we last asked it to
         self.down = False
         # The stream from it.
-        self.incarnation, self.earlier = 0, set()
+        self.incarnation, self.earlier = 0, deque(maxlen=8)
         self.want = None  # where the next frame must begin; None before the first
         self.part = None  # the message id, kind, length and bytes of a large message that is not complete
         self.queued, self.taken = 0, (0, 0)  # its items in the inbox, and the place before the first of them
+        self.waiting = 0  # bytes of its frames in the inbox, those of earlier incarnations too
         self.untold, self.owed = 0, False  # bytes taken since the last acknowledgment; whether one is due
 
     def open(self, size):
@@ -32,6 +35,11 @@ class Peer:
     def acked(self, place, flags):
         if flags & TAKING:
             self.progress = time.monotonic()
+        given_up = (self.next[0] + 1, 0)  # the end of a record of which a part was written
+        if place > (given_up if self.next[1] else self.next):
+            return  # it is beyond what was written
+        if self.next[1] and place == given_up:
+            self.next = place
         while self.flight and self.flight[0][0] <= place:
             self.flying -= self.flight.popleft()[1]
             self.progress = time.monotonic()
@@ -40,7 +48,7 @@ class Peer:
         """Hear a new incarnation."""
         self.counts["lost"] += self.part is not None
         if self.incarnation:
-            self.earlier.add(self.incarnation)
+            self.earlier.append(self.incarnation)
             self.flight.clear()  # the new life acknowledges nothing that the old one got
             self.flying = 0
         self.incarnation, self.want, self.part, self.queued, self.untold = incarnation, None, None, 0, 0

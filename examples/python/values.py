@@ -35,7 +35,8 @@ def typed(expr, value, binary=False):
 
 
 def encode(v):
-    """The kind and the payload of a value."""
+    """The kind and the payload of a value. A struct has the names of the Go fields as keys (docs/wire.md, section 10): kind 19
+    says so just as well as 21 does, which servers of an earlier version refuse."""
     if v is None or isinstance(v, bool):
         return {None: 1, False: 2, True: 3}[v], b""
     if isinstance(v, int) and -1 << 63 <= v < 1 << 64:
@@ -73,7 +74,8 @@ def unbox(_, tag):
 
 
 def decode(kind, payload):
-    """The value of a kind and a payload, or an exception: see Server._take."""
+    """The value of a kind and a payload, or an exception: see Server._take. Kinds 19 and 21 read alike here; a struct that a
+    Go server of an earlier version sent has the keys of its first form."""
     if kind in EMPTY and not payload:
         return EMPTY[kind]
     if kind in NUMBERS:
@@ -88,6 +90,6 @@ def decode(kind, payload):
         return typed(expr, body, True)
     stream = io.BytesIO(body)
     value = cbor2.load(stream, tag_hook=unbox)
-    if kind != 19 or stream.read(1):
+    if kind not in (19, 21) or stream.read(1):
         raise ValueError("an unknown kind, or bytes after the value")
     return typed(expr, value)
