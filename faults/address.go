@@ -4,8 +4,6 @@ package main
 
 import (
 	"fmt"
-	"os"
-	"path/filepath"
 	"time"
 )
 
@@ -204,20 +202,10 @@ func move(t *trial, byName bool) error {
 	return nil
 }
 
-// hostsFile makes a name stand for an address, on all hosts: ip puts the file in the place
-// of /etc/hosts for what it runs there, and so it is written over and not replaced.
+// hostsFile makes a name stand for an address, on all hosts.
 func (n *network) hostsFile(address, name string) error {
-	for _, host := range n.hosts {
-		dir := filepath.Join(hostFiles, host)
-		if err := os.MkdirAll(dir, 0o755); err != nil {
-			return err
-		}
-		n.t.onEnd(func() {
-			os.RemoveAll(dir)
-			os.Remove(hostFiles) // if it is empty
-		})
-		text := fmt.Sprintf("127.0.0.1 localhost\n%s %s\n", address, name)
-		if err := os.WriteFile(filepath.Join(dir, "hosts"), []byte(text), 0o644); err != nil {
+	for host := range n.hosts {
+		if err := n.file(host, "hosts", fmt.Sprintf("127.0.0.1 localhost\n%s %s\n", address, name)); err != nil {
 			return err
 		}
 	}

@@ -14,6 +14,7 @@ type books struct {
 	lives     []lifeBook
 	queue     int // Config.QueueBytes
 	inbox     int // Config.InboxSize
+	outbox    int // Config.OutboxSize
 	received  int // in all lives
 	handedAll int
 	// elsewhere says of a server while another one had its address. That refuses what was
@@ -49,7 +50,7 @@ func (r *record) String() string {
 
 // books reads the journals of all lives.
 func (f *field) books() (*books, error) {
-	b := &books{queue: cmp.Or(f.cfg.QueueBytes, 16<<20), inbox: cmp.Or(f.cfg.InboxSize, 1024)}
+	b := &books{queue: cmp.Or(f.cfg.QueueBytes, 16<<20), inbox: cmp.Or(f.cfg.InboxSize, 1024), outbox: cmp.Or(f.cfg.OutboxSize, 1024)}
 	for _, l := range f.lives {
 		if l.proc == nil {
 			continue // it never was up
@@ -141,6 +142,12 @@ func among(ids ...int) func(*record) bool {
 func with(ids ...int) func(*record) bool {
 	return func(r *record) bool { return slices.Contains(ids, int(r.from)) || slices.Contains(ids, int(r.to)) }
 }
+
+// toward picks the messages to a server.
+func toward(id int) func(*record) bool { return func(r *record) bool { return int(r.to) == id } }
+
+// sentBy picks the messages from a server.
+func sentBy(id int) func(*record) bool { return func(r *record) bool { return int(r.from) == id } }
 
 // from picks the messages of one server to another.
 func from(a, b int) func(*record) bool {

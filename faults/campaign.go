@@ -20,10 +20,12 @@ type campaign struct {
 	Date    string
 	Command string
 	System  string
-	Seed    uint64
-	Quick   bool
-	Took    time.Duration
-	Results []result
+	// Transport is that of the servers, one of transports.
+	Transport string
+	Seed      uint64
+	Quick     bool
+	Took      time.Duration
+	Results   []result
 }
 
 // A result is what came of one row.
@@ -55,7 +57,7 @@ const overtime = 3 * time.Minute
 // carryOut runs the rows, one after the other.
 func carryOut(ctx context.Context, chosen []row, o options) *campaign {
 	began := time.Now()
-	c := &campaign{Date: began.Format(time.DateOnly), Command: o.command, System: system(), Seed: o.seed, Quick: o.quick}
+	c := &campaign{Date: began.Format(time.DateOnly), Command: o.command, System: system(), Transport: o.transport, Seed: o.seed, Quick: o.quick}
 	guard := time.AfterFunc(o.limit+overtime, func() {
 		fmt.Fprintln(os.Stderr, "faults: the campaign hangs; its servers end with it")
 		os.Exit(1)
@@ -138,7 +140,7 @@ func (c *campaign) table() string {
 		}
 	}
 	w.Flush()
-	fmt.Fprintf(&b, "\n%d rows in %v, seed %d, %s\n", len(c.Results), c.Took, c.Seed, c.System)
+	fmt.Fprintf(&b, "\n%d rows in %v, servers on %s, seed %d, %s\n", len(c.Results), c.Took, c.Transport, c.Seed, c.System)
 	return b.String()
 }
 
@@ -159,7 +161,7 @@ func (c *campaign) advice() string {
 	if c.Quick {
 		quick = " -quick"
 	}
-	fmt.Fprintf(&b, "\nThe same faults again: (cd faults && go run .%s -seed %d -only %s)\n", quick, c.Seed, strings.Join(names, ","))
+	fmt.Fprintf(&b, "\nThe same faults again: (cd faults && go run .%s -transport %s -seed %d -only %s)\n", quick, c.Transport, c.Seed, strings.Join(names, ","))
 	return b.String()
 }
 

@@ -24,12 +24,14 @@ type counters struct {
 }
 
 type peerCounters struct {
-	State                   string
+	State, Trouble          string
 	Accepted, Sent, Queued  uint64
 	Dropped                 map[string]uint64
 	QueueBytes, FlightBytes int
 	SentBytes               uint64
 	Received, Lost, Missed  uint64
+	Confirmed, Unconfirmed  uint64 // of Sent
+	Resent, Repeated        uint64 // frames: written again, and those that had come before
 	Restarts                uint64
 	Refused                 map[string]uint64
 	BacklogBytes, HeldBytes int
@@ -69,9 +71,12 @@ func count(s cluster.Stats) counters {
 	for _, p := range s.Peers {
 		c.Peers[p.ID] = peerCounters{
 			State:    p.State.String(),
+			Trouble:  p.Trouble,
 			Accepted: p.Sent.Accepted, Sent: p.Sent.Sent, Queued: p.Sent.Queued, Dropped: named(p.Sent.Dropped),
 			QueueBytes: p.Sent.QueueBytes, FlightBytes: p.Sent.FlightBytes, SentBytes: p.Sent.Bytes,
 			Received: p.Received.Received, Lost: p.Received.Lost, Missed: p.Received.Missed,
+			Confirmed: p.Sent.Confirmed, Unconfirmed: p.Sent.Unconfirmed,
+			Resent: p.Sent.Resent, Repeated: p.Received.Repeated,
 			Restarts: p.Received.Restarts, Refused: named(p.Received.Refused),
 			BacklogBytes: p.Received.BacklogBytes, HeldBytes: p.Received.HeldBytes,
 		}
@@ -99,9 +104,10 @@ type holdings struct {
 	AnonymousBytes                   int // resident, without files, such as the journal
 }
 
-// hold measures this process, after a collection.
+// hold measures this process, after Go and the C library have given back what they keep free.
 func hold() holdings {
 	debug.FreeOSMemory()
+	trim()
 	h := holdings{Goroutines: runtime.NumGoroutine()}
 	if entries, err := os.ReadDir("/proc/self/fd"); err == nil {
 		h.Descriptors = len(entries) - 1 // without the directory itself

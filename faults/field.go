@@ -118,7 +118,9 @@ func (f *field) start(id int) error {
 	f.mu.Unlock()
 	file := filepath.Join(f.t.dir, fmt.Sprintf("life%d", l.number))
 	l.journal = file + ".journal"
-	text, err := json.Marshal(plan.cfg)
+	cfg := plan.cfg
+	cfg.Transport = transportOf(f.t.transport, l.number)
+	text, err := json.Marshal(cfg)
 	if err != nil {
 		return err
 	}

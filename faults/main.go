@@ -18,6 +18,8 @@ import (
 	"strings"
 	"syscall"
 	"time"
+
+	"github.com/abhishekg16/cluster/internal/transport/sockets"
 )
 
 // serverRole, as the first argument, makes the process a server.
@@ -50,7 +52,7 @@ func played(arguments []string) bool {
 	case churnRole:
 		var cycles int
 		if cycles, err = strconv.Atoi(arguments[2]); err == nil {
-			err = churnHere(arguments[1], cycles)
+			err = churnHere(arguments[1], cycles, arguments[3])
 		}
 	default:
 		return false
@@ -75,6 +77,7 @@ type options struct {
 	dir         string
 	exe         string   // of the servers
 	environment []string // likewise
+	transport   string   // one of transports
 	command     string
 	write       string // the document to renew
 	report      func(line string)
@@ -88,6 +91,7 @@ func run(arguments []string) error {
 	list := flags.Bool("list", false, "list the rows, and what they need")
 	seed := flags.Uint64("seed", 0, "what chance is drawn from; 0 draws one")
 	minutes := flags.Float64("minutes", 15, "begin no row after this, and end the soak then")
+	transport := flags.String("transport", sockets.Libzmq, "what the servers have: libzmq, go, or mixed, by which each has another than the one that started before it")
 	dir := flags.String("dir", "", "where the servers keep their journals while a row runs (default: the system's place)")
 	write := flags.String("write", "", "the document to renew")
 	mutants := flags.Bool("mutants", false, "break the library, one rule at a time, and see that the campaign notices")
@@ -98,13 +102,16 @@ func run(arguments []string) error {
 	if flags.NArg() > 0 {
 		return fmt.Errorf("unexpected arguments: %q", flags.Args())
 	}
+	if err := checkTransport(*transport); err != nil {
+		return err
+	}
 	exe, err := os.Executable()
 	if err != nil {
 		return err
 	}
 	o := options{
 		quick: *quick, long: *long, seed: *seed, limit: time.Duration(*minutes * float64(time.Minute)), dir: *dir, exe: exe,
-		write:   *write,
+		write: *write, transport: *transport,
 		command: cmp.Or(*command, strings.Join(append([]string{"go run ."}, arguments...), " ")),
 		report:  func(line string) { fmt.Println(line) },
 	}

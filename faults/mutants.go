@@ -7,48 +7,78 @@ import (
 	"errors"
 	"fmt"
 	"os"
-	"os/exec"
-	"path/filepath"
 	"slices"
 	"strings"
 	"text/tabwriter"
 	"time"
-
-	"github.com/abhishekg16/cluster/internal/flaw"
 )
 
-// A mutant is a rule of the library that is broken, the row that shows it, and the oracle
-// that has to name it.
-type mutant struct{ rule, row, oracle string }
-
-var mutants = []mutant{
-	{flaw.Order, "crossed", oracleInversion},
-	{flaw.Dedupe, "twice", oracleDuplicate},
-	{flaw.Life, "late", oracleIncarnation},
-	{flaw.Gap, "resets", oracleConservation},
-	{flaw.Drops, "pause", oracleConservation},
-	{flaw.Queue, "pause", oracleBound},
-	{flaw.Size, "size", oracleSize},
-	{flaw.Close, "close", oracleClose},
+// A mutant is a rule of the library that is broken, by edits, the row that shows it, and the oracle that
+// has to name it.
+type mutant struct {
+	rule, row, oracle string
+	edits             []edit
 }
 
-// needHooks is for rows that need a build of their servers with the tag mutants.
-var needHooks = need{"the go command, and to be run in the directory of its sources", func() error {
-	if _, err := exec.LookPath("go"); err != nil {
-		return err
+// outOfPlace lets a frame leave its stream that is not the next, where the condition holds.
+func outOfPlace(condition string) []edit {
+	const at = "	switch judge(r.State(), a) {\n	case Take:"
+	return []edit{{"internal/stream/receiver.go", at, `
+	if ` + condition + ` {
+		before := r.want
+		r.want = f.Start
+		if r.take(f); r.want.Before(before) {
+			r.want = before
+		}
+		return
 	}
-	_, err := os.Stat("mutants.go")
-	return err
-}}
+` + at}}
+}
 
-// buildHooked builds this program with the tag mutants.
-func buildHooked(ctx context.Context, dir string) (exe string, err error) {
-	exe = filepath.Join(dir, "faults-mutants")
-	out, err := exec.CommandContext(ctx, "go", "build", "-tags", "mutants", "-buildvcs=false", "-o", exe, ".").CombinedOutput()
-	if err != nil {
-		return "", fmt.Errorf("building with the tag mutants: %w\n%s", err, out)
-	}
-	return exe, nil
+var mutants = []mutant{
+	// Frames that came too early wait for those before them.
+	{"order", "crossed", oracleInversion, outOfPlace("a != InPlace && !f.Bare()")},
+	// A frame that had come before is refused.
+	{"dedupe", "twice", oracleDuplicate, outOfPlace("(a == Late || a == Repeated) && !f.Bare()")},
+	// Nothing of an earlier life of a peer is taken.
+	{"life", "late", oracleIncarnation, []edit{
+		{"internal/stream/lives.go", "	case past >= 0:\n", "	case false:\n"},
+	}},
+	// What was lost on the way is sent again.
+	{"resend", "resets", oracleConservation, []edit{
+		{"internal/stream/window.go", "		f.due, f.again = true, now\n		w.due++\n", "		f.again = now\n"},
+	}},
+	// A connection of which nothing is acknowledged is replaced.
+	{"replace", "roam", oracleConservation, []edit{
+		{"internal/outgoing/replace.go", "return transport.Stalled(l.conn, l.sender.DoubtTime())", "return transport.Stalled(nil, 0)"},
+	}},
+	// What its sender keeps, and will send again, is not given up before.
+	{"patience", "resets", oracleConservation, []edit{
+		{"internal/stream/receiver.go", "		r.ask(now)\n	} else {\n		r.outwait(now)\n	}\n", "		r.ask(now)\n	}\n	r.outwait(now)\n"},
+		{"internal/stream/receiver.go", "HoldTime = 150 * time.Millisecond", "HoldTime = 20 * time.Millisecond"},
+	}},
+	// What is missing in the sequence is counted.
+	{"gap", "hole-7s", oracleConservation, []edit{
+		{"internal/stream/receiver.go", "	r.Books.Lost += to.Seq - r.want.Seq\n", ""},
+	}},
+	// What is dropped from a queue is counted.
+	{"drops", "pause", oracleConservation, []edit{
+		{"internal/outgoing/run.go", "	l.books.Dropped[r] += uint64(n)\n", ""},
+	}},
+	// A link queues no more than QueueBytes.
+	{"queue", "pause", oracleBound, []edit{
+		{"internal/outgoing/queue.go", "return q.bytes == 0 || q.bytes+size <= limit", "return true"},
+	}},
+	// What is larger than MaxMessageBytes is neither sent nor received.
+	{"size", "size", oracleSize, []edit{
+		{"internal/outgoing/batch.go", "if len(payload) > limit {", "if false {"},
+		{"internal/stream/assembly.go", "if p.total > r.limits.MaxMessage {", "if false {"},
+		{"internal/delivery/slab.go", "case len(payload) > lim.Bytes:", "case false:"},
+	}},
+	// What was accepted is delivered before the node closes.
+	{"close", "close", oracleClose, []edit{
+		{"internal/stream/sender.go", "s.phase = max(s.phase, Draining)", "s.phase = Cut"},
+	}},
 }
 
 // mutate runs for each mutant the row that is to show it, with the rule broken and without.
@@ -58,12 +88,10 @@ func mutate(ctx context.Context, o options) error {
 		return err
 	}
 	defer os.RemoveAll(dir)
-	if err := needHooks.check(); err != nil {
-		return fmt.Errorf("-mutants needs %s: %w", needHooks.what, err)
+	if err := needSources.check(); err != nil {
+		return fmt.Errorf("-mutants needs %s: %w", needSources.what, err)
 	}
-	if o.exe, err = buildHooked(ctx, dir); err != nil {
-		return err
-	}
+	whole := o.exe
 	o.quick = true
 	var verdicts []verdict
 	asked := o.only
@@ -76,9 +104,13 @@ func mutate(ctx context.Context, o options) error {
 		if err != nil {
 			return err
 		}
+		broken, err := buildEdited(ctx, dir, "faults-"+m.rule, "", m.edits)
+		if err != nil {
+			return err
+		}
 		var found [2][]string
-		for i, rule := range []string{m.rule, ""} {
-			o.environment = []string{"CLUSTER_MUTANT=" + rule}
+		for i, exe := range []string{broken, whole} {
+			o.exe = exe
 			c := carryOut(ctx, chosen, o)
 			if ctx.Err() != nil {
 				return errors.New("interrupted")

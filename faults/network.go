@@ -6,10 +6,14 @@ import (
 	"fmt"
 	"os"
 	"os/exec"
+	"path/filepath"
 	"regexp"
+	"runtime"
 	"slices"
 	"strconv"
 	"strings"
+
+	"golang.org/x/sys/unix"
 )
 
 // A network is hosts of the driver's own, each a network namespace with one address,
@@ -38,6 +42,31 @@ func (t *trial) newNamespace(part string) (name string, err error) {
 	}
 	t.onEnd(func() { runCommand("ip", "netns", "delete", name) })
 	return name, runCommand("ip", "-n", name, "link", "set", "lo", "up")
+}
+
+// inNamespace has something done by a thread that is in the namespace. A socket or a device
+// that it makes stays there.
+func inNamespace(name string, do func() error) error {
+	there, err := os.Open(filepath.Join(namespaces, name))
+	if err != nil {
+		return err
+	}
+	defer there.Close()
+	home, err := os.Open("/proc/thread-self/ns/net") // the same of all threads, but in here
+	if err != nil {
+		return err
+	}
+	defer home.Close()
+	runtime.LockOSThread() // a namespace is entered by a thread, and not by a process
+	defer runtime.UnlockOSThread()
+	if err := unix.Setns(int(there.Fd()), unix.CLONE_NEWNET); err != nil {
+		return err
+	}
+	err = do()
+	if back := unix.Setns(int(home.Fd()), unix.CLONE_NEWNET); back != nil {
+		panic(back) // a thread of ours is somewhere else
+	}
+	return err
 }
 
 func (t *trial) newNetwork(hosts int) (*network, error) {
@@ -184,3 +213,17 @@ func (n *network) unfilter(host int) (dropped int, err error) {
 }
 
 var packets = regexp.MustCompile(`counter packets (\d+)`)
+
+// file puts a file in the place of one of /etc for what runs on a host. ip does so when it
+// starts a command there, and so the file is written over later and not replaced.
+func (n *network) file(host int, name, text string) error {
+	dir := filepath.Join(hostFiles, n.hosts[host])
+	if err := os.MkdirAll(dir, 0o755); err != nil {
+		return err
+	}
+	n.t.onEnd(func() {
+		os.RemoveAll(dir)
+		os.Remove(hostFiles) // if it is empty
+	})
+	return os.WriteFile(filepath.Join(dir, name), []byte(text), 0o644)
+}

@@ -22,6 +22,7 @@ const (
 	oracleStale        = "stale"        // nothing old beyond what was on its way
 	oracleRecovery     = "recovery"     // the first delivery after healing comes in time
 	oracleRate         = "rate"         // others keep their rate
+	oracleDelay        = "delay"        // and do not become slower
 	oracleVacuity      = "vacuity"      // there was traffic for the fault to hurt
 	oracleLeak         = "leak"         // a process holds no more than before
 	oracleBound        = "bound"        // queues stay within their bounds
@@ -176,7 +177,8 @@ func (b *books) incarnations() []violation {
 //
 // The books of a life that closed in peace have to close exactly. One that was killed
 // has left its counters as they were up to keepInterval before, and took along what was
-// on its way from it, and to it: that much may be unexplained.
+// on its way from it, and to it: that much may be unexplained. So may what was on its way to a life that
+// closed in peace, as far as its sender says that nobody has confirmed it.
 func (b *books) conservation() (vs []violation) {
 	for i := range b.lives {
 		vs = append(vs, b.ownBooks(&b.lives[i])...)
@@ -233,7 +235,7 @@ type balance struct {
 	unaddressed           int // dropped before they got as far as the peer, or still in Outbox
 	lost, missed, refused int // by the receivers
 	unexplained           int
-	allowed               int // for what was on its way when a process was killed
+	allowed               int // for what was on its way when a process was killed or closed
 }
 
 func (x *balance) String() string {
@@ -278,6 +280,10 @@ func (b *books) balance(from, to int) (x balance) {
 		}
 		if !l.killed {
 			x.unaddressed += handed - int(p.Accepted)
+			if len(b.of(to)) > 1 {
+				// What reaches a life while it closes it does not take, and its next life does not know of.
+				x.allowed += int(p.Unconfirmed)
+			}
 			continue
 		}
 		// What was not acknowledged when it last kept its counters, or came later.

@@ -137,6 +137,26 @@ func TestOracleOfTheContract(t *testing.T) {
 			s.counts(1, 0, func(p *peerCounters) { p.Lost = 0 })
 			return s
 		}},
+		{"a receiver that closes and begins again was sent what nobody confirmed", nil, func(t *testing.T) *story {
+			s := newStory(t, 3, 1)
+			s.counts(1, 0, func(p *peerCounters) { p.Lost = 0 })
+			s.counts(0, 1, func(p *peerCounters) { p.Confirmed, p.Unconfirmed = 1, 2 })
+			s.b.add(lifeBook{pid: 1, number: 3})
+			return s
+		}},
+		{"a receiver that closes and begins again was sent what it has confirmed", []string{oracleConservation}, func(t *testing.T) *story {
+			s := newStory(t, 3, 1)
+			s.counts(1, 0, func(p *peerCounters) { p.Lost = 0 })
+			s.counts(0, 1, func(p *peerCounters) { p.Confirmed, p.Unconfirmed = 2, 1 })
+			s.b.add(lifeBook{pid: 1, number: 3})
+			return s
+		}},
+		{"a receiver that lives was sent what nobody confirmed", []string{oracleConservation}, func(t *testing.T) *story {
+			s := newStory(t, 3, 1)
+			s.counts(1, 0, func(p *peerCounters) { p.Lost = 0 })
+			s.counts(0, 1, func(p *peerCounters) { p.Confirmed, p.Unconfirmed = 1, 2 })
+			return s
+		}},
 		{"a killed sender takes along what was not acknowledged", nil, func(t *testing.T) *story {
 			s := newStory(t, 5, 1)
 			s.b.lives[0].killed = true

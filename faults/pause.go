@@ -94,14 +94,24 @@ func pause(t *trial, work load) error {
 		t.fail(found(oracleVacuity, "the queue of %d bytes was never more than %d full", queue, peak))
 	}
 	t.figure("most queued for one peer", "%d KiB of %d", peak>>10, queue>>10)
+	t.judgeLate(b, victim, len(healthy), queue, work.Size)
+	t.fail(b.traffic(1000, nil, before, after)...)
+	t.fail(b.traffic(100, with(victim), before, after)...)
+	return nil
+}
+
+// judgeLate holds that after a stall no more old messages are delivered to the server that was stopped, and
+// by it, than were on their way, or accepted by itself, when it was.
+func (t *trial) judgeLate(b *books, victim, others, queue, size int) {
+	age := scale(t, 10*time.Second, 3*time.Second)
 	// What was written before the link was down waits in the window, in the sockets
 	// and in its inbox until it runs again; and a message may have begun to be written, and
 	// another to be taken.
 	window := 256<<10 + 512<<10
-	n, v := b.stale(scale(t, 10*time.Second, 3*time.Second), len(healthy)*(window/work.Size+2)+b.inbox, with(victim))
+	to, v := b.stale(age, others*(window/size+2)+b.inbox, toward(victim))
 	t.failIf(v)
-	t.figure("delivered late", "%d", n)
-	t.fail(b.traffic(1000, nil, before, after)...)
-	t.fail(b.traffic(100, with(victim), before, after)...)
-	return nil
+	// Its own messages stood still with it: in its outbox and in its queues, and on their way.
+	by, v := b.stale(age, others*((queue+window)/size+2)+b.outbox, sentBy(victim))
+	t.failIf(v)
+	t.figure("delivered late", "%d to that server, %d of its own", to, by)
 }

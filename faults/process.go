@@ -39,7 +39,7 @@ type process struct {
 func startProcess(name string, prefix, environment []string, exe string, arguments ...string) (*process, error) {
 	line := append(append(append([]string(nil), prefix...), exe, serverRole), arguments...)
 	p := &process{name: name, cmd: exec.Command(line[0], line[1:]...), answers: make(chan answer, 1), exited: make(chan struct{})}
-	p.cmd.Env = append(os.Environ(), environment...)
+	p.cmd.Env = append(append(os.Environ(), ownTransport), environment...)
 	p.cmd.SysProcAttr = &syscall.SysProcAttr{Pdeathsig: syscall.SIGKILL}
 	var err error
 	if p.in, err = p.cmd.StdinPipe(); err != nil {

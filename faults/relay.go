@@ -9,8 +9,6 @@ import (
 	"math/rand/v2"
 	"net/netip"
 	"os"
-	"path/filepath"
-	"runtime"
 	"strconv"
 	"sync"
 	"time"
@@ -91,24 +89,10 @@ func (t *trial) newRelayed(hosts int, base, jitter time.Duration) (*network, *re
 // openTUN makes the device of a host, and returns what its packets are read from and
 // written to. With that the device goes too.
 func openTUN(namespace string) (f *os.File, err error) {
-	there, err := os.Open(filepath.Join(namespaces, namespace))
-	if err != nil {
-		return nil, err
-	}
-	defer there.Close()
-	home, err := os.Open("/proc/thread-self/ns/net") // the same of all threads, but in here
-	if err != nil {
-		return nil, err
-	}
-	defer home.Close()
-	runtime.LockOSThread() // a namespace is entered by a thread, and not by a process
-	if err = unix.Setns(int(there.Fd()), unix.CLONE_NEWNET); err == nil {
+	err = inNamespace(namespace, func() (err error) {
 		f, err = openTUNHere()
-		if back := unix.Setns(int(home.Fd()), unix.CLONE_NEWNET); back != nil {
-			panic(back) // a thread of ours is somewhere else
-		}
-	}
-	runtime.UnlockOSThread()
+		return err
+	})
 	return f, err
 }
 

@@ -15,8 +15,8 @@ import (
 	"strings"
 )
 
-// A standing is what is known of all rows: of each, what came of it when it was last
-// carried out. It is kept beside the document that is made of it.
+// A standing is what is known of all rows: of each, over each of transports, what came of it when
+// it was last carried out. It is kept beside the document that is made of it.
 type standing struct {
 	Rows    []measured
 	Mutants []verdict `json:",omitempty"`
@@ -28,6 +28,7 @@ type standing struct {
 type measured struct {
 	result
 	Date, Command, System string
+	Transport             string
 	Seed                  uint64
 }
 
@@ -93,10 +94,12 @@ func (c *campaign) write(document string) error {
 			if r.Skipped != "" {
 				continue
 			}
-			s.Rows = slices.DeleteFunc(s.Rows, func(m measured) bool { return m.Row == r.Row })
-			s.Rows = append(s.Rows, measured{r, c.Date, c.Command, c.System, c.Seed})
+			s.Rows = slices.DeleteFunc(s.Rows, func(m measured) bool { return m.Row == r.Row && m.Transport == c.Transport })
+			s.Rows = append(s.Rows, measured{r, c.Date, c.Command, c.System, c.Transport, c.Seed})
 		}
-		slices.SortFunc(s.Rows, func(a, b measured) int { return cmp.Compare(a.Row, b.Row) })
+		slices.SortFunc(s.Rows, func(a, b measured) int {
+			return cmp.Or(cmp.Compare(a.Row, b.Row), cmp.Compare(slices.Index(transports, a.Transport), slices.Index(transports, b.Transport)))
+		})
 	})
 }
 
@@ -113,7 +116,7 @@ func between(document []byte, text string) ([]byte, error) {
 // markdown is what goes between the marks.
 func (s *standing) markdown() string {
 	var b strings.Builder
-	b.WriteString("| promise | fault | row | last measured |\n|---|---|---|---|\n")
+	b.WriteString("| promise | fault | row | servers on | last measured |\n|---|---|---|---|---|\n")
 	campaigns := make(map[string][]string)
 	var order []string
 	for _, m := range s.Rows {
@@ -121,8 +124,8 @@ func (s *standing) markdown() string {
 		for _, f := range m.Figures {
 			figures = append(figures, f.Name+": "+f.Value)
 		}
-		fmt.Fprintf(&b, "| %s | %s | `%s` | %s |\n", cell(m.Promise), cell(m.Fault), m.Row, cell(strings.Join(figures, "<br>")))
-		when := fmt.Sprintf("on %s by `%s`, seed %d (%s)", m.Date, m.Command, m.Seed, m.System)
+		fmt.Fprintf(&b, "| %s | %s | `%s` | %s | %s |\n", cell(m.Promise), cell(m.Fault), m.Row, m.Transport, cell(strings.Join(figures, "<br>")))
+		when := fmt.Sprintf("on %s by `%s`, servers on %s, seed %d (%s)", m.Date, m.Command, m.Transport, m.Seed, m.System)
 		if campaigns[when] == nil {
 			order = append(order, when)
 		}

@@ -33,8 +33,10 @@ func TestTheDocumentKeepsWhatWasNotMeasuredAnew(t *testing.T) {
 	skipped.Skipped = "it needs something"
 	failed := measured("pause", "4")
 	failed.Oracles = []string{oracleRate}
+	// What was found over another transport stands beside it.
+	wrote(campaign{Date: "day 2", Transport: mixed, Results: []result{measured("close", "5")}})
 	got := wrote(campaign{Date: "day 2", Results: []result{failed, skipped}})
-	for _, want := range []string{"before\n", "after\n", "**FAILED: rate**<br>rate: 4", "**holds**<br>rate: 2", `a \| b`, "on day 1", "on day 2"} {
+	for _, want := range []string{"before\n", "after\n", "**FAILED: rate**<br>rate: 4", "**holds**<br>rate: 2", "| `close` | mixed | **holds**<br>rate: 5", `a \| b`, "on day 1", "on day 2"} {
 		if !strings.Contains(got, want) {
 			t.Errorf("the document lacks %q", want)
 		}
@@ -46,5 +48,20 @@ func TestTheDocumentKeepsWhatWasNotMeasuredAnew(t *testing.T) {
 	}
 	if t.Failed() {
 		t.Log(got)
+	}
+}
+
+func TestAMixedCampaignHasBothTransports(t *testing.T) {
+	for _, choice := range transports {
+		if err := checkTransport(choice); err != nil {
+			t.Error(err)
+		}
+		first, second := transportOf(choice, 1), transportOf(choice, 2)
+		if (first != second) != (choice == mixed) || choice != mixed && first != choice {
+			t.Errorf("%s: servers have %s and %s", choice, first, second)
+		}
+	}
+	if err := checkTransport("tcp"); err == nil {
+		t.Error("there is a transport tcp")
 	}
 }

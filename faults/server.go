@@ -16,7 +16,6 @@ import (
 	"time"
 
 	"github.com/abhishekg16/cluster"
-	"github.com/abhishekg16/cluster/internal/flaw"
 	"github.com/abhishekg16/cluster/peercatalog"
 )
 
@@ -27,6 +26,7 @@ type command struct {
 	Pause time.Duration // for "pace": after each message that is taken; for "shift": of the clock
 	What  string        // for "hoard": "descriptors", or an address to use the ports up to
 	Peer  *peer         // for "peer"
+	To    int           // for "slow"
 }
 
 type peer struct {
@@ -165,9 +165,13 @@ func (s *server) do(c command) (a answer, err error) {
 	case "peer":
 		err = s.node.Catalog().Put(peercatalog.Peer{ID: c.Peer.ID, Address: c.Peer.Address})
 	case "shift":
-		if flaw.Shift(c.Pause); !flaw.Enabled {
-			err = errors.New("this program was built without the tag mutants")
+		if shiftClock == nil {
+			err = errors.New("this program was built with a clock that cannot be set")
+		} else {
+			shiftClock(c.Pause)
 		}
+	case "slow":
+		s.putSlow(c.To)
 	case "hoard":
 		err = s.hoard.fill(c.What)
 	case "release":
@@ -248,7 +252,7 @@ func (s *server) send(l load, stream uint16, numbers map[int]uint64) {
 			}
 			for _, to := range l.To {
 				numbers[to]++
-				if !s.put(message{from: s.pid, to: to, life: s.life, stream: stream, number: numbers[to], at: now()}, l.Size) {
+				if !s.put(message{from: s.pid, to: to, life: s.life, stream: stream, number: numbers[to], at: now()}, l.Size, 0) {
 					return
 				}
 			}
@@ -256,15 +260,31 @@ func (s *server) send(l load, stream uint16, numbers map[int]uint64) {
 	}
 }
 
-// put writes a message down and hands it over. It reports false if the node is closed.
-func (s *server) put(m message, size int) bool {
+// slowStream is the stream of messages that are decoded slowly.
+const slowStream = 1 << 15
+
+// putSlow sends a message that its receiver takes slowTime to decode.
+func (s *server) putSlow(to int) {
+	if s.numbers[slowStream] == nil {
+		s.numbers[slowStream] = make(map[int]uint64)
+	}
+	s.numbers[slowStream][to]++
+	s.put(message{from: s.pid, to: to, life: s.life, stream: slowStream, number: s.numbers[slowStream][to], at: now()}, 0, slowTime)
+}
+
+// put writes a message down and hands it over; it takes its receiver that long to decode. It reports false if the node is closed.
+func (s *server) put(m message, size int, takes time.Duration) bool {
 	payload, sum := m.encode(size)
+	msg := any(payload)
+	if takes > 0 {
+		msg = slowly{takes, payload}
+	}
 	r := s.journal.add(sent, record{
 		stream: m.stream, from: uint16(m.from), to: uint16(m.to), life: m.life,
 		number: m.number, at: m.at, size: uint32(len(payload)), sum: sum,
 	})
 	select {
-	case s.node.Outbox() <- &cluster.Envelope{Pid: m.to, Msg: payload}:
+	case s.node.Outbox() <- &cluster.Envelope{Pid: m.to, Msg: msg}:
 		s.handed.Add(1)
 		for took := since(m.at, now()); ; {
 			most := s.block.Load()
@@ -291,6 +311,9 @@ func (s *server) take() {
 func (s *server) took(env *cluster.Envelope) {
 	r := record{from: uint16(env.Pid), to: uint16(s.pid), at: now(), msgID: env.MsgId, corrupt: 1}
 	payload, ok := env.Msg.([]byte)
+	if slow, is := env.Msg.(slowly); is {
+		payload, ok = slow.payload, true
+	}
 	if ok {
 		m, sum, err := decode(payload)
 		if err == nil && m.from == env.Pid {

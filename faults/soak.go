@@ -36,14 +36,14 @@ type soakFault struct {
 // A soak is the cluster of the row while it runs. Each server is behind a proxy.
 type soak struct {
 	*field
-	proxies map[int]*proxy
-	work    load
-	hooked  bool // its clocks can be set
+	proxies   map[int]*proxy
+	work      load
+	shiftable bool // its clocks can be set
 }
 
 // soakFaults are in the order of their names; another fault changes what a seed stands for.
 var soakFaults = []soakFault{
-	{name: "clock", needs: []need{needHooks}, begin: func(s *soak, p period) (func() error, error) {
+	{name: "clock", needs: []need{needSources}, begin: func(s *soak, p period) (func() error, error) {
 		jump := time.Hour
 		if p.length%2 == 0 {
 			jump = -jump
@@ -156,11 +156,11 @@ func soakAll(t *trial) error {
 		return err
 	}
 	s := &soak{field: f, work: load{Rate: 50, Size: 500}}
-	if needHooks.check() == nil && !t.quick {
-		if f.exe, err = buildHooked(t.ctx, t.dir); err != nil {
+	if needSources.check() == nil && !t.quick {
+		if f.exe, err = buildShiftable(t.ctx, t.dir); err != nil {
 			return err
 		}
-		s.hooked = true
+		s.shiftable = true
 	}
 	if s.proxies, err = f.behind(f.ids()...); err != nil {
 		return err
@@ -269,7 +269,7 @@ func (s *soak) begin(p period) (heal func() error, err error) {
 		return nil, nil
 	}
 	for _, n := range soakFaults[i].needs {
-		if err := n.check(); err != nil || p.fault == "clock" && !s.hooked {
+		if err := n.check(); err != nil || p.fault == "clock" && !s.shiftable {
 			s.t.say("quiet instead: it needs %s", n.what)
 			return nil, nil
 		}

@@ -55,6 +55,7 @@ type trial struct {
 	dir         string        // for the trial's files
 	exe         string        // of the servers
 	environment []string      // likewise
+	transport   string        // one of transports
 	fields      []*field
 	lives       atomic.Int32 // of all servers so far
 	began       time.Time
@@ -201,7 +202,7 @@ func newTrial(ctx context.Context, r *row, o options) (t *trial, remove func(), 
 	if err != nil {
 		return nil, nil, err
 	}
-	t = &trial{ctx: ctx, row: r, quick: o.quick, long: o.long, seed: o.seed, dir: dir, exe: o.exe, environment: o.environment, report: o.report}
+	t = &trial{ctx: ctx, row: r, quick: o.quick, long: o.long, seed: o.seed, dir: dir, exe: o.exe, environment: o.environment, transport: o.transport, report: o.report}
 	return t, func() { os.RemoveAll(dir) }, nil
 }
 

@@ -17,7 +17,7 @@ func perform(t *testing.T, r row) result {
 	if err != nil {
 		t.Fatal(err)
 	}
-	o := options{quick: true, seed: 1, limit: time.Minute, dir: t.TempDir(), exe: exe, report: func(line string) { t.Log(line) }}
+	o := options{quick: true, seed: 1, limit: time.Minute, dir: t.TempDir(), exe: exe, transport: mixed, report: func(line string) { t.Log(line) }}
 	return carryOut(context.Background(), []row{r}, o).Results[0]
 }
 
