@@ -53,7 +53,7 @@ func TestEveryPeerDoesAllThatIsAskedOfIt(t *testing.T) {
 	for _, e := range testPlan() {
 		t.Run(e.key(), func(t *testing.T) {
 			for _, name := range e.peers {
-				m := measurement{e.Kind, e.Load, e.Servers, name, e.warm, e.window}
+				m := measurement{Kind: e.Kind, Load: e.Load, Servers: e.Servers, Peer: name, warm: e.warm, window: e.window}
 				v, err := m.take(ctx)
 				if err != nil {
 					t.Errorf("%s: %v", name, err)

@@ -24,6 +24,8 @@ type measurement struct {
 	Peer    string
 
 	warm, window time.Duration
+
+	program string // which to run; empty: this one
 }
 
 // values are the figures of a measurement by their names.
@@ -45,7 +47,7 @@ func (m measurement) take(ctx context.Context) (values, error) {
 	}()
 	add := func(me int) error {
 		j.Me = me
-		p, err := newProcess(ctx, j)
+		p, err := newProcess(ctx, m.program, j)
 		if err == nil {
 			all = append(all, p)
 		}
@@ -139,15 +141,19 @@ type process struct {
 	said  complaints
 }
 
-// newProcess runs this program again, to do the job. The caller calls stop.
-func newProcess(ctx context.Context, j job) (*process, error) {
-	self, err := os.Executable()
-	if err != nil {
-		return nil, err
+// newProcess runs a program, or this one again if that is empty, to do the job. The
+// caller calls stop.
+func newProcess(ctx context.Context, program string, j job) (*process, error) {
+	if program == "" {
+		var err error
+		if program, err = os.Executable(); err != nil {
+			return nil, err
+		}
 	}
-	p := &process{cmd: exec.CommandContext(ctx, self), lines: make(chan []byte)}
+	p := &process{cmd: exec.CommandContext(ctx, program), lines: make(chan []byte)}
 	p.cmd.Env = append(os.Environ(), workerVariable+"=1")
 	p.cmd.Stderr = &p.said
+	var err error
 	if p.in, err = p.cmd.StdinPipe(); err != nil {
 		return nil, err
 	}

@@ -2,19 +2,59 @@ package main
 
 import (
 	"context"
+	"os"
+	"reflect"
+	"strings"
 	"time"
 
 	"github.com/abhishekg16/cluster"
 	"github.com/abhishekg16/cluster/peercatalog"
 )
 
+// This file is also built against earlier versions of the library (see versions.go).
+// Methods that these may lack are found by an interface; fields that they may lack
+// belong into a file that the build tag least leaves out, as keyed does.
+
 // channels is cluster as its specification has it, everything through Outbox and
-// Inbox; direct is by Send and Receive; keyed is channels with keys.
+// Inbox; direct is by Send and Receive.
 var (
 	channels = ours("cluster", bare.name, throughOutbox, throughInbox, func(*cluster.Config) {})
 	direct   = ours("cluster, direct", bare.name, bySend, byReceive, func(*cluster.Config) {})
-	keyed    = ours("cluster, keys", bareCurve.name, throughOutbox, throughInbox, withKeys)
 )
+
+// The same with Go's sockets in the place of libzmq.
+var (
+	channelsOnGo = onGo(channels)
+	directOnGo   = onGo(direct)
+	keyedOnGo    = onGo(keyed)
+)
+
+// transportVariable is the environment variable that chooses what carries the library's frames.
+const transportVariable = "CLUSTER_TRANSPORT"
+
+// onGo is a peer of ours whose frames Go's own sockets carry.
+func onGo(p peer) peer {
+	overDefault := p.join
+	p.name = strings.Replace(p.name, "cluster", "cluster on Go", 1)
+	p.join = func(me int, at []string) end {
+		check(os.Setenv(transportVariable, "go")) // A process measures one peer.
+		return overDefault(me, at)
+	}
+	return p
+}
+
+// checkTransport fails where a node has not what transportVariable asks for: versions of the library
+// that know no other transport than libzmq pass over it.
+func checkTransport(node *cluster.Node) {
+	if want := os.Getenv(transportVariable); want != "" {
+		if has := reflect.ValueOf(node.Stats()).FieldByName("Transport"); !has.IsValid() || has.String() != want {
+			fail("this version of the library has no transport " + want)
+		}
+	}
+}
+
+// keyedName is that of the peer keyed, which is channels with keys.
+const keyedName = "cluster, keys"
 
 func throughOutbox(node *cluster.Node) func(to int, v any) {
 	return func(to int, v any) { node.Outbox() <- &cluster.Envelope{Pid: to, Msg: v} }
@@ -25,12 +65,24 @@ func throughInbox(node *cluster.Node) func() any {
 }
 
 func bySend(node *cluster.Node) func(to int, v any) {
-	return func(to int, v any) { check(node.Send(context.Background(), &cluster.Envelope{Pid: to, Msg: v})) }
+	n, ok := any(node).(interface {
+		Send(context.Context, *cluster.Envelope) error
+	})
+	if !ok {
+		fail("this version of the library has no Send")
+	}
+	return func(to int, v any) { check(n.Send(context.Background(), &cluster.Envelope{Pid: to, Msg: v})) }
 }
 
 func byReceive(node *cluster.Node) func() any {
+	n, ok := any(node).(interface {
+		Receive(context.Context) (*cluster.Envelope, error)
+	})
+	if !ok {
+		fail("this version of the library has no Receive")
+	}
 	return func() any {
-		env, err := node.Receive(context.Background())
+		env, err := n.Receive(context.Background())
 		check(err)
 		return env.Msg
 	}
@@ -46,6 +98,7 @@ func ours(name, base string, sending func(*cluster.Node) func(int, any), receivi
 		change(&cfg)
 		node, err := cluster.NewFromConfig(me, cfg)
 		check(err)
+		checkTransport(node)
 		send := sending(node)
 		return end{
 			sendValue:    send,
@@ -61,12 +114,4 @@ func ours(name, base string, sending func(*cluster.Node) func(int, any), receivi
 			},
 		}
 	}}
-}
-
-// withKeys gives each server a key.
-func withKeys(cfg *cluster.Config) {
-	cfg.KeyDir = keyDir()
-	for i := range cfg.Peers {
-		cfg.Peers[i].PublicKey = benchKey(i).public
-	}
 }

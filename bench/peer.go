@@ -31,7 +31,7 @@ type end struct {
 
 // peers are those that take part, each in a file of its own.
 var peers = []peer{
-	bare, channels, direct, bareCurve, keyed, goChannel, tcp, goZeroMQ, natsPeer, grpcPeer, memberlistPeer,
+	bare, channels, direct, channelsOnGo, directOnGo, bareCurve, keyed, keyedOnGo, goChannel, tcp, goZeroMQ, natsPeer, grpcPeer, memberlistPeer,
 }
 
 func peerNamed(name string) peer {

@@ -56,13 +56,13 @@ func fullPlan() (plan []experiment) {
 	}
 	plan = append(plan, trips)
 	for _, n := range broadcastServers {
-		plan = append(plan, experiment{broadcast, groupLoad, n, names([]peer{bare, channels, direct, natsPeer}), warm, window})
+		plan = append(plan, experiment{broadcast, groupLoad, n, names([]peer{bare, channels, direct, channelsOnGo, natsPeer}), warm, window})
 	}
 	for _, n := range growthServers {
-		plan = append(plan, experiment{allToAll, groupLoad, n, names([]peer{bare, channels, natsPeer}), 2 * warm, window})
+		plan = append(plan, experiment{allToAll, groupLoad, n, names([]peer{bare, channels, channelsOnGo, natsPeer}), 2 * warm, window})
 	}
 	for _, n := range nodesServers {
-		plan = append(plan, experiment{nodes, smallLoad, n, names([]peer{bare, channels}), 0, 0})
+		plan = append(plan, experiment{nodes, smallLoad, n, names([]peer{bare, channels, channelsOnGo}), 0, 0})
 	}
 	return plan
 }
@@ -70,7 +70,7 @@ func fullPlan() (plan []experiment) {
 // quickPlan is the headline.
 func quickPlan() (plan []experiment) {
 	const warm, window = 200 * time.Millisecond, 800 * time.Millisecond
-	few := names([]peer{bare, channels, direct, tcp})
+	few := names([]peer{bare, channels, direct, channelsOnGo, directOnGo, tcp})
 	trips := experiment{roundTrip, smallLoad, 2, few, warm, window}
 	plan = append(plan, trips)
 	for _, l := range []string{smallLoad, "1 KiB", "64 KiB"} {
@@ -121,7 +121,7 @@ func carryOut(ctx context.Context, plan []experiment, rounds int, done func(what
 				name := e.peers[(i+round)%len(e.peers)] // no peer always follows the same other
 				what := e.key() + ": " + name
 				if failures[what] < 2 && ctx.Err() == nil {
-					m := measurement{e.Kind, e.Load, e.Servers, name, e.warm, e.window}
+					m := measurement{Kind: e.Kind, Load: e.Load, Servers: e.Servers, Peer: name, warm: e.warm, window: e.window}
 					v, err := m.take(ctx)
 					s := sample{Experiment: e.key(), Peer: name, Round: round, Values: v}
 					if ctx.Err() != nil {

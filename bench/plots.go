@@ -48,6 +48,7 @@ func (r results) draw(dir string) (all []plotted, err error) {
 var colours = map[string]color.NRGBA{
 	channels.name:       {0, 114, 178, 255},
 	direct.name:         {86, 180, 233, 255},
+	channelsOnGo.name:   {240, 228, 66, 255},
 	bare.name:           {0, 0, 0, 255},
 	tcp.name:            {213, 94, 0, 255},
 	goZeroMQ.name:       {204, 121, 167, 255},

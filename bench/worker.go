@@ -45,6 +45,7 @@ const (
 	broadcast kind = "broadcast"
 	allToAll  kind = "all to all" // all servers in one process
 	nodes     kind = "nodes"      // so, too
+	exchange  kind = "exchange"   // both of two servers send to each other; nothing is timed
 )
 
 // A snapshot is what a process knows about itself at one time.
@@ -136,6 +137,8 @@ func (w *worker) begin() {
 			go w.ping(e)
 		}
 		w.await(1)
+	case exchange:
+		w.exchangeAll(join(w.job.Me))
 	case broadcast:
 		all := w.joinAll(join)
 		for i := 1; i < len(all); i++ {
