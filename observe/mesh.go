@@ -1,0 +1,137 @@
+package observe
+
+import (
+	"strconv"
+	"time"
+
+	"github.com/abhishekg16/cluster/internal/quantity"
+)
+
+const (
+	// meshMost is the largest cluster of which the page has the matrix: it has the square of this many cells.
+	meshMost = 128
+	// wordyMost is the largest whose links have words and rates in the matrix, not only a sign.
+	wordyMost = 12
+)
+
+// A mesh is the matrix of all links: a row for each sender, with a cell for each receiver.
+type mesh struct {
+	Heads []meshHead
+	Rows  []meshRow
+	Small bool // the cells have words and rates
+	Known bool // some row comes from the page of another server
+}
+
+type meshHead struct {
+	ID   string
+	Name string
+}
+
+type meshRow struct {
+	Head  cell
+	About string
+	Cells []meshCell
+}
+
+type meshCell struct {
+	cell
+	About string
+}
+
+// mesh makes the matrix.
+func (v *view) mesh(before, now *sample) {
+	members := now.report.Members
+	m := &mesh{Small: len(members) <= wordyMost, Known: len(now.rows) > 1}
+	names := make([]string, len(members))
+	for i, member := range members {
+		names[i] = strconv.Itoa(member.ID)
+		m.Heads = append(m.Heads, meshHead{ID: names[i], Name: names[i]})
+	}
+	for i, from := range members {
+		r := meshRow{Head: v.meshHead(from, now)}
+		links := linksFrom(from.ID, before, now)
+		for j, to := range members {
+			l := links[to.ID]
+			if to.ID == from.ID {
+				l = meshLink{class: "self"}
+			}
+			r.Cells = append(r.Cells, meshCell{
+				v.cell("m"+names[i]+"-"+names[j], l.text(m.Small), l.class),
+				names[i] + " to " + names[j],
+			})
+		}
+		m.Rows = append(m.Rows, r)
+	}
+	v.Mesh = m
+}
+
+// meshHead is the head of the row of a server.
+func (v *view) meshHead(m Member, now *sample) cell {
+	text, class := strconv.Itoa(m.ID), ""
+	switch r, known := now.rows[m.ID]; {
+	case m.ID == now.report.Stats.Pid:
+		text, class = text+"\n(here)", "here"
+	case known && r.fault != "":
+		text, class = text+"\n(silent)", "down"
+	case m.Observer:
+		text += "\n(observer)"
+	}
+	return v.cell("h"+strconv.Itoa(m.ID), text, class)
+}
+
+// A meshLink is what is known of the link between two servers; the zero value is nothing.
+type meshLink struct {
+	class string // of the style sheet: that of a state, "heard", or ""
+	word  string
+	rate  quantity.Rate
+}
+
+// text is what stands in the cell.
+func (l meshLink) text(small bool) string {
+	switch {
+	case l.class == "self":
+		return ""
+	case l.class == "":
+		return "?"
+	case !small:
+		return signs[l.class]
+	case l.rate == quantity.Unknown || l.class == "idle":
+		return l.word
+	}
+	return l.word + "\n" + l.rate.String()
+}
+
+// signs stand for the states where there is no room for words.
+var signs = map[string]string{"idle": "·", "connecting": "○", "up": "●", "down": "✕", "heard": "◐", "between": "◇"}
+
+// linksFrom is what is known of the links from one server, by receiver.
+func linksFrom(id int, before, now *sample) map[int]meshLink {
+	r := now.rows[id]
+	links := make(map[int]meshLink, len(r.Links))
+	if r.fault != "" || r.Time.IsZero() { // it has not said anything; but this server may hear it
+		self := now.report.Stats.Pid
+		p, _ := now.peer(id)
+		old, ok := before.peer(id)
+		if ok && p.Received.Received > old.Received.Received {
+			links[self] = meshLink{"heard", "heard", quantity.RateOf(old.Received.Received, p.Received.Received, now.at.Sub(before.at))}
+		}
+		return links
+	}
+	sentBefore, apart := make(map[int]uint64), time.Duration(0)
+	if before != nil {
+		if old := before.rows[id]; old.Incarnation == r.Incarnation {
+			apart = r.Time.Sub(old.Time)
+			for _, l := range old.Links {
+				sentBefore[l.To] = l.Sent
+			}
+		}
+	}
+	for _, l := range r.Links {
+		rate := quantity.Unknown
+		if was, ok := sentBefore[l.To]; ok {
+			rate = quantity.RateOf(was, l.Sent, apart)
+		}
+		links[l.To] = meshLink{stateClass(l.State.LinkState), stateWord(l.State.LinkState), rate}
+	}
+	return links
+}
