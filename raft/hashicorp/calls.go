@@ -1,0 +1,167 @@
+package hashicorp
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"math/rand/v2"
+	"sync"
+	"time"
+
+	"github.com/abhishekg16/cluster"
+)
+
+// calls matches responses to requests.
+type calls struct {
+	node *cluster.Node
+
+	mu      sync.Mutex // guards what follows
+	number  uint64     // of the last call. The first is drawn: a response to an earlier transport of the node fits none
+	pending map[uint64]*call
+}
+
+// A call is a request under way.
+type call struct {
+	pid      int
+	kind     kind
+	number   uint64
+	reply    chan response // of one
+	progress chan uint64   // of one: the latest limit of a snapshot that was not looked at
+}
+
+func newCalls(node *cluster.Node) *calls {
+	return &calls{node: node, number: rand.Uint64(), pending: make(map[uint64]*call)}
+}
+
+// begin makes a call, which end must be called for.
+func (c *calls) begin(pid int, kind kind) *call {
+	k := &call{pid: pid, kind: kind, reply: make(chan response, 1)}
+	if kind == installSnapshot {
+		k.progress = make(chan uint64, 1)
+	}
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	c.number++
+	k.number = c.number
+	c.pending[k.number] = k
+	return k
+}
+
+func (c *calls) end(k *call) {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	delete(c.pending, k.number)
+}
+
+// of is the call that something from a server belongs to; nil if that is over.
+func (c *calls) of(pid int, number uint64) *call {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	if k := c.pending[number]; k != nil && k.pid == pid {
+		return k
+	}
+	return nil
+}
+
+// answered hands a response to who waits for it. One that comes too late is not missed by anybody.
+func (c *calls) answered(pid int, r response) {
+	if k := c.of(pid, r.Number); k != nil {
+		select {
+		case k.reply <- r:
+		default: // a second response
+		}
+	}
+}
+
+// advanced hands the progress of a snapshot to who sends it.
+func (c *calls) advanced(pid int, p progress) {
+	k := c.of(pid, p.Number)
+	if k == nil || k.progress == nil {
+		return
+	}
+	// This is the only goroutine that puts something in, so that there is room after one was taken out.
+	select {
+	case <-k.progress:
+	default:
+	}
+	k.progress <- p.Limit
+}
+
+// send sends the request of a call.
+func (c *calls) send(ctx context.Context, k *call, body []byte) error {
+	return post(ctx, c.node, k.pid, request{k.number, k.kind, body})
+}
+
+// post sends a message, and waits for room until ctx ends. The error names the server, and is the cause where ctx ended.
+func post(ctx context.Context, node *cluster.Node, pid int, msg any) error {
+	err := node.Send(ctx, &cluster.Envelope{Pid: pid, Msg: msg})
+	switch {
+	case err == nil:
+		return nil
+	case ctx.Err() != nil:
+		return context.Cause(ctx)
+	case errors.Is(err, cluster.ErrTooLarge):
+		return fmt.Errorf("hashicorp: %w: let raft.Config.MaxAppendEntries be less, or the cluster's maxMessageBytes more", err)
+	}
+	return fmt.Errorf("hashicorp: %w", err)
+}
+
+// watchInterval is how often a call that takes longer looks whether its server is still there.
+const watchInterval = 100 * time.Millisecond
+
+// wait waits for the response to a call until ctx ends, the server is found to be down, or it has started anew.
+func (c *calls) wait(ctx context.Context, k *call) (response, error) {
+	watch := time.NewTimer(watchInterval)
+	defer watch.Stop()
+	var life life
+	for {
+		select {
+		case r := <-k.reply:
+			return r, nil
+		case <-ctx.Done():
+			return response{}, context.Cause(ctx)
+		case <-watch.C:
+			if err := life.ended(c.node, k); err != nil {
+				return response{}, err
+			}
+			watch.Reset(watchInterval)
+		}
+	}
+}
+
+// A life is that of a server, as a call sees it that waits for it.
+type life struct {
+	known    bool
+	restarts uint64
+}
+
+// ended returns an error once the server of a call cannot answer it any more.
+func (l *life) ended(node *cluster.Node, k *call) error {
+	for _, p := range node.Stats().Peers {
+		if p.ID != k.pid {
+			continue
+		}
+		switch {
+		case p.State == cluster.LinkDown:
+			return fmt.Errorf("hashicorp: server %d is down; it may have seen the %v", k.pid, k.kind)
+		case l.known && p.Received.Restarts != l.restarts:
+			return fmt.Errorf("hashicorp: server %d has started anew; it may have seen the %v before", k.pid, k.kind)
+		}
+		l.known, l.restarts = true, p.Received.Restarts
+	}
+	return nil
+}
+
+// noReply is the error of a call that took too long.
+type noReply struct {
+	pid     int
+	kind    kind
+	timeout time.Duration
+}
+
+func (e noReply) Error() string {
+	return fmt.Sprintf("hashicorp: server %d has not answered the %v for %v; it may have seen it", e.pid, e.kind, e.timeout)
+}
+
+// Timeout tells who asks for it by an interface that the error is one of time.
+func (e noReply) Timeout() bool { return true }

@@ -1,0 +1,222 @@
+package hashicorp
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"time"
+
+	"github.com/hashicorp/raft"
+
+	"github.com/abhishekg16/cluster"
+)
+
+// A peer is a server that has sent requests. Its requests wait for Raft apart from those of others.
+type peer struct {
+	pid        int
+	requests   queue[*inbound]
+	heartbeats queue[*inbound]
+	refusals   queue[response]
+	snapshot   *stream // that is being received; only the receiving goroutine uses it
+}
+
+// An inbound is a request of another server.
+type inbound struct {
+	from     int
+	number   uint64
+	rpc      raft.RPC
+	answer   chan raft.RPCResponse // the other end of rpc.RespChan, with room for the answer: Raft never waits
+	snapshot *stream               // of a request to install one
+}
+
+const (
+	// maxRequests and maxRequestBytes bound what waits for Raft of one server. Who follows Config.MaxInFlight has
+	// no more than a few requests under way; it takes many that have timed out to reach these bounds.
+	maxRequests     = 64
+	maxRequestBytes = 16 << 20
+	// maxHeartbeats is how many wait that Raft has not taken. The server sends the next when one has timed out.
+	maxHeartbeats = 4
+)
+
+var errBusy = errors.New("hashicorp: too many requests of this server wait already")
+
+// receive takes in messages until the transport or the node closes.
+func (t *Transport) receive() {
+	for {
+		env, err := t.node.Receive(t.ctx)
+		if err != nil {
+			t.cancel(raft.ErrTransportShutdown) // The node has closed, if it was not the transport.
+			return
+		}
+		switch msg := env.Msg.(type) {
+		case response:
+			t.calls.answered(env.Pid, msg)
+		case request:
+			t.requested(env.Pid, msg)
+		case piece:
+			if s := t.peer(env.Pid).snapshot; s != nil && s.number == msg.Number {
+				s.add(msg)
+			}
+		case progress:
+			t.calls.advanced(env.Pid, msg)
+		default:
+			t.pass(env)
+		}
+	}
+}
+
+// pass hands on a message that is not Raft's.
+func (t *Transport) pass(env *cluster.Envelope) {
+	if t.cfg.Other != nil {
+		t.cfg.Other(env)
+		return
+	}
+	if name := fmt.Sprintf("%T", env.Msg); !t.told[name] {
+		t.told[name] = true
+		t.cfg.Logger.Warn("hashicorp: a message is not Raft's, and dropped: Config.Other would get it", "from", env.Pid, "type", name)
+	}
+}
+
+// peer is the part of a server. Only the receiving goroutine calls it.
+func (t *Transport) peer(pid int) *peer {
+	if p := t.peers[pid]; p != nil {
+		return p
+	}
+	p := &peer{pid: pid}
+	p.requests = queue[*inbound]{start: t.start, work: t.deliver, items: maxRequests, maxBytes: maxRequestBytes}
+	p.heartbeats = queue[*inbound]{start: t.start, work: t.beat, items: maxHeartbeats, maxBytes: maxRequestBytes}
+	p.refusals = queue[response]{start: t.start, items: maxRequests, maxBytes: maxRequestBytes}
+	p.refusals.work = func(r response) { t.reply(pid, r) }
+	t.peers[pid] = p
+	return p
+}
+
+// requested queues a request for Raft. Nothing here waits: this is the goroutine that receives.
+func (t *Transport) requested(from int, msg request) {
+	p := t.peer(from)
+	args, err := decodeRequest(msg.Kind, msg.Body)
+	if err != nil {
+		p.refuse(msg.Number, err)
+		return
+	}
+	answer := make(chan raft.RPCResponse, 1)
+	in := &inbound{from: from, number: msg.Number, rpc: raft.RPC{Command: args, RespChan: answer}, answer: answer}
+	switch args := args.(type) {
+	case *raft.AppendEntriesRequest:
+		if isHeartbeat(args) && t.heartbeat.Load() != nil {
+			if !p.heartbeats.put(in, len(msg.Body)) {
+				p.refuse(msg.Number, errBusy)
+			}
+			return
+		}
+	case *raft.InstallSnapshotRequest:
+		if p.snapshot != nil {
+			p.snapshot.fail(errReplaced)
+		}
+		p.snapshot = newStream(t, from, msg.Number, args.Size)
+		in.snapshot, in.rpc.Reader = p.snapshot, p.snapshot
+		t.start(func() { t.attend(in) }) // at once: Raft may take a while until it gets to the snapshot
+	}
+	t.enqueue(p, in, len(msg.Body))
+}
+
+// enqueue gives a request to Raft at once if nothing is before it, and otherwise to the queue of its server.
+func (t *Transport) enqueue(p *peer, in *inbound, bytes int) {
+	if p.requests.idle() {
+		select {
+		case t.consumer <- in.rpc:
+			t.delivered(in)
+			return
+		default:
+		}
+	}
+	switch {
+	case p.requests.put(in, bytes):
+	case in.snapshot != nil:
+		in.answer <- raft.RPCResponse{Error: errBusy} // attend sends it
+	default:
+		p.refuse(in.number, errBusy)
+	}
+}
+
+// refuse answers a request that Raft does not see. If the server does not even take refusals, its request times out.
+func (p *peer) refuse(number uint64, err error) {
+	p.refusals.put(response{Number: number, Failed: failure(err)}, 0)
+}
+
+// deliver waits until Raft takes a request.
+func (t *Transport) deliver(in *inbound) {
+	select {
+	case t.consumer <- in.rpc:
+		t.delivered(in)
+	case <-t.ctx.Done():
+	}
+}
+
+// delivered is called once Raft has a request. That of a snapshot is attended to already.
+func (t *Transport) delivered(in *inbound) {
+	if in.snapshot == nil {
+		t.start(func() { t.await(in) })
+	}
+}
+
+// beat lets Raft's heartbeat handler answer.
+func (t *Transport) beat(in *inbound) {
+	handler := t.heartbeat.Load()
+	if handler == nil { // It was taken away meanwhile.
+		t.deliver(in)
+		return
+	}
+	(*handler)(in.rpc)
+	select {
+	case r := <-in.answer:
+		t.reply(in.from, in.response(r))
+	default: // A Raft that has shut down does not answer.
+	}
+}
+
+// patience is how many times Config.Timeout an answer of Raft's is waited for: who asked has given up long before.
+const patience = 10
+
+// await waits for Raft's answer to a request, and sends it.
+func (t *Transport) await(in *inbound) {
+	limit := time.NewTimer(patience * t.cfg.Timeout)
+	defer limit.Stop()
+	select {
+	case r := <-in.answer:
+		t.reply(in.from, in.response(r))
+	case <-limit.C:
+	case <-t.ctx.Done():
+	}
+}
+
+// response is what an answer of Raft's looks like on the wire.
+func (in *inbound) response(r raft.RPCResponse) response {
+	out := response{Number: in.number}
+	if r.Error != nil {
+		out.Failed = failure(r.Error)
+	}
+	if r.Response == nil {
+		return out
+	}
+	body, err := encodeResponse(r.Response)
+	if err != nil {
+		out.Failed = failure(err)
+	}
+	out.Body = body
+	return out
+}
+
+// reply sends a message of this side of a request. Whether it arrives is for who made the request to notice.
+func (t *Transport) reply(to int, msg any) {
+	ctx, cancel := context.WithTimeout(t.ctx, t.cfg.Timeout)
+	defer cancel()
+	_ = post(ctx, t.node, to, msg) // The other side repeats its request when no reply comes; Stats of the node counts it.
+}
+
+// isHeartbeat reports whether a request is one that Raft sends apart from replication, to tell that there is a leader.
+func isHeartbeat(a *raft.AppendEntriesRequest) bool {
+	//lint:ignore SA1019 An earlier version of Raft has its leader's name there alone.
+	named := len(a.Addr) > 0 || a.Leader != nil
+	return a.Term != 0 && named && a.PrevLogEntry == 0 && a.PrevLogTerm == 0 && len(a.Entries) == 0 && a.LeaderCommitIndex == 0
+}
