@@ -26,14 +26,23 @@ PLATFORMS := $(foreach os,linux darwin windows freebsd,$(os)/amd64 $(os)/arm64)
 # Modules that hold tests and measurements of others. With the race detector they take longest to build, and are left to race-long.
 SLOW_RACE := ./bench ./deploy ./observe/browsertest ./catalog/etcd/integration
 
+# What holds documents and modules to what they say by running the go command, with or without the race detector alike.
+OF_DOCUMENTS := -skip 'TestGoInDocuments|TestTheProgramOfTheReadme'
+
+# Packages whose tests run at once: servers wait more than they compute.
+AT_ONCE ?= 4
+
 # What servers of two processes say to one another is tested over both transports: once over the default, and once more
 # over Go where that is libzmq. $(call over-go,FLAGS) does the latter; the packages are those whose servers have sockets.
 CLUSTERS := . ./internal/scenario ./examples
-over-go   = $(if $(filter 0,$(CGO)),@:,CLUSTER_TRANSPORT=go go test $(1) $(CLUSTERS) && \
+over-go   = $(if $(filter 0,$(CGO)),@:,CLUSTER_TRANSPORT=go go test -p $(AT_ONCE) $(OF_DOCUMENTS) $(1) $(CLUSTERS) && \
 	CLUSTER_TRANSPORT=go go test $(1) -run 'TestContract/(tcp|ipc)|TestStartLocal' ./clustertest)
 
 # Every package of a module, the one with the longest tests first, so that the others run beside it.
 ALL := $$(ls -d ./internal/scenario 2>/dev/null) ./...
+
+# The same without those that only run the go command.
+OF_CODE := $$(ls -d ./internal/scenario 2>/dev/null) $$(go list ./... | grep -vE 'internal/(doccheck|goproxy)$$')
 
 # $(call each,MODULES,COMMAND) runs COMMAND in each of the modules and stops at the first failure.
 each = @set -e; for m in $(1); do (set -x; cd $$m; $(2)); done
@@ -43,6 +52,11 @@ help: ## list the targets
 
 setup: ## install what is missing of pkg-config and libzmq
 	@scripts/setup.sh
+
+setup-all: ## the same, and what tests of other languages, of pages and of broken networks need
+	@scripts/setup.sh python
+	@scripts/setup.sh browser
+	@scripts/setup.sh faults
 
 demo: setup ## servers in processes of their own send, get killed, come back (5 s)
 	@go build -buildvcs=false -o bin/demo ./examples/demo
@@ -60,13 +74,13 @@ demo-live: setup ## five servers with their pages: one is killed, one added; unt
 test: ## every test of every module, those of clusters over both transports
 	@scripts/setup.sh python
 	@scripts/setup.sh browser
-	$(call each,$(MODULES),go test $(ALL))
+	$(call each,$(MODULES),go test -p $(AT_ONCE) $(ALL))
 	$(call over-go)
 	$(if $(filter 0,$(CGO)),@:,cd cmd/cluster && CLUSTER_TRANSPORT=go go test ./...)
 
 race: setup ## the tests again, in another order, under the race detector
-	$(call each,$(filter-out $(SLOW_RACE),$(MODULES)),go test -race -shuffle=on -count=1 -timeout 20m $(ALL))
-	CLUSTER_TRANSPORT=go go test -race -shuffle=on -count=1 .
+	$(call each,$(filter-out $(SLOW_RACE),$(MODULES)),go test -p $(AT_ONCE) $(OF_DOCUMENTS) -race -shuffle=on -count=1 -timeout 20m $(OF_CODE))
+	CLUSTER_TRANSPORT=go go test $(OF_DOCUMENTS) -race -shuffle=on -count=1 .
 
 clustertest-long: ## 1,000 seeds replay in processes of their own, 10,000 raise no false alarm (1 hour)
 	go test ./clustertest -run 'TestASeedReplays|TestARightCluster|TestWhatIsSpoiled' -long -timeout 3h -count=1
@@ -166,4 +180,4 @@ check-long: oldest-go race-long clustertest-long reload-long etcd-long page-long
 
 check: fmt build portable vet lint tidy shell docs poller fuzz-short race faults-quick demo demo-secure ## what .ci/run runs after the tests
 
-.PHONY: help portable setup demo demo-secure demo-live page-long etcd-long raft-long test oldest-go race race-long clustertest-long reload-long poller bench bench-quick bench-compare compat faults faults-quick faults-long faults-mutants fuzz fuzz-short fmt vet lint tidy build docs shell check check-long
+.PHONY: help portable setup setup-all demo demo-secure demo-live page-long etcd-long raft-long test oldest-go race race-long clustertest-long reload-long poller bench bench-quick bench-compare compat faults faults-quick faults-long faults-mutants fuzz fuzz-short fmt vet lint tidy build docs shell check check-long
