@@ -62,6 +62,14 @@ func (s *siege) goesOn() {
 	testcluster.Eventually(s.t, "more messages of the good peer", func() bool { return s.reader.Tally(loyalPid).Count > count+5 })
 }
 
+// catchesUp waits until the server has handled what had reached it by now: until some of what the good
+// peer sends each millisecond has come, of which the first may have been on its way.
+func (s *siege) catchesUp() {
+	s.t.Helper()
+	count := s.reader.Tally(loyalPid).Count
+	testcluster.Eventually(s.t, "what the good peer sends now", func() bool { return s.reader.Tally(loyalPid).Count >= count+4 })
+}
+
 // lifted checks, when an attack is over, that all of the good peer's messages came, and
 // nothing was held against it.
 func (s *siege) lifted() {
