@@ -169,6 +169,9 @@ func newReport(path string, id int) *report {
 		r.Keys = r.Keys || len(p.Keys()) > 0
 		r.Servers = append(r.Servers, &serverReport{ID: p.ID, Address: p.Address, Bind: p.Bind, Observer: p.Observer, Answers: "-", Key: "-", peer: p})
 	}
+	if len(r.Servers) > 0 && !slices.ContainsFunc(r.Servers, func(s *serverReport) bool { return !s.Observer }) {
+		r.fault("config", nil, "%s: each entry is an observer: BROADCAST reaches nobody; take \"observer\" from those that are servers", path)
+	}
 	if id != noID && err == nil && !slices.ContainsFunc(cfg.Peers, hasID(id)) {
 		r.fault("config", nil, "%s: no entry has the id %d", path, id)
 	}

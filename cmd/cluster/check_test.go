@@ -168,6 +168,10 @@ func TestCheckFinds(t *testing.T) {
 		{"an id that no entry has", func(t *testing.T, dir string, at []string) []string {
 			return []string{"-id", "5"}
 		}, "no entry has the id 5"},
+		{"observers alone", func(t *testing.T, dir string, at []string) []string {
+			write(t, dir, "Config.json", strings.ReplaceAll(read(t, filepath.Join(dir, "Config.json")), `"public_key"`, `"observer": true, "public_key"`), 0o644)
+			return nil
+		}, "each entry is an observer"},
 		{"an address that is not here", func(t *testing.T, dir string, at []string) []string {
 			write(t, dir, "Config.json", strings.Replace(read(t, filepath.Join(dir, "Config.json")), `"`+at[0]+`"`, `"ipc://`+dir+`/socket"`, 1), 0o644)
 			write(t, dir, "socket", "no socket", 0o644)

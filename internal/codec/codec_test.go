@@ -488,6 +488,13 @@ func TestUnregistered(t *testing.T) {
 			}
 		}
 	})
+	t.Run("what Register would not take", func(t *testing.T) {
+		type WithChannel struct{ C chan int }
+		_, _, err := encoded(nil, WithChannel{})
+		if want := "field C (chan int): a chan cannot be sent"; !errors.Is(err, ErrNotEncodable) || !strings.Contains(err.Error(), want) || strings.Contains(err.Error(), "Register") {
+			t.Errorf("got %v, want ErrNotEncodable with %q and no advice to call Register", err, want)
+		}
+	})
 	t.Run("receiver", func(t *testing.T) {
 		_, err := decoded(Typed, typed("7:nowhere", 0xa0), false)
 		if !errors.Is(err, ErrUnregistered) || !strings.Contains(err.Error(), `"nowhere"`) {

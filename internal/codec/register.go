@@ -113,10 +113,14 @@ func registeredType(name string) (reflect.Type, bool) {
 	return t, ok
 }
 
-// unregistered is the sender's error. It shows the line that the program lacks. Where only the package of the type can name
-// it, it says that; an error of another package's cannot be registered at all, as a rule.
+// unregistered is the sender's error. It shows the line that the program lacks, or says what keeps Register from taking the
+// type. Where only the package of the type can name it, it says that; an error of another package's cannot be registered at
+// all, as a rule.
 func unregistered(t reflect.Type) error {
 	name, pkg := cut(t.String(), maxName), t.PkgPath()
+	if reason := unregistrable(t); reason != "" && !isPlainError(t) {
+		return faultf(ErrNotEncodable, "type %s cannot be sent: %s", name, reason)
+	}
 	first, _ := utf8.DecodeRuneInString(t.Name())
 	hidden := !unicode.IsUpper(first) && pkg != "main"
 	if hidden && reflect.PointerTo(t).Implements(errorType) {
