@@ -22,7 +22,7 @@ const python = "/usr/bin/python3"
 
 func needPython(t *testing.T) {
 	t.Helper()
-	ctx, cancel := context.WithTimeout(t.Context(), 30*time.Second)
+	ctx, cancel := context.WithTimeout(t.Context(), time.Minute)
 	defer cancel()
 	if out, err := exec.CommandContext(ctx, python, "-c", "import zmq, cbor2; assert zmq.has('curve')").CombinedOutput(); err != nil {
 		t.Skipf("%s cannot be used with pyzmq, CURVE and cbor2 (scripts/setup.sh python): %v\n%s", python, err, out)
@@ -116,7 +116,7 @@ func TestPythonWithKeysTalksToGoWithKeys(t *testing.T) {
 			if e.Pid != 1 || e.Msg != want {
 				t.Errorf("the echo is %+v, want %q from 1", e, want)
 			}
-		case <-time.After(30 * time.Second):
+		case <-time.After(time.Minute):
 			t.Fatalf("no echo came:\n%v", n.Stats())
 		}
 	}
@@ -226,7 +226,7 @@ print(left(peer((3, 0), (2, 0), (3, 0)), (4, 0)))
 print(left(peer((3, 9), (3, 0), (3, 9)), (4, 0)))
 print(left(peer((3, 9), (3, 0), (3, 9)), (4, 1)))
 `
-	ctx, cancel := context.WithTimeout(t.Context(), 30*time.Second)
+	ctx, cancel := context.WithTimeout(t.Context(), time.Minute)
 	defer cancel()
 	cmd := exec.CommandContext(ctx, python, "-B", "-c", program)
 	cmd.Dir = "python"

@@ -16,7 +16,7 @@ import (
 )
 
 // limit is how long a test waits for what must happen.
-const limit = 30 * time.Second
+const limit = time.Minute
 
 // paths are all that the handler answers with 200.
 var paths = []string{"/", "/style.css", "/page.js", "/icon.svg", "/events", "/stats", "/links", "/metrics", "/livez", "/readyz"}

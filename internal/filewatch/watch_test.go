@@ -17,7 +17,7 @@ import (
 func TestMain(m *testing.M) { goleak.VerifyTestMain(m) }
 
 // limit is how long a test waits for what must happen.
-const limit = 20 * time.Second
+const limit = time.Minute
 
 // tempDir is t.TempDir without symbolic links on the way.
 func tempDir(t *testing.T) string {

@@ -145,7 +145,7 @@ func TestARingOfAThousandServersInOneProcess(t *testing.T) {
 	c.Do("go", &r)
 	t.Logf("started in %v, went round in %v, closed in %v; %d MB resident, %d MB at the peak, threads %v, %d descriptors",
 		r.Start, r.Round, r.Close, r.Resident>>20, r.Peak>>20, r.Threads, r.Files)
-	if most := 20 * time.Second; r.Round > most { // seconds, with room for a busy machine
+	if most := time.Minute; r.Round > most { // seconds, with room for a busy machine
 		t.Errorf("the messages took %v to go round, want at most %v", r.Round, most)
 	}
 	for _, f := range r.Faults[:min(len(r.Faults), 10)] {

@@ -29,7 +29,7 @@ const (
 )
 
 // Limit is how long a test waits for what must happen.
-const Limit = 20 * time.Second
+const Limit = time.Minute
 
 // Addresses returns n addresses of the scheme that nobody uses.
 func Addresses(t testing.TB, scheme string, n int) []string {

@@ -14,7 +14,7 @@ import (
 	"github.com/abhishekg16/cluster/clustertest"
 )
 
-const deadline = 30 * time.Second
+const deadline = time.Minute
 
 // played starts a transport, and another server whose messages the test plays.
 func played(t *testing.T, cfg Config) (*Transport, *cluster.Node) {

@@ -24,7 +24,7 @@ import (
 func TestMain(m *testing.M) { goleak.VerifyTestMain(m) }
 
 // deadline is how long a test waits for what should come at once.
-const deadline = 30 * time.Second
+const deadline = time.Minute
 
 // pair starts two servers over TCP, each with a transport.
 func pair(t *testing.T, cfg hashicorp.Config, change ...func(*cluster.Config)) (a, b *hashicorp.Transport, nodes []*cluster.Node) {

@@ -19,7 +19,7 @@ import (
 // What follows is also for the tests of each network alone.
 
 // Limit is how long a test waits for what is to happen.
-const Limit = 10 * time.Second
+const Limit = time.Minute
 
 // A Tally is what a listener has told of failed handshakes.
 type Tally struct {
