@@ -331,3 +331,32 @@ func TestShutdownIsBoundedThoughDecodingIsSlow(t *testing.T) {
 		})
 	}
 }
+
+func TestServersThatCloseOneAfterAnotherDoNotWaitForEachOther(t *testing.T) {
+	t.Parallel() // it waits more than it works
+	cfg := testcluster.Config(t, "tcp", 3)
+	cfg.SendTimeout, cfg.Linger = time.Hour, testcluster.Limit
+	nodes := testcluster.StartAll(t, cfg)
+	for _, n := range nodes {
+		testcluster.ReadAll(n)
+		go func() { // It ends when the node closes.
+			for i := 0; n.Send(context.Background(), &cluster.Envelope{Pid: cluster.BROADCAST, Msg: i}) == nil; i++ {
+				time.Sleep(time.Millisecond)
+			}
+		}()
+	}
+	for _, n := range nodes {
+		testcluster.Eventually(t, "messages", func() bool { return n.Stats().Received.Received > 10 })
+	}
+	// What a server has written to one that closes before is not acknowledged any more.
+	var closing sync.WaitGroup
+	for _, n := range nodes {
+		closing.Go(func() {
+			if err := n.Close(); err != nil {
+				t.Errorf("server %d: %v", n.Pid(), err)
+			}
+		})
+		time.Sleep(10 * time.Millisecond)
+	}
+	closing.Wait()
+}

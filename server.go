@@ -251,9 +251,11 @@ func (n *Node) Close() error {
 // ends when the system's resolver gives it up. Who is blocked on Outbox is let go.
 //
 // What was sent by then arrives even if the process exits next, provided that
-// its peer lives. Messages that could not be sent when ctx ended are dropped,
-// and counted as closed; the error is then that of ctx. Any number of calls may
-// be made, and all wait for the same end; the earliest end of a context counts.
+// its peer lives: Shutdown waits until the peer has said that all has come, but for
+// a second at most while no connection to it stands. Messages that could not be sent
+// when ctx ended are dropped, and counted as closed; the error is then that of ctx.
+// Any number of calls may be made, and all wait for the same end; the earliest end of
+// a context counts.
 //
 // A method of the program's own that encodes or decodes is waited for, however long it takes.
 //

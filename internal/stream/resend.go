@@ -19,6 +19,10 @@ const (
 	// silenceMost is how many times its patience a peer has at most that does not say that it got what was written, and says
 	// something: what it says may be behind much that it has written itself, on a path that is slow.
 	silenceMost = 20
+	// farewellTime is how long a sender that ends waits for a connection that takes nothing, to hear that all that was
+	// written has come. A peer that has closed before will not say so: servers that close one after another would
+	// wait for their linger each.
+	farewellTime = time.Second
 )
 
 // SenderBooks count what became of the records that were written, but for those that are kept.
@@ -133,7 +137,11 @@ func (s *Sender) silenceEnds() time.Time {
 	if s.phase == Open {
 		since = since.Add(PieceBytes * silencePerByte) // what it says may be behind a piece of its own
 	}
-	return since.Add(s.policy.Patience + s.passage())
+	end := since.Add(s.policy.Patience + s.passage())
+	if s.phase != Open && s.refused {
+		end = Earlier(end, s.blockedAt.Add(farewellTime)) // a peer that has ended, too, says no more
+	}
+	return end
 }
 
 // DoubtsAt is when it is to be asked whether the connection is stalled: nothing that was written was acknowledged for a

@@ -325,6 +325,37 @@ func (s *Sender) write(now time.Time) {
 	s.writes(now)
 }
 
+func TestASenderThatEndsDoesNotWaitForAPeerThatHasClosedBefore(t *testing.T) {
+	start := time.Unix(1000, 0)
+	const patience = 10 * farewellTime
+	for _, c := range []struct {
+		name string
+		do   func(s *Sender)
+		want time.Duration
+	}{
+		{"the connection takes frames", func(s *Sender) {}, patience},
+		{"the connection takes none", func(s *Sender) { s.Next(start); s.Full(start) }, farewellTime},
+		{"it does again", func(s *Sender) {
+			s.Next(start)
+			s.Full(start)
+			s.Writable(start)
+			s.Next(start)
+			s.Took(start)
+		}, patience},
+	} {
+		t.Run(c.name, func(t *testing.T) {
+			s := newResender(start)
+			s.policy.Patience = patience
+			s.write(start)
+			s.Finish(start)
+			c.do(s)
+			if got, _ := s.keepsFor(start); got.Round(time.Second) != c.want || !s.Ended() || s.Books.Unconfirmed != 1 {
+				t.Errorf("it keeps what was written for %v, and then has ended: %v, %+v; want %v, and that it is unconfirmed", got, s.Ended(), s.Books, c.want)
+			}
+		})
+	}
+}
+
 func TestASenderThatEndsWaitsUntilItsPeerHasAll(t *testing.T) {
 	now := time.Unix(1000, 0)
 	s := newResender(now)
