@@ -71,6 +71,7 @@ func TestNodesWithKeysOfTwoClustersAndWithoutLiveInOneProcess(t *testing.T) {
 
 func TestAHundredNodesWithKeysComeAndGo(t *testing.T) {
 	cfg := testcluster.Keyed(t, testcluster.Config(t, "tcp", 100))
+	cfg.SendTimeout = testcluster.Limit // a busy machine needs seconds for 200 handshakes
 	goroutines, files := runtime.NumGoroutine(), testcluster.OpenFiles()
 	for range 2 {
 		var nodes []*cluster.Node
