@@ -23,8 +23,9 @@ MODULES := . $(NESTED)
 # What the library and its command are built for without cgo.
 PLATFORMS := $(foreach os,linux darwin windows freebsd,$(os)/amd64 $(os)/arm64)
 
-# Modules that hold tests and measurements of others. With the race detector they take longest to build, and are left to race-long.
-SLOW_RACE := ./bench ./deploy ./observe/browsertest ./catalog/etcd/integration
+# Modules that hold tests and measurements of others, or whose tests are of processes. With the race detector they take longest
+# to build, and are left to race-long.
+SLOW_RACE := ./bench ./deploy ./observe/browsertest ./catalog/etcd/integration ./examples/kv
 
 # What holds documents and modules to what they say by running the go command, with or without the race detector alike.
 OF_DOCUMENTS := -skip 'TestGoInDocuments|TestTheProgramOfTheReadme'
@@ -71,6 +72,10 @@ demo-live: setup ## five servers with their pages: one is killed, one added; unt
 	@cd observe && go build -buildvcs=false -o ../bin/demo-live ./demo
 	@bin/demo-live
 
+demo-kv: setup ## a replicated store: its leader is killed under load, a server added, one removed; nothing is lost (10 s)
+	@cd examples/kv && go build -buildvcs=false -o ../../bin/kv . && go build -buildvcs=false -o ../../bin/demo-kv ./demo
+	@bin/demo-kv -kv bin/kv
+
 test: ## every test of every module, those of clusters over both transports
 	@scripts/setup.sh python
 	@scripts/setup.sh browser
@@ -100,6 +105,9 @@ etcd-long: setup ## servers follow etcd, which is away for a minute, and 200 tim
 
 raft-long: setup ## hashicorp/raft's own tests on our transport three times, and 20 seeds of each scenario (25 min)
 	cd raft/hashicorp && go test -v -run 'TestTheTestsOfHashicorpRaft|TestNothingAcknowledged' -long -count=1 -timeout 2h .
+
+kv-long: setup ## the replicated store is linearizable through ten minutes of faults, and broken ones are found (12 min)
+	cd examples/kv && go test -v -run 'Linearizable|TakesOver|Broken' -long -count=1 -timeout 1h .
 
 race-long: setup ## the same 20 times over, and of clusters on Go as often (up to 3 hours)
 	go test -race -shuffle=on -count=20 -timeout 90m $(ALL)
@@ -176,8 +184,8 @@ faults-long: setup ## servers killed every 5 s for 15 min in all, and a soak of 
 faults-mutants: setup ## break the library one rule at a time, and see that the campaign notices (3 min)
 	@cd faults && go run . -mutants -command 'make faults-mutants' -write ../docs/reliability.md
 
-check-long: oldest-go race-long clustertest-long reload-long etcd-long page-long raft-long fuzz faults faults-long faults-mutants compat ## what takes too long for check (8 hours)
+check-long: oldest-go race-long clustertest-long reload-long etcd-long page-long raft-long kv-long fuzz faults faults-long faults-mutants compat ## what takes too long for check (8 hours)
 
 check: fmt build portable vet lint tidy shell docs poller fuzz-short race faults-quick demo demo-secure ## what .ci/run runs after the tests
 
-.PHONY: help portable setup setup-all demo demo-secure demo-live page-long etcd-long raft-long test oldest-go race race-long clustertest-long reload-long poller bench bench-quick bench-compare compat faults faults-quick faults-long faults-mutants fuzz fuzz-short fmt vet lint tidy build docs shell check check-long
+.PHONY: help portable setup setup-all demo demo-secure demo-live demo-kv page-long etcd-long raft-long kv-long test oldest-go race race-long clustertest-long reload-long poller bench bench-quick bench-compare compat faults faults-quick faults-long faults-mutants fuzz fuzz-short fmt vet lint tidy build docs shell check check-long
