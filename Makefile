@@ -109,6 +109,13 @@ raft-long: setup ## hashicorp/raft's own tests on our transport three times, and
 kv-long: setup ## the replicated store is linearizable through ten minutes of faults, and broken ones are found (12 min)
 	cd examples/kv && go test -v -run 'Linearizable|TakesOver|Broken' -long -count=1 -timeout 1h .
 
+maelstrom: setup ## a server for Maelstrom, played by a runner of our own: echo, unique-ids, broadcast and lin-kv (1 min)
+	@cd examples/maelstrom && go build -buildvcs=false -o ../../bin/maelstrom . && go build -buildvcs=false -o ../../bin/play ./play
+	@for w in echo unique-ids broadcast lin-kv; do bin/play -w $$w -nodes 5 -time 10s bin/maelstrom || exit 1; done
+
+maelstrom-long: setup ## the same for 15 s each with ten seeds (5 min)
+	cd examples/maelstrom && go test -v -run TestEachWorkload -long -count=1 -timeout 30m .
+
 race-long: setup ## the same 20 times over, and of clusters on Go as often (up to 3 hours)
 	go test -race -shuffle=on -count=20 -timeout 90m $(ALL)
 	$(call each,$(filter $(SLOW_RACE),$(MODULES)),go test -race -shuffle=on -count=1 -timeout 30m ./...)
@@ -184,8 +191,8 @@ faults-long: setup ## servers killed every 5 s for 15 min in all, and a soak of 
 faults-mutants: setup ## break the library one rule at a time, and see that the campaign notices (3 min)
 	@cd faults && go run . -mutants -command 'make faults-mutants' -write ../docs/reliability.md
 
-check-long: oldest-go race-long clustertest-long reload-long etcd-long page-long raft-long kv-long fuzz faults faults-long faults-mutants compat ## what takes too long for check (8 hours)
+check-long: oldest-go race-long clustertest-long reload-long etcd-long page-long raft-long kv-long maelstrom-long fuzz faults faults-long faults-mutants compat ## what takes too long for check (8 hours)
 
 check: fmt build portable vet lint tidy shell docs poller fuzz-short race faults-quick demo demo-secure ## what .ci/run runs after the tests
 
-.PHONY: help portable setup setup-all demo demo-secure demo-live demo-kv page-long etcd-long raft-long kv-long test oldest-go race race-long clustertest-long reload-long poller bench bench-quick bench-compare compat faults faults-quick faults-long faults-mutants fuzz fuzz-short fmt vet lint tidy build docs shell check check-long
+.PHONY: help portable setup setup-all demo demo-secure demo-live demo-kv page-long etcd-long raft-long kv-long maelstrom maelstrom-long test oldest-go race race-long clustertest-long reload-long poller bench bench-quick bench-compare compat faults faults-quick faults-long faults-mutants fuzz fuzz-short fmt vet lint tidy build docs shell check check-long
