@@ -233,7 +233,7 @@ func isTest(b block) bool { return strings.Contains(b.text, "\"testing\"\n") }
 
 // nested are the modules below the root that programs in documents import, each with a
 // directory that holds no Go.
-var nested = map[string]string{"observe": "assets", "raft/hashicorp": "internal"}
+var nested = map[string]string{"observe": "assets", "raft/hashicorp": "internal", "raft/etcd": "testdata"}
 
 // overlay makes a package of the block, in this module or in the nested one that it imports, without
 // writing into it, and returns the module's directory and the arguments by which the go command finds
