@@ -208,6 +208,9 @@ func TestASnapshotReplacesOneThatIsUnderWay(t *testing.T) {
 }
 
 func TestASnapshotTakesAsMuchMemoryAsItIsLarge(t *testing.T) {
+	if raceDetector {
+		t.Skip("the race detector takes memory of its own")
+	}
 	const size = 64 << 20
 	a, ra, rb, _ := pair(t, etcd.Options{}, func(cfg *cluster.Config) { cfg.Transport = "go" })
 	heap := func() uint64 {
