@@ -72,7 +72,7 @@ type Raft interface {
 
 // Options say how a Transport works. The zero value of each field means its default.
 type Options struct {
-	// Timeout is how long the other side of a snapshot may be silent; 0 means 5 s. While a receiver's Step takes, it is not
+	// Timeout is how long the other side of a snapshot may be silent; at least 1 ms; 0 means 5 s. While a receiver's Step takes, it is not
 	// silent.
 	Timeout time.Duration
 
@@ -96,6 +96,7 @@ type Options struct {
 
 const (
 	usualTimeout     = 5 * time.Second
+	leastTimeout     = time.Millisecond // of which a receiver uses fractions
 	usualWindow      = 1 << 20
 	usualMaxSnapshot = 1 << 30
 )
@@ -104,10 +105,10 @@ const (
 func (o Options) prepared() (Options, error) {
 	var errs []error
 	switch {
-	case o.Timeout < 0:
-		errs = append(errs, fmt.Errorf("etcd: Options.Timeout is %v: it must not be negative", o.Timeout))
 	case o.Timeout == 0:
 		o.Timeout = usualTimeout
+	case o.Timeout < leastTimeout:
+		errs = append(errs, fmt.Errorf("etcd: Options.Timeout is %v: it must be at least %v", o.Timeout, leastTimeout))
 	}
 	switch {
 	case o.SnapshotWindow == 0:

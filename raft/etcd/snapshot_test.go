@@ -162,7 +162,7 @@ func TestASnapshotThatDoesNotArriveIsReportedOnce(t *testing.T) {
 			return ctx.Err()
 		}
 		open(t, nodes[1], rb, etcd.Options{})
-		a := open(t, nodes[0], ra, etcd.Options{})
+		a := open(t, nodes[0], ra, etcd.Options{Timeout: time.Hour}) // It need not wait for that.
 		a.Send([]*raftpb.Message{snap(1, make([]byte, size))})
 		next(t, got, "snapshot")
 		closeNode(t, nodes[1], nodes[0])

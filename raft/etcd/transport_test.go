@@ -419,10 +419,12 @@ func TestANodeHasOneTransportAtATime(t *testing.T) {
 
 func TestWrongOptionsAreAnErrorThatNamesTheField(t *testing.T) {
 	node := clustertest.StartLocal(t, 1)[0]
-	_, err := etcd.New(node, newPlayed(), etcd.Options{Timeout: -1, SnapshotWindow: 1, MaxSnapshotBytes: -1})
-	for _, field := range []string{"Timeout", "SnapshotWindow", "MaxSnapshotBytes"} {
-		if err == nil || !strings.Contains(err.Error(), "Options."+field+" ") {
-			t.Errorf("%v does not name %s", err, field)
+	for _, n := range []int{-1, 1} {
+		_, err := etcd.New(node, newPlayed(), etcd.Options{Timeout: time.Duration(n), SnapshotWindow: n, MaxSnapshotBytes: -1})
+		for _, field := range []string{"Timeout", "SnapshotWindow", "MaxSnapshotBytes"} {
+			if err == nil || !strings.Contains(err.Error(), "Options."+field+" ") {
+				t.Errorf("%v does not name %s", err, field)
+			}
 		}
 	}
 }
