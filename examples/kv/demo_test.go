@@ -12,7 +12,7 @@ import (
 // nothing that was acknowledged is lost.
 func TestTheDemo(t *testing.T) {
 	t.Parallel()
-	ctx, cancel := context.WithTimeout(t.Context(), 2*deadline)
+	ctx, cancel := context.WithTimeout(t.Context(), 5*deadline)
 	defer cancel()
 	var told strings.Builder
 	if err := demo.Run(ctx, &told, t.TempDir(), thisProgram); err != nil {

@@ -69,20 +69,20 @@ func each(do func(*testing.T, *fleet.Fleet, int)) func(*testing.T, *fleet.Fleet,
 	}
 }
 
-// disturb lets clients read and write while faults happen to the leader, or to any server, one after the other, and
-// returns what the clients have seen.
-func disturb(t *testing.T, f *fleet.Fleet, name string, random *rand.Rand, these []fault) *history {
+// disturb lets clients read and write while faults happen, one after the other, and returns what the clients have seen.
+// Of three faults, that many happen to the leader, and the others to any server.
+func disturb(t *testing.T, f *fleet.Fleet, name string, random *rand.Rand, ofThree int, these []fault) *history {
 	t.Helper()
 	l := beginLoad(f, name)
 	for _, what := range these {
 		id := random.IntN(3)
-		if random.IntN(3) > 0 {
+		if random.IntN(3) < ofThree {
 			id = leader(t, f)
 		}
 		time.Sleep(time.Duration(200+random.IntN(300)) * time.Millisecond) // of load without a fault
 		t.Logf("%v: %s: %s %d", l.history.at().Round(time.Millisecond), name, what.name, id)
 		what.begin(t, f, id)
-		time.Sleep(time.Duration(700+random.IntN(1100)) * time.Millisecond) // at best just long enough for another leader
+		time.Sleep(time.Duration(1000+random.IntN(1000)) * time.Millisecond) // mostly long enough for another leader
 		what.end(t, f, id)
 	}
 	leader(t, f)

@@ -28,7 +28,7 @@ func TestTheStoreIsLinearizable(t *testing.T) {
 		if *long {
 			these = []fault{faults[random.IntN(len(faults))], faults[random.IntN(len(faults))], faults[random.IntN(len(faults))]}
 		}
-		h := disturb(t, f, fmt.Sprintf("round%d", rounds), random, these)
+		h := disturb(t, f, fmt.Sprintf("round%d", rounds), random, 2, these)
 		operations, unknowns = operations+len(h.all), unknowns+h.unknowns
 		if ok, tried := h.linearizable(t); !ok {
 			draw(t, tried)

@@ -16,7 +16,7 @@ import (
 
 const (
 	clients = 6 // that ask the leader
-	askers  = 3 // that ask one server, whichever it is, and wait for it even if it is stopped
+	askers  = 5 // that ask one server, whichever it is, and wait for it even if it is stopped
 	keys    = 3
 
 	// How long a client goes on with one request, and how long one that asks a certain server waits for it.
@@ -59,9 +59,9 @@ func (l *load) end(t *testing.T) *history {
 }
 
 // pause lets a moment pass, and reports whether there is more to do.
-func (l *load) pause() bool {
+func (l *load) pause(most time.Duration) bool {
 	select {
-	case <-time.After(time.Duration(rand.IntN(8)) * time.Millisecond):
+	case <-time.After(rand.N(most)):
 		return true
 	case <-l.stop:
 		return false
@@ -75,7 +75,7 @@ func (l *load) key() string { return fmt.Sprintf("%s-%d", l.round, rand.IntN(key
 func (l *load) client(id int) {
 	c := fleet.NewClient(l.fleet.Addresses)
 	seen := make(map[string]string) // what it read last
-	for n := 0; l.pause(); n++ {
+	for n := 0; l.pause(8 * time.Millisecond); n++ {
 		in := input{key: l.key(), value: fmt.Sprintf("%d.%d", id, n)}
 		r := fleet.Request{Path: "/kv/" + in.key}
 		switch chance := rand.IntN(10); {
@@ -113,7 +113,7 @@ func (l *load) client(id int) {
 // asker reads from one server after the other, whether it leads or not. What a server has been asked while it was stopped
 // it answers as soon as it goes on, if it takes itself for the leader.
 func (l *load) asker(id int) {
-	for l.pause() {
+	for l.pause(2 * time.Millisecond) {
 		all := l.fleet.Addresses()
 		in := input{key: l.key()}
 		ctx, cancel := context.WithTimeout(context.Background(), clientTimeout)

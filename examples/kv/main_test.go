@@ -24,6 +24,8 @@ func TestMain(m *testing.M) {
 		main()
 		os.Exit(0)
 	}
+	flag.Parse()
+	flag.Set("test.parallel", "4") // servers wait more than they compute
 	os.Exit(m.Run())
 }
 

@@ -15,7 +15,7 @@ import (
 )
 
 // limit is how long the story may take, which takes ten seconds.
-const limit = 3 * time.Minute
+const limit = 5 * time.Minute
 
 func main() {
 	kv := flag.String("kv", "bin/kv", "the `program` of a server")

@@ -17,7 +17,7 @@ import (
 )
 
 // between is how many writes are acknowledged between two things that happen.
-const between = 300
+const between = 150
 
 // A story is told as it happens.
 type story struct {

@@ -18,7 +18,7 @@ const (
 	readers = 16
 
 	// writeTimeout is how long a writer repeats one write.
-	writeTimeout = 20 * time.Second
+	writeTimeout = time.Minute
 )
 
 // A load is writers that write one key after the other, each once.
