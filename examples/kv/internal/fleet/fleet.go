@@ -287,8 +287,11 @@ func (f *Fleet) Leader(ctx context.Context) (int, error) {
 	}
 }
 
-// freeAddresses are addresses of this machine that nobody listens at. Their ports are below those that the system
-// gives away by itself, so that a server finds its own still free when it comes back.
+// given are the addresses that this process has given to servers, which may not listen there yet, or not again.
+var given sync.Map // string -> true
+
+// freeAddresses are addresses of this machine that nobody listens at, each given once. Their ports are below those that
+// the system gives away by itself, so that a server finds its own still free when it comes back.
 func freeAddresses(n int) (all []string, err error) {
 	for range 100 * n {
 		address := fmt.Sprintf("127.0.0.1:%d", 10_000+rand.IntN(22_000))
@@ -296,7 +299,10 @@ func freeAddresses(n int) (all []string, err error) {
 		if err != nil {
 			continue
 		}
-		defer l.Close() // all are held until the last is known, so that they differ
+		l.Close()
+		if _, again := given.LoadOrStore(address, true); again {
+			continue
+		}
 		if all = append(all, address); len(all) == n {
 			return all, nil
 		}
