@@ -8,6 +8,8 @@ import (
 	"sync"
 	"time"
 
+	"github.com/hashicorp/raft"
+
 	"github.com/abhishekg16/cluster"
 )
 
@@ -87,9 +89,12 @@ func (c *calls) advanced(pid int, p progress) {
 	k.progress <- p.Limit
 }
 
-// send sends the request of a call.
-func (c *calls) send(ctx context.Context, k *call, body []byte) error {
-	return post(ctx, c.node, k.pid, request{k.number, k.kind, body})
+// send sends the request of a call; args is a pointer to one of Raft's, and is not needed any more when send returns.
+func (c *calls) send(ctx context.Context, k *call, args any) error {
+	if a, ok := args.(*raft.AppendEntriesRequest); ok && appendBytes(a) >= bulkBytes {
+		return post(ctx, c.node, k.pid, bulk{number: k.number, args: a})
+	}
+	return post(ctx, c.node, k.pid, request{k.number, k.kind, encodeRequest(args)})
 }
 
 // post sends a message, and waits for room until ctx ends. The error names the server, and is the cause where ctx ended.

@@ -18,7 +18,7 @@ import (
 func encodeRequest(args any) []byte {
 	switch a := args.(type) {
 	case *raft.AppendEntriesRequest:
-		return encodeAppend(a)
+		return newWriter(appendBytes(a)).appendEntries(a)
 	case *raft.RequestVoteRequest:
 		w := newWriter(0).header(a.RPCHeader).uint(a.Term).bytes(a.Candidate)
 		return w.uint(a.LastLogIndex).uint(a.LastLogTerm).bool(a.LeadershipTransfer)
@@ -52,12 +52,16 @@ func encodeResponse(resp any) ([]byte, error) {
 	return nil, fmt.Errorf("hashicorp: a response of type %T", resp)
 }
 
-func encodeAppend(a *raft.AppendEntriesRequest) []byte {
-	size := 0
+// appendBytes is the most that the entries of a request take.
+func appendBytes(a *raft.AppendEntriesRequest) (size int) {
 	for _, l := range a.Entries {
 		size += entryBytes + 2*binary.MaxVarintLen64 + timeBytes + len(l.Data) + len(l.Extensions)
 	}
-	w := newWriter(size).header(a.RPCHeader).uint(a.Term).bytes(a.Leader).uint(a.PrevLogEntry).uint(a.PrevLogTerm)
+	return size
+}
+
+func (w writer) appendEntries(a *raft.AppendEntriesRequest) writer {
+	w = w.header(a.RPCHeader).uint(a.Term).bytes(a.Leader).uint(a.PrevLogEntry).uint(a.PrevLogTerm)
 	w = w.uint(a.LeaderCommitIndex)
 	if a.Entries == nil {
 		return w.uint(0)

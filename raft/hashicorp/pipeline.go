@@ -65,7 +65,7 @@ func (p *pipeline) AppendEntries(args *raft.AppendEntriesRequest, resp *raft.App
 	timeout := p.t.cfg.Timeout
 	f.ctx, f.cancel = context.WithTimeoutCause(p.ctx, timeout, noReply{p.pid, appendEntries, timeout})
 	f.call = p.t.calls.begin(p.pid, appendEntries)
-	if err := p.t.calls.send(f.ctx, f.call, encodeAppend(args)); err != nil {
+	if err := p.t.calls.send(f.ctx, f.call, args); err != nil {
 		f.end(err)
 		<-p.room
 		return nil, err

@@ -253,7 +253,7 @@ func (t *Transport) call(target raft.ServerAddress, timeout time.Duration, kind 
 	defer cancel()
 	c := t.calls.begin(pid, kind)
 	defer t.calls.end(c)
-	if err := t.calls.send(ctx, c, encodeRequest(args)); err != nil {
+	if err := t.calls.send(ctx, c, args); err != nil {
 		return err
 	}
 	reply, err := t.calls.wait(ctx, c)

@@ -27,7 +27,7 @@ func TestMain(m *testing.M) { goleak.VerifyTestMain(m) }
 const deadline = time.Minute
 
 // pair starts two servers over TCP, each with a transport.
-func pair(t *testing.T, cfg hashicorp.Config, change ...func(*cluster.Config)) (a, b *hashicorp.Transport, nodes []*cluster.Node) {
+func pair(t testing.TB, cfg hashicorp.Config, change ...func(*cluster.Config)) (a, b *hashicorp.Transport, nodes []*cluster.Node) {
 	t.Helper()
 	nodes = clustertest.StartLocal(t, 2, append([]func(*cluster.Config){patient}, change...)...)
 	return open(t, nodes[0], cfg), open(t, nodes[1], cfg), nodes
@@ -36,7 +36,7 @@ func pair(t *testing.T, cfg hashicorp.Config, change ...func(*cluster.Config)) (
 // patient lets a server wait for another that a busy machine holds up.
 func patient(cfg *cluster.Config) { cfg.SendTimeout = deadline }
 
-func open(t *testing.T, node *cluster.Node, cfg hashicorp.Config) *hashicorp.Transport {
+func open(t testing.TB, node *cluster.Node, cfg hashicorp.Config) *hashicorp.Transport {
 	t.Helper()
 	if cfg.Timeout == 0 {
 		cfg.Timeout = deadline
