@@ -23,9 +23,9 @@ MODULES := . $(NESTED)
 # What the library and its command are built for without cgo.
 PLATFORMS := $(foreach os,linux darwin windows freebsd,$(os)/amd64 $(os)/arm64)
 
-# Modules that hold tests and measurements of others, or whose tests are of processes. With the race detector they take longest
-# to build, and are left to race-long.
-SLOW_RACE := ./bench ./deploy ./observe/browsertest ./catalog/etcd/integration ./examples/kv ./examples/maelstrom ./examples/kv
+# Modules that take longest to build with the race detector, or to run: tests and measurements of others, and what is built on
+# the library. They are left to race-long.
+SLOW_RACE := ./bench ./deploy ./observe/browsertest ./catalog/etcd/integration ./raft/etcd ./raft/hashicorp ./examples/kv ./examples/maelstrom
 
 # What holds documents and modules to what they say by running the go command, with or without the race detector alike.
 OF_DOCUMENTS := -skip 'TestGoInDocuments|TestTheProgramOfTheReadme'
