@@ -55,10 +55,7 @@ func takeover(t *trial) error {
 	if err := f.each(servers, work); err != nil {
 		return err
 	}
-	if _, err := t.sleep(time.Second); err != nil {
-		return err
-	}
-	before, err := t.sleep(2 * time.Second)
+	before, err := t.calm(2 * time.Second)
 	if err != nil {
 		return err
 	}
@@ -138,17 +135,11 @@ func move(t *trial, byName bool) error {
 			p.Address, p.Bind = fmt.Sprintf("%s:%d", name, serverPort), p.Address
 		}
 	}
-	if err := f.startAll(); err != nil {
-		return err
-	}
 	work := load{Rate: 200, Size: 500}
-	if err := f.loadAll(work); err != nil {
+	if err := f.startUnder(work); err != nil {
 		return err
 	}
-	if _, err := t.sleep(time.Second); err != nil {
-		return err
-	}
-	before, err := t.sleep(2 * time.Second)
+	before, err := t.calm(2 * time.Second)
 	if err != nil {
 		return err
 	}

@@ -25,16 +25,10 @@ func clock(t *trial) error {
 		return err
 	}
 	f.exe = exe
-	if err := f.startAll(); err != nil {
+	if err := f.startUnder(load{Rate: 500, Size: 200}); err != nil {
 		return err
 	}
-	if err := f.loadAll(load{Rate: 500, Size: 200}); err != nil {
-		return err
-	}
-	if _, err := t.sleep(time.Second); err != nil {
-		return err
-	}
-	before, err := t.sleep(4 * time.Second)
+	before, err := t.calm(4 * time.Second)
 	if err != nil {
 		return err
 	}

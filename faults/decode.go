@@ -47,16 +47,10 @@ func decodeSlowly(t *trial) error {
 	if err != nil {
 		return err
 	}
-	if err := f.startAll(); err != nil {
+	if err := f.startUnder(load{Rate: 200, Size: 1000}); err != nil {
 		return err
 	}
-	if err := f.loadAll(load{Rate: 200, Size: 1000}); err != nil {
-		return err
-	}
-	if _, err := t.sleep(time.Second); err != nil { // connections are made
-		return err
-	}
-	before, err := t.sleep(5 * time.Second)
+	before, err := t.calm(5 * time.Second)
 	if err != nil {
 		return err
 	}

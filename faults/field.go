@@ -156,6 +156,14 @@ func (f *field) each(ids []int, do func(id int) error) error {
 
 func (f *field) startAll() error { return f.each(f.ids(), f.start) }
 
+// startUnder starts all servers, and makes each send to all others.
+func (f *field) startUnder(l load) error {
+	if err := f.startAll(); err != nil {
+		return err
+	}
+	return f.loadAll(l)
+}
+
 // life is the process that a server has now, or nil.
 func (f *field) life(id int) *life {
 	f.mu.Lock()

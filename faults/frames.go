@@ -34,10 +34,7 @@ func frames(t *trial, twice, late int) error {
 	if err != nil {
 		return err
 	}
-	if err := f.startAll(); err != nil {
-		return err
-	}
-	if err := f.loadAll(load{Rate: 500, Size: 200, Streams: 2}); err != nil {
+	if err := f.startUnder(load{Rate: 500, Size: 200, Streams: 2}); err != nil {
 		return err
 	}
 	before, err := t.sleep(time.Second)

@@ -147,10 +147,7 @@ func blackHole(t *trial, how cut, both bool, d time.Duration) error {
 	if err != nil {
 		return err
 	}
-	if _, err := t.sleep(time.Second); err != nil {
-		return err
-	}
-	before, err := t.sleep(3 * time.Second)
+	before, err := t.calm(3 * time.Second)
 	if err != nil {
 		return err
 	}

@@ -24,11 +24,8 @@ func late(t *trial) error {
 	if err != nil {
 		return err
 	}
-	if err := f.startAll(); err != nil {
-		return err
-	}
 	work := load{Rate: 500, Size: 500}
-	if err := f.loadAll(work); err != nil {
+	if err := f.startUnder(work); err != nil {
 		return err
 	}
 	before, err := t.sleep(time.Second)

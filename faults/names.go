@@ -90,17 +90,11 @@ func loseName(t *trial, fault nameFault) error {
 	if err != nil {
 		return err
 	}
-	if err := f.startAll(); err != nil {
-		return err
-	}
 	work := load{Rate: 200, Size: 500}
-	if err := f.loadAll(work); err != nil {
+	if err := f.startUnder(work); err != nil {
 		return err
 	}
-	if _, err := t.sleep(time.Second); err != nil {
-		return err
-	}
-	before, err := t.sleep(4 * time.Second)
+	before, err := t.calm(4 * time.Second)
 	if err != nil {
 		return err
 	}

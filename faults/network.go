@@ -121,10 +121,7 @@ func (n *network) underLoad(servers int, work load) (*field, error) {
 	if err != nil {
 		return nil, err
 	}
-	if err := f.startAll(); err != nil {
-		return nil, err
-	}
-	return f, f.loadAll(work)
+	return f, f.startUnder(work)
 }
 
 // newField plans servers, each on the host with its number.

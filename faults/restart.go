@@ -41,17 +41,11 @@ func restarts(t *trial, group int) error {
 	if err != nil {
 		return err
 	}
-	if err := f.startAll(); err != nil {
-		return err
-	}
 	work := load{Rate: 200, Size: 500}
-	if err := f.loadAll(work); err != nil {
+	if err := f.startUnder(work); err != nil {
 		return err
 	}
-	if _, err := t.sleep(time.Second); err != nil {
-		return err
-	}
-	before, err := t.sleep(scale(t, 4*time.Second, 2*time.Second))
+	before, err := t.calm(scale(t, 4*time.Second, 2*time.Second))
 	if err != nil {
 		return err
 	}

@@ -63,10 +63,7 @@ func roam(t *trial) error {
 	if err := r.move(); err != nil {
 		return err
 	}
-	if err := f.startAll(); err != nil {
-		return err
-	}
-	if err := f.loadAll(load{Rate: 500, Size: 256}); err != nil {
+	if err := f.startUnder(load{Rate: 500, Size: 256}); err != nil {
 		return err
 	}
 	before, err := t.sleep(time.Second)

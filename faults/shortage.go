@@ -215,11 +215,8 @@ func disk(t *trial) error {
 		return err
 	}
 	f.servers[0].arguments = []string{"-log", log}
-	if err := f.startAll(); err != nil {
-		return err
-	}
 	work := load{Rate: 200, Size: 500}
-	if err := f.loadAll(work); err != nil {
+	if err := f.startUnder(work); err != nil {
 		return err
 	}
 	before, err := t.sleep(2 * time.Second)

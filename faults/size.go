@@ -21,11 +21,8 @@ func sizes(t *trial) error {
 		return err
 	}
 	f.servers[0].cfg.MaxMessageBytes, f.servers[1].cfg.MaxMessageBytes = wide, narrow
-	if err := f.startAll(); err != nil {
-		return err
-	}
 	small := load{Rate: 100, Size: 50_000}
-	if err := f.loadAll(small); err != nil {
+	if err := f.startUnder(small); err != nil {
 		return err
 	}
 	before, err := t.sleep(time.Second)

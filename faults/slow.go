@@ -47,10 +47,7 @@ func delay(t *trial) error {
 	for _, p := range proxies {
 		p.change(delayed(75*time.Millisecond, 50*time.Millisecond))
 	}
-	if err := f.startAll(); err != nil {
-		return err
-	}
-	if err := f.loadAll(load{Rate: 200, Size: 1000}); err != nil {
+	if err := f.startUnder(load{Rate: 200, Size: 1000}); err != nil {
 		return err
 	}
 	during, err := t.sleep(scale(t, 15*time.Second, 4*time.Second))

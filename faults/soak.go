@@ -165,10 +165,7 @@ func soakAll(t *trial) error {
 	if s.proxies, err = f.behind(f.ids()...); err != nil {
 		return err
 	}
-	if err := f.startAll(); err != nil {
-		return err
-	}
-	if err := f.loadAll(s.work); err != nil {
+	if err := f.startUnder(s.work); err != nil {
 		return err
 	}
 	before, err := t.sleep(2 * time.Second)

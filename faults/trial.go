@@ -119,6 +119,15 @@ func (t *trial) sleep(d time.Duration) (span, error) {
 	}
 }
 
+// calm waits for a second, in which connections are made, and then for d: the
+// span before a fault, with which the spans behind it are compared.
+func (t *trial) calm(d time.Duration) (span, error) {
+	if _, err := t.sleep(time.Second); err != nil {
+		return span{}, err
+	}
+	return t.sleep(d)
+}
+
 // await waits until the condition holds. what says what is missing then.
 func (t *trial) await(limit time.Duration, what string, ok func() (bool, error)) error {
 	for end := time.Now().Add(limit); ; {

@@ -137,19 +137,30 @@ func TestAnIdleNodeUsesNoMeasurableProcessorTime(t *testing.T) {
 	const (
 		window = 6 * time.Second // four heartbeats
 		most   = 0.002
+		tries  = 5
 	)
 	one, others := connected(t, 9)
-	// The runtime winds down for a while after work: the scavenger of memory,
-	// goroutines that are let go, threads that park.
-	time.Sleep(time.Second)
-	before, began := one.Usage(), time.Now()
-	time.Sleep(window)
-	after, took := one.Usage(), time.Since(began)
-	part := float64(after.CPU-before.CPU) / float64(took)
-	t.Logf("%v of processor time in %v: %.3f %% of a core; %d threads, %d goroutines, %d descriptors",
-		after.CPU-before.CPU, took, 100*part, after.Threads, after.Goroutines, after.Files)
-	if part > most {
-		t.Errorf("an idle node with 8 connected peers used %.3f %% of a core, want at most %.1f %%", 100*part, 100*most)
+	// What else the machine does (caches that others fill, cores that are two
+	// threads of one) makes the same work take more processor time, never less:
+	// the first window that is within the bound shows what the node needs.
+	for try := 1; ; try++ {
+		// The runtime winds down for a while after work: the scavenger of memory,
+		// goroutines that are let go, threads that park.
+		time.Sleep(time.Second)
+		before, began := one.Usage(), time.Now()
+		time.Sleep(window)
+		after, took := one.Usage(), time.Since(began)
+		part := float64(after.CPU-before.CPU) / float64(took)
+		t.Logf("%v of processor time in %v: %.3f %% of a core; %d threads, %d goroutines, %d descriptors",
+			after.CPU-before.CPU, took, 100*part, after.Threads, after.Goroutines, after.Files)
+		if part <= most {
+			break
+		}
+		if try == tries {
+			t.Errorf("an idle node with 8 connected peers used %.3f %% of a core in the last of %d windows, want at most %.1f %% in one",
+				100*part, tries, 100*most)
+			break
+		}
 	}
 	for _, p := range one.Report().Stats.Peers {
 		if p.State != "up" {
