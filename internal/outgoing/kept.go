@@ -3,6 +3,7 @@ package outgoing
 import (
 	"slices"
 
+	"github.com/abhishekg16/cluster/internal/fifo"
 	"github.com/abhishekg16/cluster/internal/wire"
 )
 
@@ -10,11 +11,12 @@ import (
 // link's mu guards it.
 type kept struct {
 	parcels []*parcel
+	room    fifo.Memory[*parcel]
 	used    *parcel // is being written, and not to be freed: with io held others may read it, too
 }
 
 // add keeps a parcel that was written whole.
-func (k *kept) add(p *parcel) { k.parcels = append(k.parcels, p) }
+func (k *kept) add(p *parcel) { k.parcels = k.room.Append(k.parcels, p) }
 
 // find returns the parcel with a record; nil if it is not kept.
 func (k *kept) find(seq uint64) *parcel {
@@ -38,16 +40,13 @@ func (k *kept) release(before wire.Position) {
 	n := 0
 	for n < len(k.parcels) && k.parcels[n].seq+uint64(k.parcels[n].count) <= before.Seq {
 		p := k.parcels[n]
-		k.parcels[n] = nil
 		if n++; p == k.used {
 			p.done = true
 		} else {
 			p.free()
 		}
 	}
-	if k.parcels = k.parcels[n:]; len(k.parcels) == 0 {
-		k.parcels = nil
-	}
+	k.parcels = k.room.Drop(k.parcels, n)
 }
 
 // use notes which parcel is being written; nil: none is any more.

@@ -36,7 +36,7 @@ func TestKeptParcelsAreFoundAndFreedInTheirOrder(t *testing.T) {
 		t.Error("one is being written still")
 	}
 	k.release(wire.Position{Seq: 100})
-	if k.parcels != nil {
+	if len(k.parcels) != 0 {
 		t.Errorf("%d parcels are kept at last", len(k.parcels))
 	}
 }

@@ -3,6 +3,7 @@ package outgoing
 import (
 	"sync"
 
+	"github.com/abhishekg16/cluster/internal/fifo"
 	"github.com/abhishekg16/cluster/internal/stream"
 	"github.com/abhishekg16/cluster/internal/wire"
 )
@@ -59,6 +60,7 @@ func (p *parcel) free() {
 // concurrent use.
 type queue struct {
 	parcels  []*parcel
+	room     fifo.Memory[*parcel]
 	bytes    int // of records and payloads, including the parcel that is being written
 	messages int // likewise
 }
@@ -86,7 +88,7 @@ func (q *queue) push(b *Batch, give bool) {
 		p := &parcel{buf: make([]byte, headRoom, headRoom+len(b.largeHead))}
 		p.buf = append(p.buf, b.largeHead[:]...)
 		p.large, p.count = b.large, 1
-		q.parcels = append(q.parcels, p)
+		q.parcels = q.room.Append(q.parcels, p)
 	}
 }
 
@@ -104,14 +106,13 @@ func (q *queue) pushRecords(b *Batch, count int, give bool) {
 	} else {
 		p.buf = b.appendTo(p.buf)
 	}
-	q.parcels = append(q.parcels, p)
+	q.parcels = q.room.Append(q.parcels, p)
 }
 
 // pop takes the oldest parcel out. Its bytes count until release.
 func (q *queue) pop() *parcel {
 	p := q.parcels[0]
-	q.parcels[0] = nil
-	q.parcels = q.parcels[1:]
+	q.parcels = q.room.Drop(q.parcels, 1)
 	return p
 }
 

@@ -7,6 +7,7 @@ import (
 
 	"github.com/google/go-cmp/cmp"
 
+	"github.com/abhishekg16/cluster/internal/fifo"
 	"github.com/abhishekg16/cluster/internal/wire"
 )
 
@@ -69,7 +70,7 @@ func TestWhatIsMissingIsWrittenAgainAsItWas(t *testing.T) {
 		t.Run(c.name, func(t *testing.T) {
 			c.want = slices.Clone(c.want)
 			s := *s
-			s.window.frames = slices.Clone(s.window.frames)
+			s.window.frames, s.window.room = slices.Clone(s.window.frames), fifo.Memory[sentFrame]{}
 			s.Acked(report(at(1), c.wanted, c.held), now)
 			if diff := cmp.Diff(c.want, s.writes(now)); diff != "" {
 				t.Errorf("written again (-want +got):\n%s", diff)

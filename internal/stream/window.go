@@ -3,6 +3,7 @@ package stream
 import (
 	"time"
 
+	"github.com/abhishekg16/cluster/internal/fifo"
 	"github.com/abhishekg16/cluster/internal/wire"
 )
 
@@ -17,6 +18,7 @@ const maxGrant = 64 << 20
 // the peer has granted. The newest of it, from frame kept on, is kept to be sent again if the peer misses it.
 type window struct {
 	frames []sentFrame // oldest first
+	room   fifo.Memory[sentFrame]
 	bytes  int
 	grant  int
 	last   wire.Position // the end of the newest frame, which may still be being written
@@ -70,7 +72,7 @@ func (w *window) add(f sentFrame) bool {
 	if !w.done.Before(f.end) {
 		return false
 	}
-	w.frames = append(w.frames, f)
+	w.frames = w.room.Append(w.frames, f)
 	w.bytes += f.bytes
 	w.away += f.bytes
 	w.count += int(f.count)
@@ -101,9 +103,7 @@ func (w *window) acked(upTo wire.Position) (news bool, records int) {
 	}
 	w.count -= records
 	w.kept, w.early, w.come, w.dueAt = max(0, w.kept-n), max(0, w.early-n), max(0, w.come-n), max(0, w.dueAt-n)
-	if w.frames = w.frames[n:]; len(w.frames) == 0 {
-		w.frames = nil
-	}
+	w.frames = w.room.Drop(w.frames, n)
 	return true, records
 }
 
@@ -238,6 +238,6 @@ func (w *window) doubt() (records int) {
 
 // reset forgets what is on the way: nobody will acknowledge it. Nothing is kept of it any more.
 func (w *window) reset() {
-	w.frames, w.bytes, w.away, w.count = nil, 0, 0, 0
+	w.frames, w.room, w.bytes, w.away, w.count = nil, fifo.Memory[sentFrame]{}, 0, 0, 0
 	w.kept, w.early, w.come, w.due, w.dueAt, w.tries = 0, 0, 0, 0, 0, 0
 }

@@ -6,6 +6,7 @@ import (
 
 	"github.com/google/go-cmp/cmp"
 
+	"github.com/abhishekg16/cluster/internal/fifo"
 	"github.com/abhishekg16/cluster/internal/wire"
 )
 
@@ -101,7 +102,7 @@ func TestWindowAcknowledged(t *testing.T) {
 		w.leaving(at(3))
 		w.add(sentFrame{end: at(3), bytes: 10})
 		w.reset()
-		if diff := cmp.Diff(window{last: at(3)}, w, cmp.AllowUnexported(window{}, sentFrame{})); diff != "" {
+		if diff := cmp.Diff(window{last: at(3)}, w, cmp.AllowUnexported(window{}, sentFrame{}, fifo.Memory[sentFrame]{})); diff != "" {
 			t.Error(diff)
 		}
 	})
