@@ -29,12 +29,17 @@
 // A message that cannot be written because its peer has taken nothing for
 // SendTimeout (one second unless Config says otherwise) is dropped: the peer is
 // not up yet, gone, or stalled, or its program has stopped reading its Inbox.
-// The link to it is then down, and messages for it are dropped at once, until it
+// From then on messages for it are dropped at once, until it
 // takes again or has started anew. So servers may start in any order within
 // SendTimeout and lose nothing; a dead peer is not sent stale messages when it
 // comes back; and a peer that stalls delays the others by at most one SendTimeout
 // each time. While our own process is stopped, no time passes for its peers. A
 // program that is decoding one message takes, for 30 s of that at most.
+//
+// Whether a peer can be reached is another question. Its link is up when its node has acknowledged what was sent, and down when it
+// has not for SendTimeout: with what is on its way there may be added a second for each 64 KiB of that, SendTimeout if the peer speaks meanwhile,
+// and two seconds if it never answered; or when its connection broke and no other stands. In between, the link is unacknowledged. A peer whose node
+// answers, and whose program takes nothing, is stalled, and not down. This is what one node sees, and no consensus about who is alive.
 //
 // What one peer, one name or one message does, the others do not feel: names are looked
 // up for each connection by itself, and what is slow to decode, or runs the program's own
@@ -43,10 +48,10 @@
 // message alone.
 //
 // What was written is kept until the peer has acknowledged it, and sent again if a
-// connection broke: between two servers that go on running, and as long as the link
-// is up, nothing is lost. A connection on which neither the peer nor its machine has
+// connection broke: between two servers that go on running, and as long as the peer
+// takes messages, nothing is lost. A connection on which neither the peer nor its machine has
 // acknowledged anything for a third of SendTimeout gives way to another, as soon as one stands
-// (on Linux, over TCP). When the link goes down, or the peer has started anew, what
+// (on Linux, over TCP). When the peer takes nothing for SendTimeout, or has started anew, what
 // was kept is dropped: it may have arrived or not, and counts as unconfirmed. So does
 // what was written before the peer was first heard, if it has not got that, and what it does not say
 // to have got though its connection takes it: after SendTimeout and two seconds without a word

@@ -76,7 +76,11 @@ func listed[T interface {
 // which has one block of them that begins with a value of the type.
 func constantsOf(t *testing.T, typeName string) (constants []string) {
 	t.Helper()
-	file, err := parser.ParseFile(token.NewFileSet(), "stats.go", nil, 0)
+	name := "stats.go"
+	if typeName == "LinkState" {
+		name = "linkstate.go"
+	}
+	file, err := parser.ParseFile(token.NewFileSet(), name, nil, 0)
 	if err != nil {
 		t.Fatal(err)
 	}

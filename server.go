@@ -170,7 +170,7 @@ func newNode(pid int, cfg Config, catalog *peercatalog.Catalog) *Node {
 		Linger:     n.lingerLeft,
 		Encrypts:   n.encrypts,
 		Trouble:    n.logs.trouble,
-		StateName:  func(s stream.PeerState) string { return linkStateOf[s].String() },
+		StateName:  func(s stream.Standing) string { return linkStateOf[s].String() },
 	}
 	n.delivery = delivery.New(delivery.Config[Envelope]{
 		Out:        n.inbox,

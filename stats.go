@@ -10,6 +10,7 @@ import (
 
 	"github.com/abhishekg16/cluster/internal/incoming"
 	"github.com/abhishekg16/cluster/internal/outgoing"
+	"github.com/abhishekg16/cluster/internal/quantity"
 	"github.com/abhishekg16/cluster/internal/stream"
 )
 
@@ -101,28 +102,6 @@ func unname[T ~int](value *T, what string, names []string, text []byte) error {
 	return nil
 }
 
-// LinkState is what is known of the way to a peer.
-type LinkState int
-
-const (
-	LinkIdle       LinkState = iota // nothing was sent to the peer yet
-	LinkConnecting                  // the peer has not taken anything yet
-	LinkUp                          // the peer took the last that was sent
-	LinkDown                        // the peer took nothing for SendTimeout; messages for it are dropped
-)
-
-var linkStateNames = []string{"idle", "connecting", "up", "down"}
-
-func (s LinkState) String() string { return name(linkStateNames, int(s)) }
-
-// MarshalText gives the state its name in JSON.
-func (s LinkState) MarshalText() ([]byte, error) { return []byte(s.String()), nil }
-
-// UnmarshalText reads what MarshalText writes.
-func (s *LinkState) UnmarshalText(text []byte) error {
-	return unname(s, "link state", linkStateNames, text)
-}
-
 // Stats is what a node has done since it started. It is a copy: it does not
 // change, and the node does not see changes to it.
 type Stats struct {
@@ -155,7 +134,12 @@ type PeerStats struct {
 	State     LinkState
 	Since     time.Time // of State
 	Encrypted bool      // what goes to and comes from the peer is, unless it stays inside the process (mem://)
-	Trouble   string    // why there is no connection to it: its name and what keeps that from being looked up, for example. Empty if there is one, or nothing is known
+	Trouble   string    // why it does not answer, as far as that is known: its name cannot be looked up, for example. Empty if it does, or nothing is known
+	// LastHeard is when anything last came from it, and LastAcknowledged when it last acknowledged what this node sent, or answered when it
+	// was asked; zero if it has not yet.
+	LastHeard, LastAcknowledged time.Time
+	// RoundTrip is how long it takes to answer, with the way there and back: smoothed, or less if an acknowledgment came sooner. Zero: not measured yet.
+	RoundTrip time.Duration
 	Sent      SentStats
 	Received  ReceivedStats
 }
@@ -242,18 +226,20 @@ var (
 		stream.RefusedIdentity:     RefusedIdentity,
 		stream.RefusedHandshake:    RefusedHandshake,
 	}
-	linkStateOf = [...]LinkState{
-		stream.Idle:       LinkIdle,
-		stream.Connecting: LinkConnecting,
-		stream.Up:         LinkUp,
-		stream.Down:       LinkDown,
-		stream.Starved:    LinkDown,
+	linkStateOf = [stream.Standings]LinkState{
+		stream.StandsIdle:           LinkIdle,
+		stream.StandsConnecting:     LinkConnecting,
+		stream.StandsUp:             LinkUp,
+		stream.StandsDown:           LinkDown,
+		stream.StandsStalled:        LinkStalled,
+		stream.StandsUnacknowledged: LinkUnacknowledged,
 	}
 )
 
 // setLink takes in the books of the link to the peer.
 func (p *PeerStats) setLink(s outgoing.Stats) {
 	p.State, p.Since = linkStateOf[s.State], s.Since
+	p.LastHeard, p.LastAcknowledged, p.RoundTrip = s.Heard, s.Answered, s.RoundTrip
 	if s.Trouble != nil {
 		p.Trouble = s.Trouble.Error()
 	}
@@ -346,10 +332,10 @@ func (s Stats) String() string {
 	var b strings.Builder
 	fmt.Fprintf(&b, "server %d\n", s.Pid)
 	w := tabwriter.NewWriter(&b, 0, 0, 2, ' ', tabwriter.AlignRight)
-	fmt.Fprintln(w, "peer\tlink\taccepted\tsent\tqueued\tdropped\treceived\tlost\tmissed\trefused\trestarts\t")
+	fmt.Fprintln(w, "peer\tlink\taccepted\tsent\tqueued\tin flight\tdropped\treceived\tlost\tmissed\trefused\trestarts\t")
 	row := func(name, state string, sent SentStats, recv ReceivedStats) {
-		fmt.Fprintf(w, "%s\t%s\t%d\t%d\t%d\t%d\t%d\t%d\t%d\t%d\t%d\t\n", name, state,
-			sent.Accepted, sent.Sent, sent.Queued, sent.DroppedTotal(),
+		fmt.Fprintf(w, "%s\t%s\t%d\t%d\t%d\t%s\t%d\t%d\t%d\t%d\t%d\t%d\t\n", name, state,
+			sent.Accepted, sent.Sent, sent.Queued, quantity.Size(float64(sent.FlightBytes)), sent.DroppedTotal(),
 			recv.Received, recv.Lost, recv.Missed, recv.RefusedTotal(), recv.Restarts)
 	}
 	for _, p := range s.Peers {

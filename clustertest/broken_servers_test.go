@@ -1247,11 +1247,11 @@ func (r *roll) has(catalog *peercatalog.Catalog, id int, after time.Duration) bo
 	return is()
 }
 
-// down reports whether the link to a peer is.
+// down reports whether messages to a peer are dropped, since it takes none.
 func down(n *cluster.Node, id int) bool {
 	for _, p := range n.Stats().Peers {
 		if p.ID == id {
-			return p.State == cluster.LinkDown
+			return p.State == cluster.LinkDown || p.State == cluster.LinkStalled
 		}
 	}
 	return false

@@ -153,6 +153,8 @@ func (resetting) Carry(head, tail []byte, deliver func(head, tail []byte) bool) 
 
 func (resetting) Full(string, string) <-chan struct{} { return nil }
 
+func (resetting) Stands(string, string) bool { return true }
+
 func (resetting) Listens(string, bool) {}
 
 // brokenServer, in the environment of a child process, says that it is one of a test

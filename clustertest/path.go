@@ -88,6 +88,16 @@ func (c carrier) Full(from, to string) (again <-chan struct{}) {
 	return p.room
 }
 
+// Stands implements mem.Carrier.
+func (c carrier) Stands(from, to string) bool {
+	n := c.Network
+	n.mu.Lock()
+	defer n.mu.Unlock()
+	sender, known := n.idOf(from)
+	receiver, listed := n.idOf(to)
+	return !known || !listed || n.path(Link{sender, receiver}).stands
+}
+
 // path is the path of a link. The caller holds mu.
 func (n *Network) path(l Link) *path {
 	p := n.paths[l]
@@ -185,9 +195,10 @@ func (n *Network) leave(p *path, x *parcel) {
 // has heard nothing in its life. A node asks that after three quiet seconds if it has no
 // acknowledgment, which is left to chance (see depart). To a new life the question says
 // from which message on it may miss some; so it is lost, for that must not be left to
-// chance. A node that needs the answer to go on asks several times a second.
+// chance. A node that needs the answer to go on asks several times a second. One that only wants to know whether the receiver is
+// there asks sooner, and says nothing of messages.
 func (p *path) speaks(x *parcel) (idle bool) {
-	if x.bare != 0 && !x.asks {
+	if x.bare != 0 && (!x.asks || x.number <= p.greatest+1) {
 		return false
 	}
 	now := time.Now()

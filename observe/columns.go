@@ -27,7 +27,7 @@ type column struct {
 
 // columns are those of the table of links. What Stats says of a link has its place here.
 var columns = []column{
-	{key: "state", Head: "link", About: "whether the peer takes what is sent to it",
+	{key: "state", Head: "link", About: "whether the peer answers, and takes what is sent to it",
 		value: func(l linkView) (string, string) { return stateWord(l.now.State), stateClass(l.now.State) }},
 	{key: "since", Head: "since", About: "for how long the link has had this state", Numeric: true,
 		value: func(l linkView) (string, string) {

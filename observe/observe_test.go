@@ -321,6 +321,8 @@ func TestReadyzCanWantAQuorum(t *testing.T) {
 	expect(503, "1 of 3")
 	observer := Handler(nodes[3], Options{Quorum: true})
 	linkState(t, nodes[3], 2, cluster.LinkUp)
+	nodes[0].Close() // which it had answered
+	linkState(t, nodes[3], 0, cluster.LinkDown)
 	if w := ask(t, observer, "/readyz"); w.Code != 503 || !strings.Contains(w.Body.String(), "1 of 3") {
 		t.Errorf("an observer that finds one of three up: %d %s", w.Code, w.Body)
 	}

@@ -199,6 +199,23 @@ func TestPingTellsWhetherAServerAnswers(t *testing.T) {
 	}
 }
 
+func TestSendFailsWherePingDoes(t *testing.T) {
+	t.Parallel()
+	dir, _ := configured(t, 2)
+	listening(t, dir, "Config.json", "-id", "1")
+	write(t, dir, "other.json", strings.Replace(read(t, dir+"/Config.json"), `"test"`, `"another"`, 1), 0o644)
+	for _, command := range [][]string{
+		{"ping", "other.json", "-id", "0", "--to", "1", "-n", "1", "--wait", "2s"},
+		{"send", "other.json", "-id", "0", "--to", "1", "hello"},
+	} {
+		call(t, dir, "", command...).want(t, 1)
+	}
+	got := call(t, dir, "", "send", "other.json", "-id", "0", "--to", "1", "hello").want(t, 1, "1 message not acknowledged")
+	if !strings.Contains(got.err, "another cluster") || !strings.Contains(got.err, "not list this server") {
+		t.Errorf("it does not name the likely causes: %s", got.err)
+	}
+}
+
 func TestAnObserverIsLeftOutOfAll(t *testing.T) {
 	t.Parallel()
 	dir, _ := configured(t, 3)

@@ -5,6 +5,7 @@ package outgoing
 import (
 	"log/slog"
 	"sync"
+	"sync/atomic"
 	"time"
 
 	"github.com/abhishekg16/cluster/internal/stream"
@@ -28,7 +29,7 @@ type Config struct {
 	// Trouble is told why there is no connection to a server whose link goes down, where that is known. It does not block.
 	Trouble func(id int, why error)
 	// StateName is what logs call a state.
-	StateName func(stream.PeerState) string
+	StateName func(stream.Standing) string
 }
 
 // A Link is the way to one peer: a queue bounded in bytes, and a goroutine that writes what is in it; while that sleeps, a
@@ -42,6 +43,7 @@ type Link struct {
 	cfg      *Config
 	id       int
 	wake     chan struct{} // holds a token when run should look again
+	broke    atomic.Bool   // a connection has ended that stood
 	finished chan struct{} // closed when run has returned
 
 	// io is held by who uses conn and the current parcel: run, or a sender that drives the link while run
@@ -59,7 +61,9 @@ type Link struct {
 	current *parcel // that sender has as its load; nil if it has none
 	kept    kept    // what was written, and may have to be written again
 	sender  *stream.Sender
-	logged  stream.PeerState
+	logged  stream.Standing
+	poll    time.Duration // how often to look whether conn stands though nothing is on its way; 0: it says so
+	pollAt  time.Time
 	books   Books
 	room    chan struct{} // closed when senders that wait should look again; nil if none waits
 
@@ -100,7 +104,7 @@ func NewLink(c *Config, id int) *Link {
 		wake:     make(chan struct{}, 1),
 		finished: make(chan struct{}),
 		sender:   stream.NewSender(c.Self, uint16(id), c.Policy, time.Now()),
-		logged:   stream.Connecting,
+		logged:   stream.StandsConnecting,
 	}
 }
 
@@ -256,6 +260,7 @@ func (l *Link) Acked(h *wire.Header) {
 	if l.sender.Acked(h, time.Now()) || !l.queue.empty() {
 		l.wakeUp() // there may be something to be written now
 	}
+	l.note()
 	l.kept.release(l.sender.KeptFrom())
 }
 
@@ -329,46 +334,30 @@ func (l *Link) wakeSenders() {
 	}
 }
 
-// note logs a change of the peer's state. The caller holds mu.
-func (l *Link) note(attrs ...any) {
-	state, _ := l.sender.State()
-	peer := state.Peer
-	if peer == stream.Starved {
-		peer = stream.Down
-	}
-	if peer == l.logged {
-		return
-	}
-	l.logged = peer
-	attrs = append([]any{"peer", l.id, "endpoint", l.route.endpoint, "encrypted", l.cfg.Encrypts(l.id)}, attrs...)
-	text := "cluster: link is " + l.cfg.StateName(peer)
-	if peer == stream.Down {
-		l.cfg.Log.Warn(text, attrs...)
-	} else {
-		l.cfg.Log.Info(text, attrs...)
-	}
-}
-
 // Stats are the books of a link, and how it stands.
 type Stats struct {
 	Books
-	State      stream.PeerState
+	State      stream.Standing
 	Since      time.Time // of State
-	Queued     int       // messages
-	QueueBytes int       // of Queued
-	OnItsWay   int       // bytes that were written and not yet acknowledged
-	Trouble    error     // why there is no connection, as far as that is known: see transport.Trouble
+	Heard      time.Time // a frame of the peer last came; zero: none did yet
+	Answered   time.Time // it last acknowledged something
+	RoundTrip  time.Duration
+	Queued     int   // messages
+	QueueBytes int   // of Queued
+	OnItsWay   int   // bytes that were written and not yet acknowledged
+	Trouble    error // why the peer cannot be reached, as far as that is known
 }
 
 // Stats returns a copy.
 func (l *Link) Stats() Stats {
 	l.mu.Lock()
 	defer l.mu.Unlock()
-	state, since := l.sender.State()
+	state, since := l.sender.Standing()
+	heard, answered, trip := l.sender.Answers()
 	l.books.Fates = l.sender.Books
 	return Stats{
-		Books: l.books, State: state.Peer, Since: since,
+		Books: l.books, State: state, Since: since, Heard: heard, Answered: answered, RoundTrip: trip,
 		Queued: l.queue.messages, QueueBytes: l.queue.bytes, OnItsWay: l.sender.OnItsWay(),
-		Trouble: transport.Trouble(l.conn),
+		Trouble: l.trouble(),
 	}
 }

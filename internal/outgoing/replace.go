@@ -56,7 +56,8 @@ func (l *Link) replaceStalled() {
 	}
 	l.mu.Lock()
 	old := l.conn
-	l.conn, l.spare = l.spare, nil
+	l.attend(l.spare)
+	l.spare = nil
 	now = time.Now()
 	l.sender.Left(now)
 	l.sender.Dialed(true, now)

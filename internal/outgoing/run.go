@@ -139,15 +139,17 @@ func (l *Link) decide(now time.Time) (step, time.Time) {
 	if l.replacing(now) {
 		return stepReplace, time.Time{}
 	}
+	pollAt := l.look(now)
 	next, deadline := l.sender.Next(now)
+	deadline = stream.Earlier(deadline, pollAt)
 	if l.spare != nil {
 		deadline = stream.Earlier(deadline, l.lookAt)
 	}
 	switch next {
 	case stream.GiveUp:
-		if trouble := transport.Trouble(l.conn); trouble != nil {
+		if trouble := l.trouble(); trouble != nil {
 			l.cfg.Trouble(l.id, trouble)
-			l.down(stream.TimedOut, "error", trouble)
+			l.down(stream.TimedOut, "took_nothing_for", l.sender.Patience(), "error", trouble)
 		} else {
 			l.down(stream.TimedOut, "took_nothing_for", l.sender.Patience())
 		}
@@ -231,7 +233,8 @@ func (l *Link) dial() {
 		l.fail(err, now)
 		return
 	}
-	l.conn, l.route.dialed = conn, to
+	l.attend(conn)
+	l.route.dialed = to
 	l.sender.Dialed(old != nil && was.Endpoint == to.Endpoint, now)
 	l.note()
 }
@@ -311,7 +314,7 @@ func (l *Link) end() {
 	linger := l.cfg.Linger()
 	l.mu.Lock()
 	l.drop(stream.Closed)
-	if l.sender.Phase() == stream.Cut || l.logged == stream.Down {
+	if l.sender.Phase() == stream.Cut || l.logged == stream.StandsDown {
 		linger = 0
 	}
 	conn := l.conn
@@ -335,8 +338,8 @@ func (l *Link) hangUp(conn transport.Conn, linger time.Duration) {
 }
 
 // down drops what is queued, since the sender says that the peer is down, and logs why. The caller holds io and mu.
-func (l *Link) down(r stream.Reason, attr string, why any) {
-	l.note("dropped", l.drop(r), attr, why)
+func (l *Link) down(r stream.Reason, attrs ...any) {
+	l.note(append([]any{"dropped", l.drop(r)}, attrs...)...)
 }
 
 // drop empties the queue, and reports how many messages that cost. A message of which a part has left

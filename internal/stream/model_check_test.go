@@ -42,6 +42,11 @@ type oracle struct {
 	begunAt        time.Time
 	down           downFor
 
+	// Of whether the peer answers.
+	owedAt  time.Time // since when it owes an answer; zero: it owes none
+	owedFor time.Duration
+	instant bool // it has answered while the frame at hand was written
+
 	// Of what is received.
 	lastID           int64
 	excused          bool          // the stream may have been given up though the sender was there: the peer was removed, or a life returned
@@ -104,7 +109,43 @@ func (o *oracle) looks() {
 	look := min(o.now.Sub(o.lookedAt), max(o.patience/looksPerPatience, time.Millisecond))
 	o.waited += look
 	o.unheardFor += look
+	o.owedFor += look
 	o.lookedAt = o.now
+}
+
+// answers notes that the peer has answered, and that it owes another answer if it lacks something.
+func (o *oracle) answers() {
+	o.owedAt, o.owedFor, o.instant = time.Time{}, 0, true
+	if o.resends && o.unheard() {
+		o.owedAt = o.now
+	}
+}
+
+// asks notes that a frame was written that asks for an answer.
+func (o *oracle) asks(h *wire.Header, bare bool) {
+	if bare && h.Flags&wire.FlagAckNow == 0 || o.instant && !(o.resends && o.unheard()) || !o.owedAt.IsZero() {
+		return
+	}
+	o.owedAt, o.owedFor = o.now, 0
+}
+
+// settles notes that the peer owes nothing: it is to be asked afresh.
+func (o *oracle) settles() { o.owedAt, o.owedFor = time.Time{}, 0 }
+
+// silent reports whether the peer has had its time to answer.
+func (o *oracle) silent() bool {
+	return !o.owedAt.IsZero() && min(o.now.Sub(o.owedAt), o.owedFor) >= o.patience
+}
+
+// judged checks what the sender makes of the peer's silence: before is what it made of it before it looked.
+func (o *oracle) judged(before ReachState, broken bool) {
+	most := 2*o.patience + meetingTime + time.Duration(o.away())*silencePerByte + 3*o.patience/looksPerPatience
+	switch after := o.s.reach.state; {
+	case after == Lost && before != Lost && !o.silent() && !broken && !isDown(o.s.state.Peer):
+		o.fail("end %d: reach: the peer is lost after %v", o.id, o.owedFor)
+	case after != Lost && !o.owedAt.IsZero() && min(o.owedFor, o.now.Sub(o.owedAt)) > most:
+		o.fail("end %d: reach: the peer has not answered for %v, and is %v", o.id, o.owedFor, after)
+	}
 }
 
 // decided checks what the sender has decided.
@@ -143,6 +184,9 @@ func (o *oracle) gaveUp() {
 		o.fail("end %d: patience: it gave up after %v", o.id, since)
 	}
 	o.resends, o.spoken, o.wasDown = false, false, true
+	if o.s.state.Peer == Down {
+		o.settles() // it is asked when the connection takes frames again
+	}
 	if o.down = wantsRoom; o.closed(o.s.frameSize()) {
 		o.down = wantsNews
 	} else if o.s.state.Path == Ready {
@@ -192,13 +236,14 @@ func (o *oracle) admits() {
 func (o *oracle) writes(f *Outbound) {
 	h := &f.Header
 	o.checkResend(f)
+	o.instant = false
 	switch want := o.expect; {
 	case f.Again:
 		o.checkAgain(f)
 		return
 	case h.Incarnation != o.end.life || int(h.To) != o.peer.id:
 		o.fail("end %d: wrong frame: %+v", o.id, h)
-	case h.Start != want:
+	case h.Start != want && !(f.Bare && !o.able && h.Start == o.done):
 		o.fail("end %d: order: it writes %v after %v", o.id, h.Start, want)
 	case f.Bare:
 		return
@@ -365,7 +410,7 @@ func (o *oracle) acked(h *wire.Header) {
 	if h.Flags&wire.FlagTaking != 0 {
 		o.progress()
 	}
-	whole := !o.unheard()
+	whole, done, wanted := !o.unheard(), o.done, o.wanted
 	news := !o.resends || whole
 	if h.Flags&wire.FlagResend != 0 && o.wanted.Before(h.Wanted) && o.possible(h.Wanted) {
 		o.wanted, news = h.Wanted, true
@@ -380,6 +425,10 @@ func (o *oracle) acked(h *wire.Header) {
 	}
 	if news {
 		o.newsAt, o.unheardFor, o.wasDown = o.now, 0, false
+	}
+	moved := news && (o.resends && !whole || o.done != done || o.wanted != wanted)
+	if lost := o.s.reach.state == Lost; news && (moved || !lost || o.s.state.Path == Clear || o.s.state.Path == Ready) {
+		o.answers()
 	}
 }
 
@@ -666,6 +715,9 @@ func (m *model) settle() {
 	}
 	m.run(quietTime+time.Second, true)
 	for _, e := range m.ends {
+		if m.err == nil && e.s.standing != StandsUp {
+			m.fail("end %d: traffic: it stands %v: %v, %v", e.id, e.s.standing, e.s.state, e.s.reach.state)
+		}
 		if m.err == nil {
 			e.oracle.checkQuiet()
 		}
@@ -678,6 +730,7 @@ func (o *oracle) sound() bool {
 	for _, e := range o.ends {
 		if !e.s.resends || e.removed || !e.dialed || e.moved || e.way.broken || e.s.state.Peer != Up ||
 			e.r.incarnation != e.peer.life || len(e.r.next) > 0 || e.s.torn || e.s.window.early > e.s.window.kept ||
+			e.s.reach.state != Reached || e.oracle.owedFor > e.patience/4 ||
 			slices.ContainsFunc(e.way.frames, func(f Frame) bool { return f.Incarnation != e.life }) {
 			return false
 		}

@@ -105,6 +105,7 @@ var actions = []action{
 		e.removed, e.oracle.excused, e.oracle.wasDown = true, true, false
 		e.oracle.down = notDown // it has its time if it is added again
 		e.oracle.letsGo()
+		e.oracle.settles()
 		e.s.Vanished(e.now)
 		e.hurry()
 		e.carryOut(e.r.Release())

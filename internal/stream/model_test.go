@@ -288,7 +288,9 @@ func (e *end) plan() (Step, time.Time) {
 	if end := e.s.silenceEnds(); !end.IsZero() && !e.now.Before(end) {
 		e.oracle.hearsNothing()
 	}
+	before, broken := e.s.reach.state, !e.s.reach.broken.IsZero()
 	step, until := e.s.Next(e.now)
+	e.oracle.judged(before, broken)
 	if step == GiveUp {
 		e.log("end %d gives up: %v", e.id, e.s.state)
 		e.oracle.gaveUp()
@@ -303,12 +305,14 @@ func (e *end) dial() {
 	if e.failing {
 		e.failing, e.redialAt = false, e.now.Add(modelRedial)
 		e.oracle.letsGo()
+		e.oracle.settles()
 		e.oracle.wasDown = true
 		e.s.Failed(e.now)
 		e.drop(Unreachable)
 		return
 	}
 	e.s.Dialed(e.moved && e.again, e.now)
+	e.oracle.settles()
 	if !(e.moved && e.again) {
 		e.oracle.progress()
 		e.oracle.newsAt, e.oracle.unheardFor, e.oracle.wasDown = e.now, 0, false
@@ -376,6 +380,7 @@ func (e *end) write() {
 		e.dialed, e.redialAt = false, e.now.Add(modelRedial)
 		e.way.broken = false
 		e.oracle.letsGo()
+		e.oracle.settles()
 		e.oracle.wasDown = true
 		e.s.Failed(e.now)
 		e.drop(Unreachable)
@@ -411,6 +416,7 @@ func (e *end) write() {
 	if again {
 		e.oracle.wroteAgain(header.Start)
 	}
+	e.oracle.asks(&header, bare)
 	e.oracle.carried(&header)
 }
 
@@ -531,6 +537,12 @@ func (m *model) rest() {
 			if d := e.r.Deadline(); !d.IsZero() && !m.now.Before(d) {
 				ran = true
 				e.carryOut(e.r.Overdue(m.now))
+			}
+			if e.dialed && !e.way.up && e.s.Quiet() {
+				e.log("the connection of end %d has broken", e.id)
+				e.s.Broke(e.now)
+				e.oracle.settles()
+				e.token = true
 			}
 			if e.runs() {
 				ran = true

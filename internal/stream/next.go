@@ -31,6 +31,7 @@ func (s *Sender) Next(now time.Time) (Step, time.Time) {
 			return Sleep, now // to see that at once
 		}
 	}
+	s.silence(now)
 	if s.givesUp(open, now) {
 		return GiveUp, time.Time{}
 	}
@@ -44,6 +45,7 @@ func (s *Sender) Next(now time.Time) (Step, time.Time) {
 	if end := s.silenceEnds(); !end.IsZero() {
 		deadline = Earlier(deadline, Earlier(end, now.Add(s.lookInterval())))
 	}
+	deadline = Earlier(deadline, s.reachDeadline(now))
 	askAt := s.asks(open, now)
 	switch {
 	case s.state.Path == NoPath:
@@ -53,12 +55,15 @@ func (s *Sender) Next(now time.Time) (Step, time.Time) {
 	case s.window.due > 0:
 		s.repeat(now)
 		return Write, deadline
-	case s.loaded && open:
+	case s.loaded && open && !s.asksFirst():
 		s.frame(now)
 		return Write, deadline
 	case !askAt.IsZero() && !now.Before(askAt):
-		s.window.probed, s.window.asked, s.askedAt, s.ask = now, true, now, false
-		s.bare(wire.FlagAckNow, now)
+		early := s.early(open, now)
+		s.window.probed, s.window.asked, s.askedAt, s.ask = now, s.window.asked || !early, now, false
+		if s.bare(wire.FlagAckNow, now); early {
+			s.pending.Header.Start = s.window.done
+		}
 		return Write, deadline
 	case s.waited && s.resends, !s.ack.Due.IsZero() && !now.Before(s.ack.Due):
 		s.bare(0, now)
@@ -75,6 +80,7 @@ func (s *Sender) givesUp(open bool, now time.Time) bool {
 	switch over := s.loaded && !now.Before(s.progress.Add(s.policy.Patience)); {
 	case over && open:
 		s.on(Exhausted, now)
+		s.reached(Severed, now)
 	case over:
 		s.on(Throttled, now)
 	default:
@@ -117,6 +123,7 @@ func (s *Sender) Look(now time.Time) {
 			s.wordAt = now
 		}
 	}
+	s.reach.overslept(s.lookedAt, now, s.lookInterval())
 	s.lookedAt = now
 }
 
@@ -158,6 +165,7 @@ func (s *Sender) bare(flags uint8, now time.Time) {
 
 // head makes the header of the pending frame, which begins at start.
 func (s *Sender) head(flags uint8, start wire.Position, count int, now time.Time) {
+	s.reach.instant = false
 	h := &s.pending.Header
 	*h = wire.Header{
 		Flags:       flags,
@@ -173,6 +181,10 @@ func (s *Sender) head(flags uint8, start wire.Position, count int, now time.Time
 	case s.resends:
 		h.Flags |= wire.FlagResend
 		h.Resend = wire.Resend{Kept: s.KeptFrom(), Wanted: s.ack.Wanted, Held: s.ack.Held}
+	case s.reach.state == Lost && flags&wire.FlagAckNow != 0 && count == 0:
+		s.ack.aboard = Ack{} // who is not heard is told so
+		s.announce(h)
+		return
 	case s.ack.Incarnation != 0 && s.self.Knows.Has(wire.CapResend) && (flags&wire.FlagAckNow != 0 && count == 0 || !now.Before(s.announceAt)):
 		s.ack.aboard = Ack{} // this frame has no room for it
 		s.announceAt = now.Add(announceInterval)

@@ -180,10 +180,16 @@ func (s *Sender) asks(open bool, now time.Time) (at time.Time) {
 		at = probeAt
 	}
 	switch {
-	case s.window.missing() && s.tells() && s.ask:
+	case s.window.missing() && s.tells() && s.ask, s.mayCheck():
 		return now
 	case s.window.missing() && s.resends:
 		since := s.moved
+		if s.askedAt.After(since) {
+			since = s.askedAt
+		}
+		at = Earlier(at, since.Add(min(probeInterval, s.policy.Patience/4)))
+	case !s.reach.owed.IsZero():
+		since := s.reach.owed
 		if s.askedAt.After(since) {
 			since = s.askedAt
 		}

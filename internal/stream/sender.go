@@ -43,10 +43,13 @@ type Sender struct {
 	peer   uint16
 	policy Policy
 	state  State
-	since  time.Time // of the peer's part of state
+	reach  reach
 	phase  Phase
 	window window
 	ack    ack
+
+	standing Standing // what state and reach make
+	since    time.Time
 
 	next    uint64 // number of the next record
 	load    Load
@@ -101,9 +104,6 @@ func NewSender(self Self, peer uint16, p Policy, now time.Time) *Sender {
 	}
 }
 
-// State is what is known of the way to the peer, and since when of the peer itself.
-func (s *Sender) State() (State, time.Time) { return s.state, s.since }
-
 // Phase is how far the sender is from its end.
 func (s *Sender) Phase() Phase { return s.phase }
 
@@ -119,9 +119,8 @@ func (s *Sender) Loaded() bool { return s.loaded }
 // on takes an event in.
 func (s *Sender) on(e Event, now time.Time) {
 	before := s.state.Peer
-	if s.state = decide(s.state, e); s.state.Peer != before && !(isDown(before) && isDown(s.state.Peer)) {
-		s.since = now
-	}
+	s.state = decide(s.state, e)
+	s.show(now)
 	if isDown(before) && !isDown(s.state.Peer) {
 		s.moved = now // it has its time again
 	}
@@ -145,6 +144,7 @@ func (s *Sender) Cut() { s.phase = Cut }
 // Vanished notes that there is no such peer any more. What is queued is to be dropped as UnknownPeer.
 func (s *Sender) Vanished(now time.Time) {
 	s.on(Vanished, now)
+	s.reached(Unsettled, now)
 	s.dropKept()
 }
 
@@ -156,9 +156,11 @@ func (s *Sender) Appeared(now time.Time) { s.on(Appeared, now) }
 func (s *Sender) Dialed(again bool, now time.Time) {
 	s.blockedAt, s.refused = now, again
 	if again {
+		s.reach.owed, s.reach.check, s.reach.timed = time.Time{}, true, timed{}
 		s.on(Redialed, now)
 	} else {
 		s.on(Dialed, now)
+		s.reached(Unsettled, now)
 		s.progress, s.moved = now, now
 	}
 }
@@ -178,11 +180,15 @@ func (s *Sender) Left(now time.Time) {
 // to be dropped as Unreachable.
 func (s *Sender) Failed(now time.Time) {
 	s.on(Failed, now)
+	s.reached(Severed, now)
 	s.dropKept()
 }
 
 // Writable notes that the connection would take a frame now.
-func (s *Sender) Writable(now time.Time) { s.on(Writable, now) }
+func (s *Sender) Writable(now time.Time) {
+	s.reach.broken, s.reach.anew = time.Time{}, true
+	s.on(Writable, now)
+}
 
 // SilentSince is when the connection last took a frame or the peer last spoke, while the
 // connection takes none; zero if it does.
@@ -200,7 +206,7 @@ func (s *Sender) SilentSince() time.Time {
 // something to write now.
 func (s *Sender) Acked(h *wire.Header, now time.Time) bool {
 	s.learn(h)
-	s.wordAt = now
+	s.wordAt, s.reach.heard = now, now
 	s.waited = s.waited || s.resends && h.Flags&wire.FlagResend == 0 // it does not know that this one does
 	if h.AckIncarnation != s.self.Incarnation {
 		return s.waited
@@ -222,6 +228,7 @@ func (s *Sender) Acked(h *wire.Header, now time.Time) bool {
 	if s.spoke = true; more || whole {
 		s.moved = now
 	}
+	s.hears(more && (news || s.resends), whole || !s.resends, now)
 	if news || h.Flags&wire.FlagTaking != 0 {
 		s.progress, s.heardAt = now, now
 		s.on(Heard, now)
@@ -241,6 +248,7 @@ func (s *Sender) PeerBegan(first bool, now time.Time) {
 		s.estrange()
 		s.forget()
 	}
+	s.reach.check = true
 	if now.Sub(s.begunAt) >= 2*s.policy.Patience {
 		s.begunAt, s.progress, s.moved = now, now, now
 		s.on(Began, now)
@@ -269,6 +277,12 @@ func (s *Sender) frameSize() int {
 // Took notes that the frame of the last Next was handed over. It reports whether the load is
 // written whole: then its records have used their numbers up, and it is gone.
 func (s *Sender) Took(now time.Time) (whole bool) {
+	whole = s.took(now)
+	s.wrote(now)
+	return whole
+}
+
+func (s *Sender) took(now time.Time) (whole bool) {
 	s.on(Took, now)
 	s.refused = false
 	f := &s.pending

@@ -142,3 +142,21 @@ func Stalled(c Conn, d time.Duration) bool {
 	s, ok := c.(interface{ Stalled(d time.Duration) bool })
 	return ok && s.Stalled(d)
 }
+
+// Watch has broke called, by any goroutine, whenever a connection ends that stood, until Close; broke does not block. Of a transport that does
+// not tell, it returns how often to ask Stands; of others, 0.
+func Watch(c Conn, broke func()) (poll time.Duration) {
+	switch w := c.(type) {
+	case interface{ Watch(broke func()) }:
+		w.Watch(broke)
+	case interface{ Poll() time.Duration }:
+		poll = w.Poll()
+	}
+	return poll
+}
+
+// Stands reports whether a connection stands on which nothing is on its way: true where that is not known. It is called as TrySend is.
+func Stands(c Conn) bool {
+	s, ok := c.(interface{ Stands() bool })
+	return !ok || s.Stands()
+}

@@ -147,7 +147,7 @@ func (l *life) ended(node *cluster.Node, k *call) error {
 			continue
 		}
 		switch {
-		case p.State == cluster.LinkDown:
+		case p.State == cluster.LinkDown, p.State == cluster.LinkStalled:
 			return fmt.Errorf("hashicorp: server %d is down; it may have seen the %v", k.pid, k.kind)
 		case l.known && p.Received.Restarts != l.restarts:
 			return fmt.Errorf("hashicorp: server %d has started anew; it may have seen the %v before", k.pid, k.kind)

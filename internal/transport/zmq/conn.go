@@ -92,6 +92,18 @@ func (c *Conn) TrySend(head, tail []byte) (bool, error) {
 	return err == nil, err
 }
 
+// pollInterval is how often a connection is to be looked at on which nothing is sent.
+const pollInterval = 250 * time.Millisecond
+
+// Poll implements transport.Watch: ZeroMQ does not say that a connection has ended, unless a monitor follows each socket.
+func (c *Conn) Poll() time.Duration { return pollInterval }
+
+// Stands implements transport.Stands. A socket on which nothing is on its way is writable if it is connected.
+func (c *Conn) Stands() bool {
+	events, err := c.soc.GetEvents()
+	return err != nil || events&zmq4.POLLOUT != 0
+}
+
 // Wait implements transport.Conn.
 func (c *Conn) Wait(deadline time.Time) error { return c.waiter.wait(zmq4.POLLOUT, deadline) }
 

@@ -1,0 +1,81 @@
+package outgoing
+
+import (
+	"errors"
+	"time"
+
+	"github.com/abhishekg16/cluster/internal/stream"
+	"github.com/abhishekg16/cluster/internal/transport"
+)
+
+// note logs a change of how the way to the peer stands. The caller holds mu.
+func (l *Link) note(attrs ...any) {
+	state, _ := l.sender.Standing()
+	if state == l.logged {
+		return
+	}
+	l.logged = state
+	attrs = append([]any{"peer", l.id, "endpoint", l.route.endpoint, "encrypted", l.cfg.Encrypts(l.id)}, attrs...)
+	text := "cluster: link is " + l.cfg.StateName(state)
+	switch state {
+	case stream.StandsDown, stream.StandsStalled, stream.StandsUnacknowledged:
+		if why := l.trouble(); why != nil && len(attrs) == 6 {
+			attrs = append(attrs, "error", why)
+		}
+		l.cfg.Log.Warn(text, attrs...)
+	default:
+		l.cfg.Log.Info(text, attrs...)
+	}
+}
+
+// What is known of a peer that does not answer, or is not connected.
+var (
+	errStrange = errors.New("it has never answered, though its connection takes messages: it may be of another cluster, or not list this server, or be unable to connect back")
+	errSilent  = errors.New("it does not answer any more: it may have been stopped, or the path passes one way only")
+	errBroken  = errors.New("its connection broke, and no other stands")
+)
+
+// trouble is why the peer cannot be reached, as far as that is known; nil if it can. The caller holds mu.
+func (l *Link) trouble() error {
+	state, _ := l.sender.Standing()
+	if why := transport.Trouble(l.conn); why != nil || state != stream.StandsDown && state != stream.StandsUnacknowledged {
+		return why
+	}
+	switch met, takes := l.sender.Meets(); {
+	case takes && !met:
+		return errStrange
+	case takes:
+		return errSilent
+	case met:
+		return errBroken
+	}
+	return nil
+}
+
+// look sees to it that a connection which breaks while nothing is on its way does not go unnoticed. It returns when to look again; zero:
+// the connection says so. The caller holds io and mu.
+func (l *Link) look(now time.Time) time.Time {
+	broke := l.broke.Load() && l.broke.Swap(false)
+	if !broke && l.poll == 0 || !l.sender.Quiet() {
+		return time.Time{}
+	}
+	if broke || !now.Before(l.pollAt) {
+		if l.pollAt = now.Add(l.poll); !transport.Stands(l.conn) {
+			l.sender.Broke(now)
+			return time.Time{}
+		}
+	}
+	if l.poll == 0 {
+		return time.Time{}
+	}
+	return l.pollAt
+}
+
+// attend makes a connection the link's, which is told when it breaks. The caller holds io and mu.
+func (l *Link) attend(c transport.Conn) {
+	l.conn = c
+	l.poll = transport.Watch(c, func() {
+		l.broke.Store(true)
+		l.wakeUp()
+	})
+}
