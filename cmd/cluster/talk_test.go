@@ -199,7 +199,7 @@ func TestPingTellsWhetherAServerAnswers(t *testing.T) {
 	}
 }
 
-func TestSendFailsWherePingDoes(t *testing.T) {
+func TestSendAndCheckFailWherePingDoes(t *testing.T) {
 	t.Parallel()
 	dir, _ := configured(t, 2)
 	listening(t, dir, "Config.json", "-id", "1")
@@ -207,6 +207,7 @@ func TestSendFailsWherePingDoes(t *testing.T) {
 	for _, command := range [][]string{
 		{"ping", "other.json", "-id", "0", "--to", "1", "-n", "1", "--wait", "2s"},
 		{"send", "other.json", "-id", "0", "--to", "1", "hello"},
+		{"check", "other.json", "-id", "0"},
 	} {
 		call(t, dir, "", command...).want(t, 1)
 	}
