@@ -36,10 +36,11 @@
 // each time. While our own process is stopped, no time passes for its peers. A
 // program that is decoding one message takes, for 30 s of that at most.
 //
-// Whether a peer can be reached is another question. Its link is up when its node has acknowledged what was sent, and down when it
-// has not for SendTimeout: with what is on its way there may be added a second for each 64 KiB of that, SendTimeout if the peer speaks meanwhile,
-// and two seconds if it never answered; or when its connection broke and no other stands. In between, the link is unacknowledged. A peer whose node
-// answers, and whose program takes nothing, is stalled, and not down. This is what one node sees, and no consensus about who is alive.
+// Whether a peer can be reached is another question, of which SendTimeout says nothing. Its link is up when its node has acknowledged what was
+// sent. It is unacknowledged when it has not for a second, in which nothing moved towards it either; and down when nothing has shown for three seconds that it
+// can be reached: no acknowledgment, no bytes that move towards it, as far as its kernel tells, and for 20 s no word of its own; or when
+// its connection broke and no other stands. A peer whose node answers, and whose program takes nothing, is stalled, and not down. This is what one
+// node sees, and no consensus about who is alive.
 //
 // What one peer, one name or one message does, the others do not feel: names are looked
 // up for each connection by itself, and what is slow to decode, or runs the program's own

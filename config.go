@@ -55,7 +55,7 @@ type Config struct {
 	OutboxSize int `json:"outboxSize,omitempty"`
 
 	// SendTimeout is how long a message waits for a peer that takes nothing
-	// before it is dropped and the link counts as down; 0 means 1 s. Servers
+	// before it is dropped, and those behind it are dropped at once; 0 means 1 s. Servers
 	// that start within it of one another lose nothing, and a peer that stalls
 	// delays the others by at most this. Negative means never to wait: what a
 	// full queue cannot hold is dropped. In JSON it is a string such as "1s" or

@@ -39,7 +39,7 @@ func TestALinkIsUpOnceItsPeerHasAcknowledgedWhatWasSent(t *testing.T) {
 		a := testcluster.Join(t, 0, cfg)
 		testcluster.NewFakePeer(t, 1, cfg) // takes frames, and says nothing
 		testcluster.Put(t, a, &cluster.Envelope{1, 0, "hello"})
-		expectStates(t, linkStates(a, 1, 5*time.Second), "connecting at 0s", "unacknowledged at 400ms", "down at 3s")
+		expectStates(t, linkStates(a, 1, 5*time.Second), "connecting at 0s", "unacknowledged at 1s", "down at 3s")
 		if p := testcluster.StatsOf(a, 1); !p.LastHeard.IsZero() || !p.LastAcknowledged.IsZero() || p.RoundTrip != 0 {
 			t.Errorf("it was heard at %v, has answered at %v, in %v", p.LastHeard, p.LastAcknowledged, p.RoundTrip)
 		}
@@ -71,7 +71,7 @@ func TestAnotherClusterAndAnUnlistedSenderAreUnacknowledgedAndTheLogNamesBothCau
 			for range 30 {
 				testcluster.Put(t, a, &cluster.Envelope{1, 0, "hello"})
 			}
-			expectStates(t, linkStates(a, 1, 5*time.Second), "connecting at 0s", "unacknowledged at 400ms", "down at 3s")
+			expectStates(t, linkStates(a, 1, 5*time.Second), "connecting at 0s", "unacknowledged at 1s", "down at 3s")
 			trouble := testcluster.StatsOf(a, 1).Trouble
 			a.Close()
 			b.Close()

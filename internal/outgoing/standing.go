@@ -52,23 +52,37 @@ func (l *Link) trouble() error {
 	return nil
 }
 
-// look sees to it that a connection which breaks while nothing is on its way does not go unnoticed. It returns when to look again; zero:
-// the connection says so. The caller holds io and mu.
+// look sees to it that a connection which breaks does not go unnoticed, nor that bytes move on one where nothing is answered. It returns when
+// to look again; zero: what is to be known will be told. The caller holds io and mu.
 func (l *Link) look(now time.Time) time.Time {
+	at := l.lookMoves(now)
 	broke := l.broke.Load() && l.broke.Swap(false)
-	if !broke && l.poll == 0 || !l.sender.Quiet() {
-		return time.Time{}
+	should, idle := l.sender.Stands()
+	if !broke && l.poll == 0 || !should {
+		return at
 	}
 	if broke || !now.Before(l.pollAt) {
-		if l.pollAt = now.Add(l.poll); !transport.Stands(l.conn) {
+		if l.pollAt = now.Add(l.poll); !transport.Stands(l.conn, idle) {
 			l.sender.Broke(now)
-			return time.Time{}
+			return at
 		}
 	}
 	if l.poll == 0 {
-		return time.Time{}
+		return at
 	}
-	return l.pollAt
+	return stream.Earlier(at, l.pollAt)
+}
+
+// lookMoves tells the sender whether bytes move towards a peer that owes an answer, and returns when to look again; zero: it owes none. The
+// caller holds io and mu.
+func (l *Link) lookMoves(now time.Time) time.Time {
+	at := l.sender.SeeAt()
+	if at.IsZero() || now.Before(at) {
+		return at
+	}
+	flow, can := transport.FlowOf(l.conn)
+	l.sender.Saw(can, flow.Came, flow.Waits, now)
+	return l.sender.SeeAt()
 }
 
 // attend makes a connection the link's, which is told when it breaks. The caller holds io and mu.

@@ -43,9 +43,13 @@ type oracle struct {
 	down           downFor
 
 	// Of whether the peer answers.
-	owedAt  time.Time // since when it owes an answer; zero: it owes none
-	owedFor time.Duration
-	instant bool // it has answered while the frame at hand was written
+	owedAt    time.Time // since when it owes an answer; zero: it owes none
+	owedFor   time.Duration
+	silentAt  time.Time // since when nothing has shown that it is reachable, while it owes one
+	silentFor time.Duration
+	looked    bool // whether anything moves towards it, since then
+	met       bool // it has ever answered, on a connection to where it is
+	instant   bool // it has answered while the frame at hand was written
 
 	// Of what is received.
 	lastID           int64
@@ -109,42 +113,74 @@ func (o *oracle) looks() {
 	look := min(o.now.Sub(o.lookedAt), max(o.patience/looksPerPatience, time.Millisecond))
 	o.waited += look
 	o.unheardFor += look
+	look = min(look, o.silenceLook())
 	o.owedFor += look
+	o.silentFor += look
 	o.lookedAt = o.now
 }
 
+func (o *oracle) silenceLook() time.Duration { return max(o.silence/looksPerSilence, time.Millisecond) }
+
 // answers notes that the peer has answered, and that it owes another answer if it lacks something.
 func (o *oracle) answers() {
-	o.owedAt, o.owedFor, o.instant = time.Time{}, 0, true
+	o.owedAt, o.instant, o.met = time.Time{}, true, true
 	if o.resends && o.unheard() {
-		o.owedAt = o.now
+		o.owes()
+	}
+}
+
+// owes notes that the peer owes an answer from now on, if it does not.
+func (o *oracle) owes() {
+	if o.owedAt.IsZero() {
+		o.owedAt, o.owedFor, o.looked = o.now, 0, false
+		o.reachable()
+	}
+}
+
+// reachable notes that something has shown that the peer is.
+func (o *oracle) reachable() { o.silentAt, o.silentFor = o.now, 0 }
+
+// speaks notes that the peer has said something, whatever it is. That alone shows for a while only that it is reachable.
+func (o *oracle) speaks() {
+	if min(o.now.Sub(o.owedAt), o.owedFor) < hearsayMost-2*o.silenceLook() {
+		o.reachable()
 	}
 }
 
 // asks notes that a frame was written that asks for an answer.
 func (o *oracle) asks(h *wire.Header, bare bool) {
-	if bare && h.Flags&wire.FlagAckNow == 0 || o.instant && !(o.resends && o.unheard()) || !o.owedAt.IsZero() {
+	if bare && h.Flags&wire.FlagAckNow == 0 || o.instant && !(o.resends && o.unheard()) {
 		return
 	}
-	o.owedAt, o.owedFor = o.now, 0
+	o.owes()
 }
 
 // settles notes that the peer owes nothing: it is to be asked afresh.
-func (o *oracle) settles() { o.owedAt, o.owedFor = time.Time{}, 0 }
+func (o *oracle) settles() { o.owedAt = time.Time{} }
 
-// silent reports whether the peer has had its time to answer.
-func (o *oracle) silent() bool {
-	return !o.owedAt.IsZero() && min(o.now.Sub(o.owedAt), o.owedFor) >= o.patience
+// silent is for how long nothing has shown that the peer is reachable, as far as this end was looking.
+func (o *oracle) silent() time.Duration {
+	if o.owedAt.IsZero() {
+		return 0
+	}
+	return min(o.now.Sub(o.silentAt), o.silentFor)
 }
 
 // judged checks what the sender makes of the peer's silence: before is what it made of it before it looked.
 func (o *oracle) judged(before ReachState, broken bool) {
-	most := 2*o.patience + meetingTime + time.Duration(o.away())*silencePerByte + 3*o.patience/looksPerPatience
+	least := o.silence
+	if !o.met {
+		least = max(least, meetingTime)
+	}
+	most := least + 6*o.silenceLook() + o.patience/looksPerPatience
+	if !o.sees {
+		most += time.Duration(o.away()) * silencePerByte
+	}
 	switch after := o.s.reach.state; {
-	case after == Lost && before != Lost && !o.silent() && !broken && !isDown(o.s.state.Peer):
-		o.fail("end %d: reach: the peer is lost after %v", o.id, o.owedFor)
-	case after != Lost && !o.owedAt.IsZero() && min(o.owedFor, o.now.Sub(o.owedAt)) > most:
-		o.fail("end %d: reach: the peer has not answered for %v, and is %v", o.id, o.owedFor, after)
+	case after == Lost && before != Lost && o.silent() < least && !broken && (o.met || !isDown(o.s.state.Peer)):
+		o.fail("end %d: reach: the peer is lost after %v", o.id, o.silent())
+	case after != Lost && o.silent() > most:
+		o.fail("end %d: reach: nothing has shown for %v that the peer is reachable, and it is %v", o.id, o.silent(), after)
 	}
 }
 
@@ -184,8 +220,12 @@ func (o *oracle) gaveUp() {
 		o.fail("end %d: patience: it gave up after %v", o.id, since)
 	}
 	o.resends, o.spoken, o.wasDown = false, false, true
-	if o.s.state.Peer == Down {
+	switch {
+	case o.s.state.Peer == Starved:
+	case !o.met:
 		o.settles() // it is asked when the connection takes frames again
+	case o.s.reach.state != Lost:
+		o.owes()
 	}
 	if o.down = wantsRoom; o.closed(o.s.frameSize()) {
 		o.down = wantsNews
@@ -399,6 +439,7 @@ func (o *oracle) peerBegan(first bool) {
 // acked takes an acknowledgment in.
 func (o *oracle) acked(h *wire.Header) {
 	o.covered, o.coveredBy, o.wordAt = nil, h.Incarnation, o.now
+	o.speaks()
 	if _, announces := h.Announced(); o.able && (announces || h.ShowsResending()) {
 		o.resends = h.ShowsResending()
 		o.toldBy[h.Incarnation] = o.resends
@@ -673,7 +714,7 @@ func (m *model) settle() {
 			e.s.Appeared(m.now)
 		}
 		e.failing = false
-		*e.way = way{up: true, frames: e.way.frames}
+		*e.way = way{up: true, frames: e.way.frames, came: e.way.came}
 		e.stalled = false
 		e.take(1 << 20)
 		e.hurry()

@@ -80,7 +80,7 @@ func (s *Sender) givesUp(open bool, now time.Time) bool {
 	switch over := s.loaded && !now.Before(s.progress.Add(s.policy.Patience)); {
 	case over && open:
 		s.on(Exhausted, now)
-		s.reached(Severed, now)
+		s.takesNone(now)
 	case over:
 		s.on(Throttled, now)
 	default:
@@ -123,7 +123,7 @@ func (s *Sender) Look(now time.Time) {
 			s.wordAt = now
 		}
 	}
-	s.reach.overslept(s.lookedAt, now, s.lookInterval())
+	s.reach.overslept(s.lookedAt, now, s.silenceLook())
 	s.lookedAt = now
 }
 

@@ -193,7 +193,7 @@ func (s *Sender) asks(open bool, now time.Time) (at time.Time) {
 		if s.askedAt.After(since) {
 			since = s.askedAt
 		}
-		at = Earlier(at, since.Add(min(probeInterval, s.policy.Patience/4)))
+		at = Earlier(at, since.Add(min(probeInterval, s.policy.Silence/4)))
 	case s.window.bytes > 0 && !s.window.asked:
 		at = Earlier(at, s.wroteAt.Add(quietTime))
 	}

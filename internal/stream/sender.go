@@ -95,6 +95,9 @@ var beginning = wire.Position{Seq: 1}
 
 // NewSender makes the sender to a peer that the catalogue does not have yet: Appeared tells that it has.
 func NewSender(self Self, peer uint16, p Policy, now time.Time) *Sender {
+	if p.Silence == 0 {
+		p.Silence = DefaultSilence
+	}
 	return &Sender{
 		self: self, peer: peer, policy: p,
 		state:  State{Idle, NoPath},
@@ -156,7 +159,7 @@ func (s *Sender) Appeared(now time.Time) { s.on(Appeared, now) }
 func (s *Sender) Dialed(again bool, now time.Time) {
 	s.blockedAt, s.refused = now, again
 	if again {
-		s.reach.owed, s.reach.check, s.reach.timed = time.Time{}, true, timed{}
+		s.reach.settle()
 		s.on(Redialed, now)
 	} else {
 		s.on(Dialed, now)
@@ -206,7 +209,8 @@ func (s *Sender) SilentSince() time.Time {
 // something to write now.
 func (s *Sender) Acked(h *wire.Header, now time.Time) bool {
 	s.learn(h)
-	s.wordAt, s.reach.heard = now, now
+	s.wordAt = now
+	s.reach.hear(now)
 	s.waited = s.waited || s.resends && h.Flags&wire.FlagResend == 0 // it does not know that this one does
 	if h.AckIncarnation != s.self.Incarnation {
 		return s.waited

@@ -4,6 +4,7 @@ import (
 	"net/netip"
 	"os"
 	"strconv"
+	"strings"
 	"time"
 
 	"golang.org/x/sys/unix"
@@ -38,17 +39,80 @@ func StalledTCP(fd, handshake int, d time.Duration) bool {
 // StalledTo is the same for a TCP connection of this process to an address, whose descriptor is not known. Where there is more than
 // one it is stalled if all are.
 func StalledTo(to netip.AddrPort, handshake int, d time.Duration) bool {
-	descriptors, err := os.ReadDir("/proc/self/fd")
+	all, err := descriptors()
 	if err != nil {
 		return false
 	}
-	for _, entry := range descriptors {
-		fd, err := strconv.Atoi(entry.Name())
-		if err == nil && leadsTo(fd, to) && !StalledTCP(fd, handshake, d) {
+	for _, fd := range all {
+		if leadsTo(fd, to) && !StalledTCP(fd, handshake, d) {
 			return false
 		}
 	}
 	return true
+}
+
+// FlowOfTCP is FlowOf for the descriptor of a TCP connection.
+func FlowOfTCP(fd int) (Flow, bool) {
+	info, err := unix.GetsockoptTCPInfo(fd, unix.IPPROTO_TCP, unix.TCP_INFO)
+	if err != nil {
+		return Flow{}, false
+	}
+	waits, err := unix.IoctlGetInt(fd, unix.TIOCOUTQ) // SIOCOUTQ
+	return Flow{info.Bytes_acked, uint64(waits)}, err == nil
+}
+
+// FlowTo is the same for all TCP connections of this process to an address, whose descriptors are not known.
+func FlowTo(to netip.AddrPort) (all Flow, known bool) {
+	mine, _ := descriptors()
+	for _, fd := range mine {
+		if !leadsTo(fd, to) {
+			continue
+		}
+		if f, ok := FlowOfTCP(fd); ok {
+			all, known = Flow{all.Came + f.Came, all.Waits + f.Waits}, true
+		}
+	}
+	return all, known
+}
+
+// Connected reports whether this process has an established connection to an endpoint, tcp:// with an address, or ipc://: true where that is
+// not known.
+func Connected(endpoint string) bool {
+	path, ipc := strings.CutPrefix(endpoint, "ipc://")
+	to, err := netip.ParseAddrPort(strings.TrimPrefix(endpoint, "tcp://"))
+	if !ipc && err != nil {
+		return true
+	}
+	to = netip.AddrPortFrom(to.Addr().Unmap().WithZone(""), to.Port())
+	all, err := descriptors()
+	if err != nil {
+		return true
+	}
+	for _, fd := range all {
+		if ipc {
+			peer, err := unix.Getpeername(fd) // the path that was connected to
+			if a, ok := peer.(*unix.SockaddrUnix); err == nil && ok && a.Name == path {
+				return true
+			}
+		} else if leadsTo(fd, to) {
+			info, err := unix.GetsockoptTCPInfo(fd, unix.IPPROTO_TCP, unix.TCP_INFO)
+			if err == nil && info.State == established {
+				return true
+			}
+		}
+	}
+	return false
+}
+
+// descriptors are those of this process, as far as it can know them.
+func descriptors() (all []int, err error) {
+	entries, err := os.ReadDir("/proc/self/fd")
+	for _, entry := range entries {
+		if fd, err := strconv.Atoi(entry.Name()); err == nil {
+			all = append(all, fd)
+		}
+	}
+	return all, err
 }
 
 // leadsTo reports whether a descriptor is that of a connection to an address.

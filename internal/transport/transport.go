@@ -155,8 +155,23 @@ func Watch(c Conn, broke func()) (poll time.Duration) {
 	return poll
 }
 
-// Stands reports whether a connection stands on which nothing is on its way: true where that is not known. It is called as TrySend is.
-func Stands(c Conn) bool {
-	s, ok := c.(interface{ Stands() bool })
-	return !ok || s.Stands()
+// Stands reports whether a connection stands: true where that is not known. Idle tells that nothing is on its way on it, so that it would
+// take a frame. It is called as TrySend is.
+func Stands(c Conn, idle bool) bool {
+	s, ok := c.(interface{ Stands(idle bool) bool })
+	return !ok || s.Stands(idle)
+}
+
+// A Flow is what becomes of what was sent on a connection, as far as this machine knows.
+type Flow struct {
+	Came  uint64 // bytes that the peer's machine has acknowledged
+	Waits uint64 // bytes that it has not
+}
+
+// FlowOf tells that of a connection, or that it is not known. It is called as TrySend is.
+func FlowOf(c Conn) (f Flow, known bool) {
+	if s, ok := c.(interface{ Flow() (Flow, bool) }); ok {
+		return s.Flow()
+	}
+	return Flow{}, false
 }

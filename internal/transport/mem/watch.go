@@ -26,7 +26,7 @@ func (c *conn) Watch(broke func()) {
 }
 
 // Stands implements transport.Stands.
-func (c *conn) Stands() bool {
+func (c *conn) Stands(bool) bool {
 	if carrier := c.network.Carrier; carrier != nil {
 		return carrier.Stands(c.from, c.endpoint)
 	}

@@ -99,9 +99,17 @@ const pollInterval = 250 * time.Millisecond
 func (c *Conn) Poll() time.Duration { return pollInterval }
 
 // Stands implements transport.Stands. A socket on which nothing is on its way is writable if it is connected.
-func (c *Conn) Stands() bool {
+func (c *Conn) Stands(idle bool) bool { return c.standsTo(c.endpoint, idle) }
+
+// Stands is the same for the address that was dialed last.
+func (n *namedConn) Stands(idle bool) bool { return n.standsTo(n.dialed, idle) }
+
+func (c *Conn) standsTo(endpoint string, idle bool) bool {
 	events, err := c.soc.GetEvents()
-	return err != nil || events&zmq4.POLLOUT != 0
+	if err != nil || events&zmq4.POLLOUT != 0 {
+		return true
+	}
+	return !idle && transport.Connected(endpoint)
 }
 
 // Wait implements transport.Conn.

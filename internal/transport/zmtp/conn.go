@@ -53,7 +53,7 @@ func (c *Conn) Watch(broke func()) {
 }
 
 // Stands implements transport.Stands.
-func (c *Conn) Stands() bool {
+func (c *Conn) Stands(bool) bool {
 	c.mu.Lock()
 	defer c.mu.Unlock()
 	return c.session != nil
