@@ -95,7 +95,7 @@ func (s *Sender) measure(now time.Time) {
 		return
 	}
 	switch d := now.Sub(r.timed.at); {
-	case r.trip == 0 && r.timed.asked, d < r.trip:
+	case r.trip == 0, d < r.trip:
 		r.trip = d
 	case r.timed.asked:
 		r.trip += (d - r.trip) / 8
@@ -242,6 +242,9 @@ func (r *reach) overslept(lookedAt, now time.Time, look time.Duration) {
 		}
 		if asleep := now.Sub(since) - look; asleep > 0 && !at.IsZero() {
 			*at = at.Add(asleep)
+			if asleep > look {
+				r.timed = timed{} // how long an answer took would tell of this end
+			}
 		}
 	}
 }

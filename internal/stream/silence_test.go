@@ -125,3 +125,34 @@ func TestAConnectionThatBreaksIsNoticedWithSomethingOnItsWay(t *testing.T) {
 		t.Errorf("down after %v", d)
 	}
 }
+
+func TestARoundTripIsMeasuredByWhatIsSentAnyway(t *testing.T) {
+	start := time.Unix(1000, 0)
+	answered := func(s *Sender, records uint64, wrote, now time.Time) time.Duration {
+		s.Look(wrote)
+		s.Load(small(1), wrote)
+		s.writes(wrote)
+		s.Look(now)
+		s.Acked(report(at(records+1), at(records+1), at(records+1)), now)
+		_, _, trip := s.Answers()
+		return trip
+	}
+	s := newResender(start)
+	if got := answered(s, 1, start, start.Add(20*time.Millisecond)); got != 20*time.Millisecond {
+		t.Errorf("the first: %v", got)
+	}
+	if got := answered(s, 2, start.Add(time.Second), start.Add(time.Second+5*time.Millisecond)); got != 5*time.Millisecond {
+		t.Errorf("a shorter one: %v", got)
+	}
+	if got := answered(s, 3, start.Add(2*time.Second), start.Add(time.Hour)); got != 5*time.Millisecond {
+		t.Errorf("this process was stopped meanwhile: %v", got)
+	}
+	s = newResender(start)
+	if got := answered(s, 1, start, start.Add(time.Hour)); got != 0 {
+		t.Errorf("this process was stopped during the first: %v", got)
+	}
+	s = newResender(start)
+	if got := answered(s, 1, start, start.Add(s.silenceLook()+time.Millisecond)); got != s.silenceLook()+time.Millisecond {
+		t.Errorf("a long one: %v", got)
+	}
+}
