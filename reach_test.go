@@ -11,6 +11,7 @@ import (
 
 	"github.com/abhishekg16/cluster"
 	"github.com/abhishekg16/cluster/internal/testcluster"
+	"github.com/abhishekg16/cluster/peercatalog"
 )
 
 // linkStates watches the link from a node to a peer for a time, and tells when it had another state, in virtual time.
@@ -120,4 +121,53 @@ func TestAPeerWhoseProgramTakesNothingIsStalledAndNotDown(t *testing.T) {
 		time.Sleep(2 * time.Second)
 		expectStates(t, linkStates(a, 1, time.Minute), "stalled at 0s")
 	})
+}
+
+// A peer that is heard from where it was, while nobody listens where it is said to be now.
+func TestAPeerIsDownWhereNobodyListensAlsoIfItIsHeard(t *testing.T) {
+	for name, sends := range map[string]bool{"and is sent to": true, "and is not sent to": false} {
+		t.Run(name, func(t *testing.T) {
+			testcluster.Bubble(t, 2, func(t *testing.T, cfg cluster.Config) {
+				cfg.SendTimeout = time.Second
+				a, b := testcluster.Join(t, 0, cfg), testcluster.Join(t, 1, cfg)
+				testcluster.ReadAll(a)
+				testcluster.ReadAll(b)
+				testcluster.Put(t, a, &cluster.Envelope{1, 0, "hello"})
+				defer sendEach(b, cluster.Envelope{0, 0, "hello"}, 20*time.Millisecond)()
+				time.Sleep(time.Second)
+				if sends {
+					defer sendEach(a, cluster.Envelope{1, 0, "hello"}, 20*time.Millisecond)()
+				}
+				if err := a.Catalog().Put(peercatalog.Peer{ID: 1, Address: "mem://nowhere"}); err != nil {
+					t.Fatal(err)
+				}
+				states := linkStates(a, 1, 20*time.Second)
+				if last := states[len(states)-1]; !strings.HasPrefix(last, "down at 3.") {
+					t.Errorf("the link is %q", states)
+				}
+			})
+		})
+	}
+}
+
+// sendEach sends a copy of an envelope again and again, until the function that it returns is called.
+func sendEach(n *cluster.Node, e cluster.Envelope, pause time.Duration) (stop func()) {
+	end, ended := make(chan struct{}), make(chan struct{})
+	go func() {
+		defer close(ended)
+		for {
+			copied := e
+			select {
+			case n.Outbox() <- &copied:
+			case <-end:
+				return
+			}
+			select {
+			case <-time.After(pause):
+			case <-end:
+				return
+			}
+		}
+	}()
+	return func() { close(end); <-ended }
 }

@@ -260,7 +260,10 @@ func (l *Link) Acked(h *wire.Header) {
 	if l.sender.Acked(h, time.Now()) || !l.queue.empty() {
 		l.wakeUp() // there may be something to be written now
 	}
-	l.note()
+	before := l.logged
+	if l.note(); l.logged != before && l.conn != nil {
+		l.conn.Interrupt() // a peer that answers is looked after, also while its connection takes nothing
+	}
 	l.kept.release(l.sender.KeptFrom())
 }
 

@@ -56,9 +56,12 @@ func (l *Link) trouble() error {
 // to look again; zero: what is to be known will be told. The caller holds io and mu.
 func (l *Link) look(now time.Time) time.Time {
 	at := l.lookMoves(now)
-	broke := l.broke.Load() && l.broke.Swap(false)
 	should, idle := l.sender.Stands()
-	if !broke && l.poll == 0 || !should {
+	if !should {
+		return at
+	}
+	broke := l.broke.Load() && l.broke.Swap(false)
+	if !broke && l.poll == 0 {
 		return at
 	}
 	if broke || !now.Before(l.pollAt) {
@@ -85,9 +88,11 @@ func (l *Link) lookMoves(now time.Time) time.Time {
 	return l.sender.SeeAt()
 }
 
-// attend makes a connection the link's, which is told when it breaks. The caller holds io and mu.
+// attend makes a connection the link's, which is told when it breaks. Whether it has come to stand at all is looked at as soon as it should:
+// a peer that answers may do so from where it was before. The caller holds io and mu.
 func (l *Link) attend(c transport.Conn) {
 	l.conn = c
+	l.broke.Store(true)
 	l.poll = transport.Watch(c, func() {
 		l.broke.Store(true)
 		l.wakeUp()
