@@ -25,7 +25,10 @@ func (r *report) checkHearing(ctx context.Context, wait time.Duration) {
 	var targets []peer
 	var reports []*serverReport
 	for _, s := range r.Servers {
-		if s.running && s.ID != r.id {
+		switch {
+		case s.running && s.ID == r.id:
+			return // it may run elsewhere, so that its port is free here
+		case s.running:
 			targets, reports = append(targets, s.peer), append(reports, s)
 		}
 	}

@@ -217,6 +217,17 @@ func TestSendAndCheckFailWherePingDoes(t *testing.T) {
 	}
 }
 
+// A server that runs somewhere else, while its port is free here, keeps its place.
+func TestCheckTakesNoServersPlaceThatAnswers(t *testing.T) {
+	t.Parallel()
+	dir, at := configured(t, 2)
+	listening(t, dir, "Config.json", "-id", "0")
+	listening(t, dir, "Config.json", "-id", "1")
+	write(t, dir, "elsewhere.json", strings.Replace(read(t, dir+"/Config.json"), `"address": "`+at[0]+`"`,
+		`"address": "`+at[0]+`", "bind": "`+addresses(t, 1)[0]+`"`, 1), 0o644)
+	call(t, dir, "", "check", "elsewhere.json", "-id", "0").want(t, 0)
+}
+
 func TestAnObserverIsLeftOutOfAll(t *testing.T) {
 	t.Parallel()
 	dir, _ := configured(t, 3)
