@@ -15,6 +15,9 @@ func (l *Link) note(attrs ...any) {
 		return
 	}
 	l.logged = state
+	if l.cfg.Stands != nil {
+		l.cfg.Stands(l.id, state, l.trouble())
+	}
 	attrs = append([]any{"peer", l.id, "endpoint", l.route.endpoint, "encrypted", l.cfg.Encrypts(l.id)}, attrs...)
 	text := "cluster: link is " + l.cfg.StateName(state)
 	switch state {
