@@ -64,6 +64,9 @@ func (l *Link) look(now time.Time) time.Time {
 	if !broke && l.poll == 0 || !should {
 		return at
 	}
+	if _, answered, _ := l.sender.Answers(); l.pollAt.Before(answered.Add(l.poll)) {
+		l.pollAt = answered.Add(l.poll) // it stood then
+	}
 	if broke || !now.Before(l.pollAt) {
 		if l.pollAt = now.Add(l.poll); !transport.Stands(l.conn, idle) {
 			l.sender.Broke(now)
