@@ -39,7 +39,8 @@
 // Whether a peer can be reached is another question, of which SendTimeout says nothing. Its link is up when its node has acknowledged what was
 // sent. It is unacknowledged when it has not for a second, in which nothing moved towards it either; and down when nothing has shown for three seconds that it
 // can be reached: no acknowledgment, no bytes that move towards it, as far as its kernel tells, and for 20 s no word of its own; or when
-// its connection broke and no other stands. A peer whose node answers, and whose program takes nothing, is stalled, and not down. This is what one
+// its connection broke and no other stands. Config.WatchInterval makes these times longer or shorter, and Config.Watch has peers asked to which nothing is sent.
+// A peer whose node answers, and whose program takes nothing, is stalled, and not down. Node.Events tells when a peer goes down and up. All this is what one
 // node sees, and no consensus about who is alive.
 //
 // What one peer, one name or one message does, the others do not feel: names are looked

@@ -167,6 +167,35 @@ func ExampleRegister() {
 }
 
 // A group is an address for some of the servers.
+func ExampleNode_Events() {
+	cfg := cluster.Config{Peers: []peercatalog.Peer{{ID: 0, Address: "mem://events/0"}, {ID: 1, Address: "mem://events/1"}}, Watch: true}
+	var nodes []*cluster.Node
+	for id := range cfg.Peers {
+		node, err := cluster.NewFromConfig(id, cfg)
+		if err != nil {
+			fmt.Println(err)
+			return
+		}
+		defer node.Close()
+		nodes = append(nodes, node)
+	}
+	ctx, cancel := context.WithTimeout(context.Background(), time.Minute)
+	defer cancel()
+	for e := range nodes[0].Events(ctx) {
+		switch e.Kind {
+		case cluster.EventUp:
+			fmt.Println("server", e.Peer, "is up")
+			nodes[1].Close()
+		case cluster.EventDown:
+			fmt.Println("server", e.Peer, "is down")
+			return
+		}
+	}
+	// Output:
+	// server 1 is up
+	// server 1 is down
+}
+
 func ExampleNode_Group() {
 	nodes := startNodes("group", 4)
 	defer closeNodes(nodes)

@@ -109,6 +109,12 @@ func (n *Node) watch() {
 		}
 		n.mu.Unlock()
 		n.in.Release()
+		n.lookout.lists(n.catalog, n.pid)
+		if n.cfg.Watch {
+			for _, id := range n.others(n.catalog.IDs()) {
+				n.link(id)
+			}
+		}
 		select {
 		case <-changed:
 		case <-n.drained:

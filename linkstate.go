@@ -8,12 +8,12 @@ const (
 	LinkIdle       LinkState = iota // nothing was sent to the peer yet
 	LinkConnecting                  // the peer has not answered yet
 	LinkUp                          // the peer has acknowledged what was sent, or its time for that is not over
-	// LinkDown is a peer of which nothing has shown for three seconds that it can be reached, or that is not connected. Messages for it are dropped
+	// LinkDown is a peer of which nothing has shown for three WatchIntervals (3 s) that it can be reached, or that is not connected. Messages for it are dropped
 	// once its connection, or its window, has taken none for SendTimeout; those that the connection takes may arrive or not.
 	LinkDown
 	// LinkStalled is a peer whose node answers, and whose program has taken nothing for SendTimeout. Messages for it are dropped.
 	LinkStalled
-	// LinkUnacknowledged is a peer that has acknowledged nothing of what was sent for a second, in which nothing moved towards it either. It may be of
+	// LinkUnacknowledged is a peer that has acknowledged nothing of what was sent for a WatchInterval (1 s), in which nothing moved towards it either. It may be of
 	// another cluster, or not list this server; its process may stand still; or the path passes one way only.
 	LinkUnacknowledged
 )

@@ -58,6 +58,7 @@ type Node struct {
 	endpoint    string              // where the node listens
 	source      peercatalog.Source  // of the servers while the node runs; nil: there is none
 	reload      reloading
+	lookout     lookout
 	unchecked   func() // ends the look at the node's own address: see checkAddress
 
 	unlist    func()          // the registry of New forgets this node; nil: it does not know it
@@ -120,6 +121,7 @@ func start(pid int, cfg Config, unlist func()) (*Node, error) {
 		defer close(n.heard)
 		n.in.Run()
 	}()
+	n.lookout.lists(n.catalog, n.pid)
 	go n.pump(new(encoder)) // Shutdown closes closing and drained, and waits for deserted.
 	go n.watch()            // Shutdown closes drained, and waits for watched.
 	if cfg.Reload || cfg.Source != nil {
@@ -163,13 +165,14 @@ func newNode(pid int, cfg Config, catalog *peercatalog.Catalog) *Node {
 	n.limits = codec.Limits{Bytes: cfg.MaxMessageBytes, Cost: codec.CostLimit(cfg.MaxMessageBytes)}
 	n.out = outgoing.Config{
 		Self:       stream.Self{ID: uint16(pid), Cluster: name, Incarnation: n.incarnation, Grant: uint32(window), Knows: knows},
-		Policy:     stream.PolicyOf(cfg.SendTimeout, defaultSendTimeout),
+		Policy:     n.policy(),
 		QueueBytes: cfg.QueueBytes,
 		Log:        n.logs.state,
 		Dial:       n.dial,
 		Linger:     n.lingerLeft,
 		Encrypts:   n.encrypts,
 		Trouble:    n.logs.trouble,
+		Stands:     n.lookout.stands,
 		StateName:  func(s stream.Standing) string { return linkStateOf[s].String() },
 	}
 	n.delivery = delivery.New(delivery.Config[Envelope]{
@@ -191,9 +194,20 @@ func newNode(pid int, cfg Config, catalog *peercatalog.Catalog) *Node {
 		Name:    func(r stream.Refusal) string { return refusalOf[r].String() },
 		Inbox:   func() int { return len(n.inbox) },
 		Failed:  n.fail,
+		Began:   n.lookout.began,
 		Mistake: n.logs.fromNetwork,
 	})
 	return n
+}
+
+// policy is how long this node waits for its peers.
+func (n *Node) policy() stream.Policy {
+	p := stream.PolicyOf(n.cfg.SendTimeout, defaultSendTimeout)
+	p.Silence = silenceIntervals * n.cfg.WatchInterval
+	if n.cfg.Watch {
+		p.Watch = n.cfg.WatchInterval
+	}
+	return p
 }
 
 // fill makes an envelope of its parts.
@@ -338,6 +352,7 @@ func (n *Node) close() {
 	<-cutting
 	<-n.deserted
 	<-n.watched
+	n.lookout.end()
 	n.following.Wait()
 	n.unchecked()
 	n.in.Halt()
@@ -379,6 +394,7 @@ func (n *Node) Stats() Stats {
 		s.Received.Refused = count(s.Received.Refused, r, c)
 	}
 	for _, id := range slices.Sorted(maps.Keys(peers)) {
+		peers[id].Flaps = n.lookout.flaps(id)
 		s.Peers = append(s.Peers, *peers[id])
 		s.Sent.add(peers[id].Sent)
 		s.Received.add(peers[id].Received)

@@ -140,8 +140,10 @@ type PeerStats struct {
 	LastHeard, LastAcknowledged time.Time
 	// RoundTrip is how long it takes to answer, with the way there and back: smoothed, or less if an acknowledgment came sooner. Zero: not measured yet.
 	RoundTrip time.Duration
-	Sent      SentStats
-	Received  ReceivedStats
+	// Flaps is how often it went down after it was up, since it was added.
+	Flaps    uint64
+	Sent     SentStats
+	Received ReceivedStats
 }
 
 // SentStats counts messages to a peer. At each moment Accepted = Sent + Queued +

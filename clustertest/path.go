@@ -48,7 +48,7 @@ func (c carrier) Carry(head, tail []byte, deliver func(head, tail []byte) bool) 
 	}
 	n.mu.Lock()
 	p := n.path(parcels[0].link())
-	if parcels[0].bare == 0 && !n.ended {
+	if (parcels[0].bare == 0 || parcels[0].asks) && !n.ended { // a question is not left to chance
 		p.want(n)
 	}
 	crowded := p.stands && parcels[0].bare == 0 && n.crowded(p)

@@ -49,6 +49,9 @@ type Config struct {
 	Name func(stream.Refusal) string
 	// Inbox is how many envelopes wait for the program.
 	Inbox func() int
+	// Began is told that a life of a server is heard that was not before, and whether it is the first of it. It does not block; nil: nobody
+	// wants to know.
+	Began func(from int, incarnation uint64, first bool)
 	// Failed is told that the listener is of no use any more. It does not wait for anything.
 	Failed func(error)
 	// Mistake is told of each kind of refusal once for each peer, or for nobody (-1). It does not block.

@@ -98,6 +98,9 @@ func (in *In) began(s *source, e *stream.Effect) {
 		}
 		in.cfg.Log.Info(text, "peer", s.id)
 	}
+	if in.cfg.Began != nil {
+		in.cfg.Began(s.id, s.stream.Incarnation(), e.First)
+	}
 	if l := in.cfg.Link(s.id, false); l != nil {
 		l.PeerBegan(e.Key, e.First)
 	}

@@ -28,6 +28,8 @@ type Config struct {
 	Encrypts func(id int) bool
 	// Trouble is told why there is no connection to a server whose link goes down, where that is known. It does not block.
 	Trouble func(id int, why error)
+	// Stands is told how the way to a server stands, and why it does not, whenever that changes. It does not block.
+	Stands func(id int, s stream.Standing, why error)
 	// StateName is what logs call a state.
 	StateName func(stream.Standing) string
 }

@@ -15,6 +15,9 @@ func (l *Link) note(attrs ...any) {
 		return
 	}
 	l.logged = state
+	if l.cfg.Stands != nil {
+		l.cfg.Stands(l.id, state, l.trouble())
+	}
 	attrs = append([]any{"peer", l.id, "endpoint", l.route.endpoint, "encrypted", l.cfg.Encrypts(l.id)}, attrs...)
 	text := "cluster: link is " + l.cfg.StateName(state)
 	switch state {
@@ -63,6 +66,9 @@ func (l *Link) look(now time.Time) time.Time {
 	broke := l.broke.Load() && l.broke.Swap(false)
 	if !broke && l.poll == 0 {
 		return at
+	}
+	if _, answered, _ := l.sender.Answers(); l.pollAt.Before(answered.Add(l.poll)) {
+		l.pollAt = answered.Add(l.poll) // it stood then
 	}
 	if broke || !now.Before(l.pollAt) {
 		if l.pollAt = now.Add(l.poll); !transport.Stands(l.conn, idle) {

@@ -3,6 +3,7 @@
 package scenario
 
 import (
+	"fmt"
 	"sync"
 	"syscall"
 	"testing"
@@ -12,37 +13,42 @@ import (
 	"github.com/abhishekg16/cluster/internal/testcluster"
 )
 
-func TestAProcessThatIsStoppedIsDownAndUpWhenItGoesOn(t *testing.T) {
+func TestAProcessThatIsStoppedOrKilledIsDownWhetherItIsSentToOrWatched(t *testing.T) {
 	for _, transport := range []string{"libzmq", "go"} {
-		t.Run(transport, func(t *testing.T) {
-			t.Parallel()
-			cfg := testcluster.ProcessConfig(t, 2)
-			cfg.Transport = transport
-			n := testcluster.Join(t, 0, cfg)
-			b := testcluster.Spawn(t, cfg, 1).Start()
-			s := testcluster.NewTraffic(n)
-			s.Send([]int{1}, 0, 100, time.Millisecond)
-			defer s.Halt()
-			state := func(want cluster.LinkState) time.Duration {
-				began := time.Now()
-				testcluster.Eventually(t, "the link is "+want.String(), func() bool { return testcluster.StatsOf(n, 1).State == want })
-				return time.Since(began)
-			}
-			state(cluster.LinkUp)
-			b.Signal(syscall.SIGSTOP)
-			t.Logf("unacknowledged after %v", state(cluster.LinkUnacknowledged))
-			t.Logf("and down after another %v", state(cluster.LinkDown))
-			b.Signal(syscall.SIGCONT)
-			t.Logf("up %v after it goes on", state(cluster.LinkUp))
-			b.Kill()
-			t.Logf("down %v after it is killed while it is sent to", state(cluster.LinkDown))
-		})
+		for _, watch := range []bool{false, true} {
+			t.Run(fmt.Sprintf("%s, watched: %v", transport, watch), func(t *testing.T) {
+				t.Parallel()
+				cfg := testcluster.ProcessConfig(t, 2)
+				cfg.Transport = transport
+				b := testcluster.Spawn(t, cfg, 1).Start()
+				cfg.Watch = watch
+				n := testcluster.Join(t, 0, cfg)
+				if !watch {
+					s := testcluster.NewTraffic(n)
+					s.Send([]int{1}, 0, 100, time.Millisecond)
+					defer s.Halt()
+				}
+				state := func(want cluster.LinkState) time.Duration {
+					began := time.Now()
+					testcluster.Eventually(t, "the link is "+want.String(), func() bool { return testcluster.StatsOf(n, 1).State == want })
+					return time.Since(began)
+				}
+				state(cluster.LinkUp)
+				b.Signal(syscall.SIGSTOP)
+				t.Logf("unacknowledged after %v", state(cluster.LinkUnacknowledged))
+				t.Logf("and down after another %v", state(cluster.LinkDown))
+				b.Signal(syscall.SIGCONT)
+				t.Logf("up %v after it goes on", state(cluster.LinkUp))
+				b.Kill()
+				t.Logf("down %v after it is killed", state(cluster.LinkDown))
+			})
+		}
 	}
 }
 
 // A peer whose process runs is never found to be down, however busy its machine is, and whether or not its program takes what it is sent.
 func TestAPeerWhoseProcessRunsIsNotDown(t *testing.T) {
-	d := 3 * time.Second
+	d := time.Second
 	if *reloadLong {
 		d = 15 * time.Minute
 	}

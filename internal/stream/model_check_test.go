@@ -176,7 +176,10 @@ func (o *oracle) judged(before ReachState, broken bool) {
 	if !o.sees {
 		most += time.Duration(o.away()) * silencePerByte
 	}
+	// One that is watched, and to which there was never a connection.
+	unmet := o.watch > 0 && !o.met && o.owedAt.IsZero() && o.s.state.Path == Blocked && o.now.Sub(o.dialedAt) >= least
 	switch after := o.s.reach.state; {
+	case after == Lost && unmet:
 	case after == Lost && before != Lost && o.silent() < least && !broken && (o.met || !isDown(o.s.state.Peer)):
 		o.fail("end %d: reach: the peer is lost after %v", o.id, o.silent())
 	case after != Lost && o.silent() > most:

@@ -147,6 +147,9 @@ func play(schedule []byte, logf func(string, ...any)) error {
 	m.limits = Limits{Window: 256 << 10 << (how[0] >> 2 & 1), Slack: 1, MaxMessage: []int{1 << 20, 200 << 10}[how[0]>>3&1]}
 	m.instant, m.sees = how[1]&1 != 0, how[0]>>4&1 != 0
 	m.silence = []time.Duration{3 * time.Second, 400 * time.Millisecond, time.Second, 10 * time.Second}[how[1]>>5&3]
+	if how[0]>>5&3 == 0 {
+		m.watch = m.silence / 3
+	}
 	for i, e := range m.ends {
 		e.limits, e.able = m.limits, how[1]>>(1+2*i)&3 != 0
 		e.start()

@@ -17,6 +17,7 @@ type model struct {
 	patience time.Duration
 	silence  time.Duration
 	sees     bool // the transport can tell whether bytes move
+	watch    time.Duration
 	limits   Limits
 	instant  bool              // a frame arrives, and is answered, before its sender knows that it was taken
 	written  map[uint64]uint64 // by life: the number of the last record of which anything was written
@@ -97,6 +98,7 @@ type end struct {
 	failing  bool // the next connection cannot be made
 	removed  bool // the catalogue has no peer
 	redialAt time.Time
+	dialedAt time.Time
 	waits    waiting
 	until    time.Time
 	token    bool   // it is to look again, if it waits for work
@@ -164,7 +166,7 @@ func (e *end) start() {
 	if e.limits.Resends = e.able; e.able {
 		self.Knows |= wire.CapResend
 	}
-	e.s = NewSender(self, uint16(1-e.id), Policy{Patience: e.patience, Silence: e.silence}, e.now)
+	e.s = NewSender(self, uint16(1-e.id), Policy{Patience: e.patience, Silence: e.silence, Watch: e.watch}, e.now)
 	e.s.Appeared(e.now)
 	e.r = NewReceiver(&e.limits)
 	e.queue, e.queued, e.loaded, e.kept = nil, 0, false, nil
@@ -350,7 +352,7 @@ func (e *end) dial() {
 		e.oracle.progress()
 		e.oracle.newsAt, e.oracle.unheardFor, e.oracle.wasDown = e.now, 0, false
 	}
-	e.dialed, e.moved, e.again = true, false, false
+	e.dialed, e.moved, e.again, e.dialedAt = true, false, false, e.now
 	e.way.broken, e.way.swallows = false, false
 }
 

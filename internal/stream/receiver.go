@@ -108,6 +108,9 @@ func (r *Receiver) State() StreamState {
 	return InOrder
 }
 
+// Incarnation is that of the peer's present life; 0: none was heard.
+func (r *Receiver) Incarnation() uint64 { return r.incarnation }
+
 // Held is how many bytes of frames came before others that are missing.
 func (r *Receiver) Held() int { return r.heldBytes }
 

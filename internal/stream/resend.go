@@ -197,7 +197,7 @@ func (s *Sender) asks(open bool, now time.Time) (at time.Time) {
 	case s.window.bytes > 0 && !s.window.asked:
 		at = Earlier(at, s.wroteAt.Add(quietTime))
 	}
-	return at
+	return Earlier(at, s.watchAt())
 }
 
 // repeat makes the first frame that is to be sent again the pending one.

@@ -98,6 +98,9 @@ func NewSender(self Self, peer uint16, p Policy, now time.Time) *Sender {
 	if p.Silence == 0 {
 		p.Silence = DefaultSilence
 	}
+	if peer == self.ID {
+		p.Watch = 0
+	}
 	return &Sender{
 		self: self, peer: peer, policy: p,
 		state:  State{Idle, NoPath},
@@ -152,7 +155,10 @@ func (s *Sender) Vanished(now time.Time) {
 }
 
 // Appeared notes that there is one.
-func (s *Sender) Appeared(now time.Time) { s.on(Appeared, now) }
+func (s *Sender) Appeared(now time.Time) {
+	s.reach.check = s.reach.check || s.policy.Watch > 0
+	s.on(Appeared, now)
+}
 
 // Dialed notes that a connection was begun. Again tells that it leads where the one before it
 // did: it is only another try, and the peer's time runs on.

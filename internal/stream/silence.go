@@ -175,10 +175,33 @@ func (s *Sender) brokenEnds() time.Time {
 	return since.Add(brokenMost)
 }
 
+// unmetEnds is when a peer that is watched is lost, since no connection to it has come about since it was first tried; zero: it is not.
+func (s *Sender) unmetEnds() time.Time {
+	if r := &s.reach; s.policy.Watch == 0 || r.state != Unknown || !r.owed.IsZero() || s.state.Path != Blocked {
+		return time.Time{}
+	}
+	return s.blockedAt.Add(max(s.policy.Silence, meetingTime))
+}
+
+// watchAt is when a peer that is watched is to be asked whether it is there; zero: not for that.
+func (s *Sender) watchAt() time.Time {
+	r := &s.reach
+	if s.policy.Watch == 0 || r.state != Reached || !r.owed.IsZero() {
+		return time.Time{}
+	}
+	if s.askedAt.After(r.answered) {
+		return s.askedAt.Add(s.policy.Watch)
+	}
+	return r.answered.Add(s.policy.Watch)
+}
+
 // silence takes in that a time is over in which the peer was to answer.
 func (s *Sender) silence(now time.Time) {
 	r := &s.reach
 	if end := s.brokenEnds(); !end.IsZero() && !now.Before(end) {
+		s.reached(Severed, now)
+	}
+	if end := s.unmetEnds(); !end.IsZero() && !now.Before(end) {
 		s.reached(Severed, now)
 	}
 	switch end := s.lostAt(); {
@@ -203,7 +226,7 @@ func (s *Sender) takesNone(now time.Time) {
 
 // reachDeadline is when to look again whether the peer has had its time; zero: not for that.
 func (s *Sender) reachDeadline(now time.Time) time.Time {
-	at := s.brokenEnds()
+	at := Earlier(s.brokenEnds(), s.unmetEnds())
 	if s.reach.state != Lost {
 		at = Earlier(at, s.lostAt())
 	}

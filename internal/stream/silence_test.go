@@ -156,3 +156,39 @@ func TestARoundTripIsMeasuredByWhatIsSentAnyway(t *testing.T) {
 		t.Errorf("a long one: %v", got)
 	}
 }
+
+func TestAPeerThatIsWatchedIsAskedWhenNothingElseIsWritten(t *testing.T) {
+	start := time.Unix(1000, 0)
+	newWatcher := func(watch time.Duration) *Sender {
+		s := NewSender(Self{ID: 1, Incarnation: 7, Grant: 1 << 20}, 2, Policy{Patience: testPatience, Watch: watch}, start)
+		s.Appeared(start)
+		s.Dialed(false, start)
+		return s
+	}
+	t.Run("and answers", func(t *testing.T) {
+		s, asked := newWatcher(time.Second), 0
+		got := standsFor(s, start, 10*time.Second, func(now time.Time) {
+			if f := s.Pending(); f.Bare && f.Header.Flags&wire.FlagAckNow != 0 {
+				asked++
+				f.Header.Flags = 0
+				s.Acked(report(at(1), at(1), at(1)), now)
+			}
+		})
+		if !slices.Equal(got, []string{"connecting at 0s", "up at 0s"}) || asked < 9 || asked > 11 {
+			t.Errorf("the link is %q, and it was asked %d times", got, asked)
+		}
+	})
+	t.Run("and does not", func(t *testing.T) {
+		s := newWatcher(time.Second)
+		if got := standsFor(s, start, 5*time.Second, func(time.Time) {}); !slices.Equal(got, []string{"connecting at 0s", "unacknowledged at 1s", "down at 3s"}) {
+			t.Errorf("the link is %q", got)
+		}
+	})
+	for watch, want := range map[time.Duration][]string{time.Second: {"connecting at 0s", "down at 3s"}, 0: {"connecting at 0s"}} {
+		s := newWatcher(watch)
+		s.Full(start) // no connection comes about
+		if got := standsFor(s, start, 5*time.Second, func(time.Time) {}); !slices.Equal(got, want) {
+			t.Errorf("watched each %v, and without a connection, the link is %q, want %q", watch, got, want)
+		}
+	}
+}
