@@ -52,6 +52,12 @@ func (s *Sender) Next(now time.Time) (Step, time.Time) {
 		return Sleep, deadline
 	case s.state.Path == Blocked:
 		return AwaitConn, deadline
+	case s.query, s.owesWord:
+		s.word(now)
+		return Write, deadline
+	case len(s.ack.Undelivered) > 0 && !s.ack.Due.IsZero() && !now.Before(s.ack.Due) && s.resends:
+		s.name(now)
+		return Write, deadline
 	case s.window.due > 0:
 		s.repeat(now)
 		return Write, deadline
@@ -152,6 +158,7 @@ func (s *Sender) frame(now time.Time) {
 	if !f.whole {
 		f.upTo = wire.Position{Seq: s.next, Offset: uint32(f.End)}
 	}
+	flags |= s.confirmFlags(f)
 	s.head(flags, s.position(), s.load.Count, now)
 	s.window.leaving(f.upTo)
 }
@@ -159,6 +166,7 @@ func (s *Sender) frame(now time.Time) {
 // bare makes a frame without records the pending one, for an acknowledgment or to ask for one.
 func (s *Sender) bare(flags uint8, now time.Time) {
 	f := &s.pending
+	f.Confirm = false
 	f.Bare, f.Again, f.bytes, f.Offset, f.End, f.whole = true, false, wire.HeaderSize, 0, 0, false
 	s.head(flags, s.position(), 0, now)
 }
@@ -166,6 +174,7 @@ func (s *Sender) bare(flags uint8, now time.Time) {
 // head makes the header of the pending frame, which begins at start.
 func (s *Sender) head(flags uint8, start wire.Position, count int, now time.Time) {
 	s.reach.instant = false
+	s.pending.Names = nil
 	h := &s.pending.Header
 	*h = wire.Header{
 		Flags:       flags,
@@ -182,16 +191,17 @@ func (s *Sender) head(flags uint8, start wire.Position, count int, now time.Time
 		h.Flags |= wire.FlagResend
 		h.Resend = wire.Resend{Kept: s.KeptFrom(), Wanted: s.ack.Wanted, Held: s.ack.Held}
 	case s.reach.state == Lost && flags&wire.FlagAckNow != 0 && count == 0:
-		s.ack.aboard = Ack{} // who is not heard is told so
+		s.ack.aboard.Ack, s.ack.aboard.Named = Ack{}, false // who is not heard is told so
 		s.announce(h)
 		return
 	case s.ack.Incarnation != 0 && s.self.Knows.Has(wire.CapResend) && (flags&wire.FlagAckNow != 0 && count == 0 || !now.Before(s.announceAt)):
-		s.ack.aboard = Ack{} // this frame has no room for it
+		s.ack.aboard.Ack, s.ack.aboard.Named = Ack{}, false // this frame has no room for it
 		s.announceAt = now.Add(announceInterval)
 		s.announce(h)
 		return
 	}
-	if s.ack.aboard = s.ack.Ack; s.ack.Incarnation == 0 {
+	s.ack.aboard.Named = false
+	if s.ack.aboard.Ack = s.ack.Ack; s.ack.Incarnation == 0 {
 		s.announce(h)
 		return
 	}

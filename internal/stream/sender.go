@@ -33,6 +33,8 @@ type Load struct {
 	Count int // of records
 	Small int // bytes of the first frame but for the large payload, its header included
 	Large int // bytes of the large payload
+	// Confirm tells that somebody waits to hear what becomes of the records.
+	Confirm bool
 }
 
 // A Sender is one direction as its sender sees it. It has one Load at a time, and numbers its
@@ -69,6 +71,15 @@ type Sender struct {
 	refused    bool      // the connection did not take the last frame; the first of those in a row was at blockedAt
 	Books      SenderBooks
 
+	confirming Confirming
+	query      bool          // the peer is to be asked what it knows
+	queriedAt  time.Time     // when it last was
+	ackedAt    time.Time     // when a frame of it last acknowledged something
+	owesWord   bool          // it has asked that
+	awaited    uint64        // before it are records of which somebody waits to hear what becomes
+	promptTo   wire.Position // where the last frame ends with which that was asked for
+	more       bool          // something is to be written behind the load
+
 	progress  time.Time // when the peer last took something, or could have
 	blockedAt time.Time // when the connection last stopped taking frames, or was made
 	heardAt   time.Time // when the peer last said that it takes
@@ -85,8 +96,10 @@ type Outbound struct {
 	Bare        bool // it carries no records: the header is all
 	Again       bool // it was written before
 	Offset, End int
-	whole       bool          // it ends the load
-	upTo        wire.Position // where it ends in the stream
+	Confirm     bool               // it asks what becomes of its records
+	Names       []wire.Undelivered // follow the header of a bare frame
+	whole       bool               // it ends the load
+	upTo        wire.Position      // where it ends in the stream
 	bytes       int
 }
 
@@ -215,13 +228,14 @@ func (s *Sender) SilentSince() time.Time {
 // something to write now.
 func (s *Sender) Acked(h *wire.Header, now time.Time) bool {
 	s.learn(h)
+	s.learnConfirming(h)
 	s.wordAt = now
 	s.reach.hear(now)
 	s.waited = s.waited || s.resends && h.Flags&wire.FlagResend == 0 // it does not know that this one does
 	if h.AckIncarnation != s.self.Incarnation {
-		return s.waited
+		return s.waited || s.owesWord
 	}
-	s.window.grant = int(min(h.Window, maxGrant))
+	s.window.grant, s.ackedAt = int(min(h.Window, maxGrant)), now
 	whole := !s.window.missing()
 	news, records := s.window.acked(h.Ack)
 	s.confirm(records)
@@ -243,7 +257,7 @@ func (s *Sender) Acked(h *wire.Header, now time.Time) bool {
 		s.progress, s.heardAt = now, now
 		s.on(Heard, now)
 	}
-	return isDown(s.state.Peer) || s.loaded || s.window.due > 0 || s.waited
+	return isDown(s.state.Peer) || s.loaded || s.window.due > 0 || s.waited || s.owesWord
 }
 
 // PeerBegan notes that a life of the peer was heard that was not before. What is on its way to another one will not be
@@ -252,6 +266,7 @@ func (s *Sender) Acked(h *wire.Header, now time.Time) bool {
 // at all nobody knows whether there was another one before: what that may have got is acknowledged if this one has it,
 // and is not sent again if it has not.
 func (s *Sender) PeerBegan(first bool, now time.Time) {
+	s.ack.Undelivered = nil // was for the life before
 	if first && s.tells() {
 		s.window.early = len(s.window.frames)
 	} else {
@@ -296,7 +311,8 @@ func (s *Sender) took(now time.Time) (whole bool) {
 	s.on(Took, now)
 	s.refused = false
 	f := &s.pending
-	s.ack.carried()
+	s.ack.carried(s.resends)
+	s.tookWord(&f.Header, now)
 	s.waited = s.waited && f.Header.Flags&wire.FlagResend == 0
 	if !f.Header.ShowsResending() {
 		// The first that the peer gets may be this one. It gives up what it misses then.

@@ -15,6 +15,9 @@ const (
 	// CapResend: frames with FlagResend. Who announces it sends again what was lost, and waits for what is missing
 	// until it is told that it will not come.
 	CapResend
+	// CapConfirm: frames with FlagConfirm. Who announces it tells what became of the records that it is asked about. It is of
+	// use only beside CapResend.
+	CapConfirm
 )
 
 // Has reports whether c holds all of want.
