@@ -62,6 +62,10 @@
 // Each of two servers must be able to connect to the other: what one sends, the
 // other acknowledges on a connection of its own.
 //
+// Who wants to know what became of a message passes it to Deliver: nil means that the peer
+// has decoded it and put it into its Inbox. An error says that it was certainly not delivered, and why,
+// or is ErrUnconfirmed: it was written, and nobody knows.
+//
 // A program should not send much from the goroutine that reads its Inbox: two
 // servers that both wait for room, and do not read, are stalled for each other.
 //

@@ -21,6 +21,11 @@ var (
 	// ErrNotEncodable: the message has a type that cannot be sent, or that
 	// must be given to Register first.
 	ErrNotEncodable = errors.New("cluster: not encodable")
+	// ErrUnconfirmed: the message was sent, and it is not known whether it has
+	// arrived.
+	ErrUnconfirmed = errors.New("cluster: unconfirmed: sent, and not known whether it has arrived")
+	// ErrUnsupported: the peer cannot tell what becomes of messages; nothing was sent to it.
+	ErrUnsupported = errors.New("cluster: the peer does not confirm deliveries")
 	// ErrClosed: the node is closing or has closed.
 	ErrClosed = errors.New("cluster: closed")
 )

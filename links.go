@@ -149,7 +149,7 @@ func knowledge(endpoint string) wire.Capabilities {
 	if carried(endpoint) {
 		return wire.CapValues
 	}
-	return wire.CapValues | wire.CapResend
+	return wire.CapValues | wire.CapResend | wire.CapConfirm
 }
 
 // carried reports whether something for tests stands between the servers of the endpoint's network.

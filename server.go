@@ -46,8 +46,9 @@ type Node struct {
 	ids         messageIDs
 	groups      groups
 	outbox      chan *Envelope
-	encoders    sync.Pool    // of *encoder, for Send
-	limits      codec.Limits // of each message that is sent
+	encoders    sync.Pool        // of *encoder, for Send
+	waiters     outgoing.Waiters // of Deliver
+	limits      codec.Limits     // of each message that is sent
 	out         outgoing.Config
 	inbox       chan *Envelope
 	delivery    *delivery.Stage[Envelope]

@@ -90,14 +90,28 @@ func (c *chunk[E]) dealtWith() bool { return c.toldAll }
 type faults struct {
 	counts [stream.Refusals]uint64
 	causes [stream.Refusals]error // the first of each kind
+	named  []fault                // where the sender waits to hear of each
 }
 
-func (c *chunk[E]) fault(r stream.Refusal, err error) {
+// A fault is a record that could not be decoded.
+type fault struct {
+	number uint64
+	why    stream.Refusal
+}
+
+// number is that of the next record.
+func (c *chunk[E]) number() uint64 { return c.End.Seq - uint64(c.count) }
+
+// fault notes what became of the record with a number.
+func (c *chunk[E]) fault(number uint64, r stream.Refusal, err error) {
 	if c.faults == nil {
 		c.faults = new(faults)
 	}
 	if c.faults.counts[r]++; c.faults.counts[r] == 1 {
 		c.faults.causes[r] = err
+	}
+	if c.Confirm {
+		c.faults.named = append(c.faults.named, fault{number, r})
 	}
 }
 
@@ -132,9 +146,10 @@ func (c *chunk[E]) unpack(q *Queue[E], quickOnly bool) {
 			slow += time.Since(began)
 			d.budget = q.settleReserve(d.cost)
 		}
+		number := c.number()
 		c.skip(id, rest)
 		if err != nil {
-			c.fault(refusalOf(err), err)
+			c.fault(number, refusalOf(err), err)
 			continue
 		}
 		q.stage.cfg.Fill(d.envelope, q.from, id, msg)

@@ -105,6 +105,9 @@ func (q *Queue[E]) settle(c *chunk[E]) {
 			q.owner.Refused(stream.Refusal(r), n, o.causes[r])
 		}
 	}
+	for _, f := range o.named {
+		q.owner.Undelivered(c.Place, f.number, f.why)
+	}
 }
 
 // pushReady puts what is ready into Out. If that is full it reports false, and leaves what
@@ -162,8 +165,10 @@ func (q *Queue[E]) run() {
 			q.settleReserve(0)
 		}
 		id, _, _, rest := q.current.peek()
+		number := q.current.number()
 		q.current.skip(id, rest)
 		q.owner.Refused(stream.RefusedUndecodable, 1, errEnded)
+		q.owner.Undelivered(q.current.Place, number, stream.RefusedUndecodable)
 		go q.run() // As the one before it.
 	}()
 	for q.more() {

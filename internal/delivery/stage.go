@@ -37,6 +37,9 @@ type Owner interface {
 	Taken(p stream.Place, records, left int)
 	// Refused counts messages that cannot be delivered, with the first's cause.
 	Refused(r stream.Refusal, count uint64, cause error)
+	// Undelivered tells, before Taken does, that one record of the delivery at a place is among those. Who has not asked to hear of it
+	// need not be told.
+	Undelivered(p stream.Place, number uint64, why stream.Refusal)
 	// Taking tells that the program takes messages, if slowly, and will come to this sender's.
 	Taking()
 }

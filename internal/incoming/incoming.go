@@ -67,13 +67,15 @@ type Queue interface {
 
 // Link is the other direction, to the same peer: it carries the acknowledgments.
 type Link interface {
-	// Acked takes in what a frame of the peer says of what it got.
-	Acked(h *wire.Header)
+	// Acked takes in what a frame of the peer says of what it got. Names are the records that it names beside, which were not delivered.
+	Acked(h *wire.Header, names []byte)
 	// PeerBegan tells that a new life of the peer was heard, whether it is the first that is heard at all, and the public key that it
 	// proved, if there are keys.
 	PeerBegan(key string, first bool)
 	// Acknowledge notes what the peer is to be told.
 	Acknowledge(a stream.Ack)
+	// Prompt is Acknowledge for what is to be told at once. It may write to the connection, and does not wait.
+	Prompt(a stream.Ack)
 }
 
 // In is the receiving half of a node.
@@ -81,6 +83,7 @@ type In struct {
 	cfg      Config
 	listener transport.Listener // used by who has the lease; others may only interrupt it
 	lease    *Lease
+	owing    int         // frames that have come while some peer waits to be told how far it was taken; used like the listener
 	halted   atomic.Bool // Run is to end
 	goOn     func() bool // mayGoOn
 
@@ -90,7 +93,8 @@ type In struct {
 
 	mu         sync.Mutex // guards what follows
 	sources    map[int]*source
-	holding    bool // some source may hold frames
+	holding    bool      // some source may hold frames
+	prompts    []*source // whose peers wait to be told how far they were taken, as soon as nothing else is at hand
 	closed     bool
 	refused    [stream.Refusals]uint64 // of no known peer
 	handshakes map[string]bool         // the causes of failed ones that were logged
@@ -147,7 +151,11 @@ func (in *In) Lease() *Lease { return in.lease }
 // else to do. It reports whether there was a frame. The caller has the lease.
 func (in *In) Read() bool {
 	l := in.listener
-	head, tail, err := l.Recv(in.deadline())
+	deadline, waited := in.deadline()
+	if waited {
+		deadline = past
+	}
+	head, tail, err := l.Recv(deadline)
 	switch {
 	case err == nil:
 		if !in.frame(head, tail, l.Key(), false) {
@@ -163,21 +171,25 @@ func (in *In) Read() bool {
 	case errors.Is(err, transport.ErrInterrupted):
 		return false // to look at once at what it was for; there may be another deadline now
 	case errors.Is(err, transport.ErrTimeout):
+		in.prompt() // nothing else is at hand
 	default:
 		in.cfg.Failed(fmt.Errorf("receiving: %w", err))
 		in.Halt()
 	}
-	in.overdue()
+	if in.overdue() {
+		in.promptSoon()
+	}
 	return err == nil
 }
 
-// deadline is when some source will have waited long enough for what it misses.
-func (in *In) deadline() time.Time {
+// deadline is when some source will have waited long enough for what it misses, and whether some peer waits to be told at once
+// how far it was taken.
+func (in *In) deadline() (d time.Time, waited bool) {
 	in.mu.Lock()
 	defer in.mu.Unlock()
-	var d time.Time
+	waited = len(in.prompts) > 0
 	if !in.holding {
-		return d
+		return d, waited
 	}
 	in.holding = false
 	for _, s := range in.sources {
@@ -185,22 +197,23 @@ func (in *In) deadline() time.Time {
 			in.holding, d = true, stream.Earlier(d, due)
 		}
 	}
-	return d
+	return d, waited
 }
 
-// overdue gives up waiting for what should have come by now.
-func (in *In) overdue() {
+// overdue gives up waiting for what should have come by now. It reports whether some peer waits to be told at once how far it was
+// taken.
+func (in *In) overdue() (waited bool) {
 	in.rx.Lock()
 	defer in.rx.Unlock()
 	in.mu.Lock()
 	defer in.mu.Unlock()
-	if !in.holding {
-		return
+	if in.holding {
+		now := time.Now()
+		for _, s := range in.sources {
+			in.carryOut(s, s.stream.Overdue(now))
+		}
 	}
-	now := time.Now()
-	for _, s := range in.sources {
-		in.carryOut(s, s.stream.Overdue(now))
-	}
+	return len(in.prompts) > 0
 }
 
 // frame takes one frame, which it owns, and whose sender has proved to have the public key,

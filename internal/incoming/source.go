@@ -4,6 +4,7 @@ import (
 	"time"
 
 	"github.com/abhishekg16/cluster/internal/stream"
+	"github.com/abhishekg16/cluster/internal/wire"
 )
 
 // ackDelay is how long an acknowledgment that is not urgent waits for a frame to travel with.
@@ -20,6 +21,10 @@ type source struct {
 	refused [stream.Refusals]uint64
 	logged  time.Time // a restart was last logged
 	closed  bool
+	putting bool // what has come is being put into queue, by who reads the listener
+	// announced is the last frame of the present life that announced what the peer knows, when there was no link to tell of it.
+	announced *wire.Header
+	owed      bool // it is among the prompts of in
 }
 
 // source returns the source with that id. The caller holds mu.
@@ -55,18 +60,18 @@ func (in *In) carryOut(s *source, effects []stream.Effect) {
 		e := &effects[i]
 		switch e.Do {
 		case stream.Deliver:
+			s.putting = s.id != in.cfg.Pid
 			in.mu.Unlock()
 			s.queue.Put(&e.Delivery, in.goOn)
 			if s.id == in.cfg.Pid {
 				in.Wake() // it did not come by the listener
 			}
 			in.mu.Lock()
+			s.putting = false
 		case stream.Refused:
 			in.refuse(s, refusal{e.Refusal, 1, e.Cause, false})
 		case stream.Present:
-			if l := in.cfg.Link(s.id, false); l != nil {
-				l.Acked(&e.Header)
-			}
+			s.present(&e.Header, e.Names)
 		case stream.NewLife:
 			in.began(s, e)
 		case stream.AckNow:
@@ -101,8 +106,39 @@ func (in *In) began(s *source, e *stream.Effect) {
 	if in.cfg.Began != nil {
 		in.cfg.Began(s.id, s.stream.Incarnation(), e.First)
 	}
-	if l := in.cfg.Link(s.id, false); l != nil {
+	s.announced = nil
+	if l := s.link(false); l != nil {
 		l.PeerBegan(e.Key, e.First)
+	}
+}
+
+// present tells the link of a frame of the present life. The caller holds mu.
+func (s *source) present(h *wire.Header, names []byte) {
+	if l := s.link(false); l != nil {
+		l.Acked(h, names)
+	} else if _, ok := h.Announced(); ok {
+		announced := *h
+		s.announced = &announced
+	}
+}
+
+// link is the link to the peer; nil if there is none. With create it is made if it can be. It is told what the peer had announced before
+// there was one. The caller holds mu.
+func (s *source) link(create bool) Link {
+	l := s.in.cfg.Link(s.id, create)
+	if h := s.announced; l != nil && h != nil {
+		s.announced = nil
+		l.Acked(h, nil)
+	}
+	return l
+}
+
+// Meet tells a new link to a server what that had announced before there was one.
+func (in *In) Meet(id int) {
+	in.mu.Lock()
+	defer in.mu.Unlock()
+	if s := in.sources[id]; s != nil {
+		s.link(false)
 	}
 }
 
@@ -116,8 +152,14 @@ func (s *source) Taken(p stream.Place, records, left int) {
 		s.tell(false, time.Now())
 	case stream.AckSoon:
 		s.tell(false, time.Now().Add(ackDelay))
+	case stream.AckPrompt:
+		if s.putting {
+			in.owe(s)
+			return
+		}
+		s.tell(false, time.Now())
 	case stream.AckAlong:
-		if l := in.cfg.Link(s.id, false); l != nil {
+		if l := s.link(false); l != nil {
 			l.Acknowledge(s.stream.Ack(false, time.Time{}))
 		}
 	}
@@ -128,6 +170,13 @@ func (s *source) Taking() {
 	s.in.mu.Lock()
 	defer s.in.mu.Unlock()
 	s.tell(true, time.Now())
+}
+
+// Undelivered implements delivery.Owner.
+func (s *source) Undelivered(p stream.Place, number uint64, why stream.Refusal) {
+	s.in.mu.Lock()
+	defer s.in.mu.Unlock()
+	s.stream.Undelivered(p, number, why)
 }
 
 // Refused implements delivery.Owner.
@@ -141,7 +190,7 @@ func (s *source) Refused(r stream.Refusal, count uint64, cause error) {
 // is taking envelopes, if slowly. The caller holds mu.
 func (s *source) tell(taking bool, due time.Time) {
 	ack := s.stream.Ack(taking, due)
-	if l := s.in.cfg.Link(s.id, true); l != nil {
+	if l := s.link(true); l != nil {
 		l.Acknowledge(ack)
 	}
 }

@@ -62,6 +62,7 @@ type Link struct {
 	queue   queue
 	current *parcel // that sender has as its load; nil if it has none
 	kept    kept    // what was written, and may have to be written again
+	waiters waiters // who waits to hear what becomes of a message
 	sender  *stream.Sender
 	logged  stream.Standing
 	poll    time.Duration // how often to look whether conn stands though nothing is on its way; 0: it says so
@@ -127,6 +128,7 @@ type Waiting struct {
 	Stop    <-chan struct{} // if not nil, until it is closed
 	Then    stream.Reason   // and then this is the reason of the drop
 	Give    bool            // the queue may have the batch's buffer, and leave it another
+	Waiter  *Waiter         // if not nil, who waits to hear what becomes of the batch, which is one message; it is left if the peer may not tell: see Knows
 }
 
 // Put queues a batch. If the queue is full it waits for room, or for the link to go down, as w
@@ -141,9 +143,12 @@ func (l *Link) Put(b *Batch, w Waiting) stream.Reason {
 		// What a node sends to itself is received where it is written. That is run's, since the
 		// sender may hold what receiving needs.
 		l.wakeUp()
+	case w.Waiter != nil && l.gathers():
+		l.io.Unlock()
+		l.wakeUp()
 	default:
 		// It leaves from here, without waking run.
-		l.drive(lone)
+		l.drive(lone, driveMost)
 		l.io.Unlock()
 	}
 	return reason
@@ -166,8 +171,10 @@ func (l *Link) enqueue(b *Batch, w Waiting) (reason stream.Reason, wake bool) {
 		}
 		verdict, why := l.sender.Admit(l.queue.fits(one.size(), l.cfg.QueueBytes), w.ForRoom)
 		switch {
+		case verdict == stream.Accept && w.Waiter != nil && l.sender.Confirming() != stream.Confirms:
+			return reason, wake
 		case verdict == stream.Accept:
-			l.accept(one, w.Give && rest == nil, &wake)
+			l.accept(one, w, rest == nil, &wake)
 			one.count = 0
 		case verdict == stream.Refuse && why != stream.TimedOut:
 			reason = l.refuse(b, why)
@@ -196,10 +203,7 @@ func (l *Link) enqueue(b *Batch, w Waiting) (reason stream.Reason, wake bool) {
 // awaitRoom waits until there may be room in the queue. It reports false if stop was closed before. The caller holds
 // mu, which is let go of meanwhile.
 func (l *Link) awaitRoom(stop <-chan struct{}) bool {
-	if l.room == nil {
-		l.room = make(chan struct{})
-	}
-	room := l.room
+	room := l.roomMade()
 	l.mu.Unlock()
 	defer l.mu.Lock()
 	select {
@@ -226,8 +230,14 @@ func (l *Link) refuse(b *Batch, r stream.Reason) stream.Reason {
 
 // accept queues messages for which there is room, and sets wake if nobody is about to write
 // them. The caller holds mu.
-func (l *Link) accept(b *Batch, give bool, wake *bool) {
-	l.queue.push(b, give)
+func (l *Link) accept(b *Batch, w Waiting, whole bool, wake *bool) {
+	if w.Waiter != nil {
+		l.await(w.Waiter)
+	}
+	l.queue.push(b, w.Give && whole)
+	if w.Waiter != nil {
+		l.queue.newest().confirm = true
+	}
 	l.books.Accepted += uint64(b.count)
 	switch l.activity {
 	case sleeping:
@@ -248,17 +258,24 @@ func (l *Link) Redirect(endpoint string, keys []string) {
 	}
 	if now := time.Now(); endpoint == "" {
 		l.sender.Vanished(now)
-		l.kept.release(l.sender.KeptFrom())
+		l.settle()
 	} else {
 		l.sender.Appeared(now)
 	}
 	l.wakeAll()
 }
 
-// Acked takes in what a frame of the peer says of what it got.
-func (l *Link) Acked(h *wire.Header) {
+// Acked takes in what a frame of the peer says of what it got. Names are the records that it names beside, which were not delivered.
+func (l *Link) Acked(h *wire.Header, names []byte) {
+	told := l.acked(h, names)
+	told.wake() // they come back for mu
+}
+
+// acked is Acked but for waking those who hear now what became of their messages.
+func (l *Link) acked(h *wire.Header, names []byte) (told chain) {
 	l.mu.Lock()
 	defer l.mu.Unlock()
+	knew := l.sender.Confirming()
 	if l.sender.Acked(h, time.Now()) || !l.queue.empty() {
 		l.wakeUp() // there may be something to be written now
 	}
@@ -266,7 +283,14 @@ func (l *Link) Acked(h *wire.Header) {
 	if l.note(); l.logged != before && l.conn != nil {
 		l.conn.Interrupt() // a peer that answers is looked after, also while its connection takes nothing
 	}
+	if confirms := l.sender.Confirming(); confirms != knew {
+		if knew == stream.Confirms {
+			l.unasked(l.sender.NextNumber())
+		}
+		l.wakeSenders()
+	}
 	l.kept.release(l.sender.KeptFrom())
+	return l.fates(names)
 }
 
 // PeerBegan tells that a new life of the peer was heard, and whether it is the first that is heard at all. Key is the one that it
@@ -276,7 +300,7 @@ func (l *Link) PeerBegan(key string, first bool) {
 	defer l.mu.Unlock()
 	now := time.Now()
 	l.sender.PeerBegan(first, now)
-	l.kept.release(l.sender.KeptFrom())
+	l.settle()
 	if l.route.proved(key) {
 		l.sender.ResetSilence(now)
 	}

@@ -62,7 +62,7 @@ func (l *Link) replaceStalled() {
 	l.sender.Left(now)
 	l.sender.Dialed(true, now)
 	l.sender.Writable(now)
-	l.kept.release(l.sender.KeptFrom())
+	l.settle()
 	l.mu.Unlock()
 	l.hangUp(old, 0)
 }

@@ -1,10 +1,12 @@
 package outgoing
 
 import (
+	"runtime"
 	"time"
 
 	"github.com/abhishekg16/cluster/internal/stream"
 	"github.com/abhishekg16/cluster/internal/transport"
+	"github.com/abhishekg16/cluster/internal/wire"
 )
 
 // step is what run does next: what the stream says, or what concerns the connection.
@@ -40,6 +42,9 @@ func (l *Link) run() {
 			l.sleepUntil(deadline)
 			l.io.Unlock()
 			l.sleep(timer, deadline)
+			if l.gathers() {
+				runtime.Gosched()
+			}
 			l.io.Lock()
 		case stepPark:
 			return
@@ -50,6 +55,9 @@ func (l *Link) run() {
 		}
 	}
 }
+
+// promptMost is driveMost for who reads the network.
+const promptMost = 2
 
 // driveMost is how much drive does: others may go on queueing while it writes, and its caller has
 // a message to send and no more.
@@ -74,8 +82,8 @@ func (l *Link) pressing(now time.Time) bool {
 
 // drive does run's work while run sleeps, as far as that needs no waiting. A lone message is all that was queued. The
 // caller holds io.
-func (l *Link) drive(lone bool) {
-	for i := range driveMost {
+func (l *Link) drive(lone bool, most int) {
+	for i := range most {
 		now := time.Now()
 		if i == 0 && lone && l.pressing(now) {
 			break
@@ -140,7 +148,9 @@ func (l *Link) decide(now time.Time) (step, time.Time) {
 		return stepReplace, time.Time{}
 	}
 	pollAt := l.look(now)
+	l.sender.Queued(!l.queue.empty())
 	next, deadline := l.sender.Next(now)
+	l.settle() // it may keep nothing more, since the peer says nothing
 	deadline = stream.Earlier(deadline, pollAt)
 	if l.spare != nil {
 		deadline = stream.Earlier(deadline, l.lookAt)
@@ -156,7 +166,12 @@ func (l *Link) decide(now time.Time) (step, time.Time) {
 		return l.decide(now)
 	case stream.Write:
 		l.note()
-		l.kept.use(l.parcelOf(l.sender.Pending()))
+		f := l.sender.Pending()
+		l.kept.use(l.parcelOf(f))
+		if p := l.current; p != nil && p == l.kept.used && p.confirm && !f.Confirm {
+			p.confirm = false
+			l.unasked(p.seq + uint64(p.count)) // it has become a peer that does not tell
+		}
 		return stepWrite, deadline
 	case stream.AwaitConn:
 		l.note()
@@ -201,7 +216,7 @@ func (l *Link) sent() {
 	l.wakeSenders()
 	l.current = nil
 	l.kept.add(p)
-	l.kept.release(l.sender.KeptFrom())
+	l.settle()
 }
 
 // dial leaves the connection that the link had, if any, and makes one to where the peer is now.
@@ -215,7 +230,7 @@ func (l *Link) dial() {
 		l.hangUp(old, 0)
 		l.mu.Lock()
 		l.sender.Left(time.Now())
-		l.kept.release(l.sender.KeptFrom())
+		l.settle()
 		l.mu.Unlock()
 	}
 	if to.Endpoint == "" {
@@ -243,7 +258,7 @@ func (l *Link) dial() {
 func (l *Link) fail(err error, now time.Time) {
 	l.route.dialed, l.route.redialAt = Target{}, now.Add(redialInterval)
 	l.sender.Failed(now)
-	l.kept.release(l.sender.KeptFrom())
+	l.settle()
 	l.down(stream.Unreachable, "error", err)
 }
 
@@ -253,6 +268,8 @@ func (l *Link) write() {
 	head, tail := l.bare[:f.Header.Size()], []byte(nil)
 	if p := l.kept.used; p != nil {
 		head, tail = p.frame(f)
+	} else if f.Names != nil {
+		head = wire.AppendUndelivered(make([]byte, f.Header.Size()), f.Names)
 	}
 	f.Header.Put(head)
 	ok, err := l.conn.TrySend(head, tail)
@@ -328,7 +345,7 @@ func (l *Link) end() {
 	defer l.mu.Unlock()
 	l.conn = nil
 	l.sender.Leave()
-	l.kept.release(l.sender.KeptFrom())
+	l.settle()
 }
 
 func (l *Link) hangUp(conn transport.Conn, linger time.Duration) {
@@ -357,7 +374,8 @@ func (l *Link) drop(r stream.Reason) int {
 	for !l.queue.empty() {
 		n += l.release(l.queue.pop())
 	}
-	l.kept.release(l.sender.KeptFrom())
+	l.settle()
+	l.dropWaiters(r)
 	l.books.Dropped[r] += uint64(n)
 	l.wakeSenders()
 	return n

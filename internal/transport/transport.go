@@ -77,7 +77,7 @@ type Security struct {
 // Listener receives the frames that all peers send. One goroutine at a time calls Recv,
 // Key and Close, which the caller sees to; any may call Interrupt.
 type Listener interface {
-	// Recv waits for a frame until the deadline (the zero time: for ever). The
+	// Recv waits for a frame until the deadline (the zero time: for ever; one that has passed: not at all). The
 	// sender may have split the frame in two: it is head and tail in a row.
 	// The caller owns both, and may give them to PutBuffer. The error is ErrTimeout,
 	// ErrInterrupted, or one that wraps ErrMalformed: for a message of more than two
@@ -175,3 +175,6 @@ func FlowOf(c Conn) (f Flow, known bool) {
 	}
 	return Flow{}, false
 }
+
+// Passed reports whether a deadline, which may be the zero time, has passed.
+func Passed(deadline time.Time) bool { return !deadline.IsZero() && !time.Now().Before(deadline) }

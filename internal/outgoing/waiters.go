@@ -1,0 +1,300 @@
+package outgoing
+
+import (
+	"sync"
+	"time"
+
+	"github.com/abhishekg16/cluster/internal/stream"
+	"github.com/abhishekg16/cluster/internal/wire"
+)
+
+// A Fate is what became of a message. The zero value is that it was delivered.
+type Fate struct {
+	Dropped stream.Reason  // it was never written, for this reason,
+	Refused stream.Refusal // or the peer has refused it,
+	Unknown bool           // or nobody knows whether it arrived,
+}
+
+// A Waiter waits to hear what becomes of one message. It belongs to the link from Put to Told or Leave.
+type Waiter struct {
+	told chan struct{} // holds a token when fate is known
+	of   *Waiters
+
+	// The link's mu guards what follows, until fate is known.
+	number  uint64 // of the record
+	next    *Waiter
+	fate    Fate
+	settled bool
+	left    bool // nobody waits any more
+}
+
+// Waiters are those of one node that are free to be used again. The zero value is none.
+type Waiters struct{ pool sync.Pool }
+
+// New makes a waiter, to be passed to Put.
+func (ws *Waiters) New() *Waiter {
+	if w, ok := ws.pool.Get().(*Waiter); ok {
+		return w
+	}
+	return &Waiter{told: make(chan struct{}, 1), of: ws}
+}
+
+// Free gives back a waiter that the link has not got.
+func (w *Waiter) Free() {
+	w.next, w.fate, w.settled, w.left = nil, Fate{}, false, false
+	w.of.pool.Put(w)
+}
+
+// Told holds a token when it is known what became of the message. Who takes it calls Fate, and makes no more use of the waiter.
+func (w *Waiter) Told() <-chan struct{} { return w.told }
+
+// Fate is what became of the message.
+func (w *Waiter) Fate() Fate {
+	f := w.fate
+	w.Free()
+	return f
+}
+
+// Leave ends the waiting, and returns what is known of the message. The caller makes no more use of the waiter.
+func (l *Link) Leave(w *Waiter) Fate {
+	l.mu.Lock()
+	if !w.settled {
+		w.left = true
+		l.mu.Unlock()
+		return Fate{Unknown: true}
+	}
+	l.mu.Unlock()
+	<-w.told // It comes at once.
+	return w.Fate()
+}
+
+// waiters are those of one link, in the order of their records.
+type waiters struct {
+	first, last *Waiter
+	count       int
+}
+
+// gatherLeast is from how many waiters on the link's goroutine lets others run before it writes: those who were just told what became of
+// their messages come back with others.
+const gatherLeast = 8
+
+// gathers reports whether messages had better gather than be written one by one.
+func (l *Link) gathers() bool {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	return l.waiters.count >= gatherLeast
+}
+
+// A chain is waiters in a row that are to be told.
+type chain struct{ first *Waiter }
+
+// wake tells the waiters of the chain. It does not wait.
+func (c chain) wake() {
+	for w := c.first; w != nil; {
+		next := w.next
+		if w.left {
+			w.Free()
+		} else {
+			w.told <- struct{}{} // the only one that it gets
+		}
+		w = next
+	}
+}
+
+// Knowing is what Knows returns.
+type Knowing uint8
+
+// What is known of whether a peer tells what becomes of messages.
+const (
+	Tells    Knowing = iota // it does, or Put says why it takes none
+	TellsNot                // it does not
+	Silent                  // it has not answered for as long as a peer may take nothing
+	Stopped                 // stop was closed before it has answered
+)
+
+// Knows waits until it is known whether the peer tells what becomes of messages, or that it takes none. It asks the peer, which has time to
+// answer since a time. The caller has told the link what the peer had announced before.
+func (l *Link) Knows(since time.Time, stop <-chan struct{}) Knowing {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	for {
+		if verdict, _ := l.sender.Admit(true, true); verdict != stream.Accept {
+			return Tells
+		}
+		now := time.Now()
+		confirming, due := l.sender.Confirming(), l.sender.AnswerDue(since)
+		if confirming == stream.Confirms {
+			return Tells
+		}
+		if l.sender.Query(now) { // also one that does not: it may have become another since
+			l.wakeUp()
+		}
+		switch {
+		case confirming == stream.ConfirmsNot:
+			return TellsNot
+		case !now.Before(due) && l.sender.Unanswered(since):
+			return TellsNot
+		case !now.Before(due):
+			return Silent
+		}
+		if !l.awaitWord(min(due.Sub(now), stream.QueryInterval), stop) {
+			return Stopped
+		}
+	}
+}
+
+// Query has the peer asked whether it tells what becomes of messages, if that is not known. It does not wait.
+func (l *Link) Query() {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	if l.sender.Confirming() == stream.ConfirmsUnknown && l.sender.Query(time.Now()) {
+		l.wakeUp()
+	}
+}
+
+// awaitWord waits until there may be an answer of the peer, or some time has passed. It reports false if stop was closed before. The caller
+// holds mu, which is let go of meanwhile.
+func (l *Link) awaitWord(most time.Duration, stop <-chan struct{}) bool {
+	t := time.NewTimer(most)
+	defer t.Stop()
+	room := l.roomMade()
+	l.mu.Unlock()
+	defer l.mu.Lock()
+	select {
+	case <-room:
+	case <-t.C:
+	case <-stop:
+		return false
+	}
+	return true
+}
+
+// await adds a waiter for the message that is queued next. The caller holds mu.
+func (l *Link) await(w *Waiter) {
+	w.number = l.sender.NextNumber() + uint64(l.queue.messages)
+	if ws := &l.waiters; ws.first == nil {
+		ws.first, ws.last = w, w
+	} else {
+		ws.last.next, ws.last = w, w
+	}
+	l.waiters.count++
+	l.sender.Await(w.number + 1)
+}
+
+// settle lets go of what the sender keeps no more, and tells those who waited to hear what became of it. The caller holds mu.
+func (l *Link) settle() {
+	l.kept.release(l.sender.KeptFrom())
+	told := l.fates(nil)
+	told.wake()
+}
+
+// fates takes the waiters out of whose messages it is known what became. Names are the records that the peer is done with
+// and has not delivered. The caller holds mu.
+func (l *Link) fates(names []byte) chain {
+	if l.waiters.first == nil {
+		return chain{}
+	}
+	done, kept := l.sender.Done().Seq, l.sender.KeptFrom()
+	return l.take(func(w *Waiter) bool {
+		switch {
+		case w.number < done:
+			w.fate = fateOf(w.number, names)
+		case w.number < kept.Seq, w.number == kept.Seq && kept.Offset > 0 && l.sender.Torn():
+			w.fate.Unknown = true
+		default:
+			return false
+		}
+		return true
+	})
+}
+
+// fateOf is that of a record that the peer is done with.
+func fateOf(number uint64, names []byte) Fate {
+	for len(names) > 0 {
+		var u wire.Undelivered
+		if u, names = wire.SplitUndelivered(names); number-u.From < uint64(u.Count) {
+			refusal, known := stream.RefusalOf(u.Why)
+			return Fate{Refused: refusal, Unknown: !known}
+		}
+	}
+	return Fate{}
+}
+
+// unasked takes in that records before a number are written to a peer that is not asked to tell what becomes of them. The caller
+// holds mu.
+func (l *Link) unasked(before uint64) {
+	told := l.take(func(w *Waiter) bool {
+		w.fate.Unknown = w.number < before
+		return w.fate.Unknown
+	})
+	told.wake()
+}
+
+// dropWaiters tells those whose messages were queued that these were dropped. The caller holds mu.
+func (l *Link) dropWaiters(r stream.Reason) {
+	ws := &l.waiters
+	next := l.sender.NextNumber()
+	var last *Waiter // of those whose messages were written
+	w := ws.first
+	for w != nil && w.number < next {
+		last, w = w, w.next
+	}
+	told := chain{w}
+	for ; w != nil; w = w.next {
+		w.fate, w.settled = Fate{Dropped: r}, true
+		ws.count--
+	}
+	if ws.last = last; last == nil {
+		ws.first = nil
+	} else {
+		last.next = nil
+	}
+	told.wake()
+}
+
+// take takes waiters out, from the first on, as long as known says what became of their messages. The caller holds mu.
+func (l *Link) take(known func(*Waiter) bool) (told chain) {
+	ws := &l.waiters
+	var last *Waiter
+	told.first = ws.first
+	for ws.first != nil && known(ws.first) {
+		last = ws.first
+		last.settled = true
+		ws.count--
+		ws.first = last.next
+	}
+	if last == nil {
+		return chain{}
+	}
+	if last.next = nil; ws.first == nil {
+		ws.last = nil
+	}
+	return told
+}
+
+// Prompt is Acknowledge for what is to be told at once. It writes to the connection itself, if nobody else is about to.
+func (l *Link) Prompt(a stream.Ack) {
+	l.mu.Lock()
+	sooner := l.sender.Acknowledge(a)
+	idle := sooner && l.activity == sleeping
+	if idle {
+		l.activity = working
+	}
+	l.mu.Unlock()
+	switch {
+	case !sooner:
+	case idle && l.io.TryLock():
+		l.drive(false, promptMost)
+		l.io.Unlock()
+	default:
+		l.wakeUp()
+	}
+}
+
+// roomMade is closed when senders that wait should look again. The caller holds mu.
+func (l *Link) roomMade() <-chan struct{} {
+	if l.room == nil {
+		l.room = make(chan struct{})
+	}
+	return l.room
+}
