@@ -34,6 +34,9 @@ import (
 // frames and acknowledgments. Messages that one goroutine passes to Send and Deliver
 // keep their order. The first call for a peer may have to ask it whether it confirms, and waits for the
 // answer: for SendTimeout at most, or two seconds more if it acknowledges other things. What is sent there meanwhile comes first.
+//
+// In a program that never asks for Inbox a call that waits alone reads the network itself, as Receive does, and has its
+// acknowledgment sooner.
 func (n *Node) Deliver(ctx context.Context, env *Envelope) error {
 	select {
 	case <-n.closing:
@@ -50,7 +53,7 @@ func (n *Node) Deliver(ctx context.Context, env *Envelope) error {
 	if err != nil {
 		return err
 	}
-	return d.outcome(ctx)
+	return n.outcome(ctx, &d)
 }
 
 // deliveries are what one call of Deliver waits for.
@@ -175,32 +178,6 @@ func (d *deliveries) drop(one delivering, err error) {
 // fail notes why a message did not reach a server.
 func (d *deliveries) fail(pid int, err error) {
 	d.failed = errors.Join(d.failed, &PeerError{pid, err})
-}
-
-// outcome waits until it is known what became of all messages, or ctx ends.
-func (d *deliveries) outcome(ctx context.Context) error {
-	for _, one := range d.all {
-		var f outgoing.Fate
-		ended := false
-		select {
-		case <-one.waiter.Told():
-			f = one.waiter.Fate()
-		case <-ctx.Done():
-			f, ended = one.link.Leave(one.waiter), true
-		}
-		switch pid := one.link.ID(); {
-		case f == outgoing.Fate{}:
-		case f.Unknown && ended:
-			d.fail(pid, fmt.Errorf("%w: %w", ErrUnconfirmed, ctx.Err()))
-		case f.Unknown:
-			d.fail(pid, ErrUnconfirmed)
-		case f.Refused != 0:
-			d.fail(pid, &RefusedError{refusalOf[f.Refused]})
-		default:
-			d.fail(pid, reasonOf[f.Dropped].err())
-		}
-	}
-	return d.failed
 }
 
 // A PeerError is why Deliver failed for one server.

@@ -2,6 +2,16 @@ package cluster
 
 import "context"
 
+// Inbox implements Server. It is closed when the node closes, so that a range
+// over it ends; what it holds then can still be taken.
+func (n *Node) Inbox() chan *Envelope {
+	if !n.inboxed.Load() {
+		n.inboxed.Store(true)
+		n.in.Lease().Recall() // or it might have to wait: see readsFor
+	}
+	return n.inbox
+}
+
 // Receive takes the next envelope, as one that is taken from Inbox, and waits until there
 // is one. The error is that of ctx if it ends before, and ErrClosed once the node has closed
 // and all that it had received is taken.

@@ -8,6 +8,7 @@ import (
 	"maps"
 	"slices"
 	"sync"
+	"sync/atomic"
 	"time"
 
 	"github.com/abhishekg16/cluster/internal/codec"
@@ -51,6 +52,7 @@ type Node struct {
 	limits      codec.Limits     // of each message that is sent
 	out         outgoing.Config
 	inbox       chan *Envelope
+	inboxed     atomic.Bool // the program has asked for inbox
 	delivery    *delivery.Stage[Envelope]
 	in          *incoming.In
 	security    *transport.Security // nil: none
@@ -117,6 +119,7 @@ func start(pid int, cfg Config, unlist func()) (*Node, error) {
 		return nil, fmt.Errorf("cluster: %s: server %d cannot listen on %s: %w", cfg.source(), pid, n.endpoint, err)
 	}
 	n.in.Open(listener)
+	n.waiters.Interrupt = n.in.Lease().Interrupt
 	n.logs.state.Info("cluster: listening", "endpoint", n.endpoint, "transport", n.carrier, "encrypted", n.security != nil)
 	go func() { // Shutdown halts the receiving half, and waits for heard.
 		defer close(n.heard)
@@ -234,10 +237,6 @@ func (n *Node) others(ids []int) []int {
 // and the node goes on receiving. Once the node has closed, nobody reads the
 // channel: a sender that may outlive the node selects on Done beside it.
 func (n *Node) Outbox() chan *Envelope { return n.outbox }
-
-// Inbox implements Server. It is closed when the node closes, so that a range
-// over it ends; what it holds then can still be taken.
-func (n *Node) Inbox() chan *Envelope { return n.inbox }
 
 // Catalog returns the metastore from which this node takes its peers. A change
 // to it, by Put, Create, Remove or Replace, counts from the next message on: a peer that

@@ -94,7 +94,8 @@ type In struct {
 	mu         sync.Mutex // guards what follows
 	sources    map[int]*source
 	holding    bool      // some source may hold frames
-	prompts    []*source // whose peers wait to be told how far they were taken, as soon as nothing else is at hand
+	prompts    []*source // whose peers wait to be told how far they were taken, as soon as nothing else is at hand,
+	lone       bool      // or at once, since one does for a lone message
 	closed     bool
 	refused    [stream.Refusals]uint64 // of no known peer
 	handshakes map[string]bool         // the causes of failed ones that were logged
@@ -121,7 +122,7 @@ func (in *In) Open(l transport.Listener) {
 func (in *In) Halt() {
 	in.halted.Store(true)
 	in.listener.Interrupt()
-	in.lease.recall()
+	in.lease.Recall()
 }
 
 // Run reads the listener until Halt, but for when a Receive does. It closes the listener.
@@ -176,8 +177,8 @@ func (in *In) Read() bool {
 		in.cfg.Failed(fmt.Errorf("receiving: %w", err))
 		in.Halt()
 	}
-	if in.overdue() {
-		in.promptSoon()
+	if waited, lone := in.overdue(); waited {
+		in.promptSoon(lone)
 	}
 	return err == nil
 }
@@ -201,8 +202,8 @@ func (in *In) deadline() (d time.Time, waited bool) {
 }
 
 // overdue gives up waiting for what should have come by now. It reports whether some peer waits to be told at once how far it was
-// taken.
-func (in *In) overdue() (waited bool) {
+// taken, and whether for a lone message.
+func (in *In) overdue() (waited, lone bool) {
 	in.rx.Lock()
 	defer in.rx.Unlock()
 	in.mu.Lock()
@@ -213,7 +214,7 @@ func (in *In) overdue() (waited bool) {
 			in.carryOut(s, s.stream.Overdue(now))
 		}
 	}
-	return len(in.prompts) > 0
+	return len(in.prompts) > 0, in.lone
 }
 
 // frame takes one frame, which it owns, and whose sender has proved to have the public key,

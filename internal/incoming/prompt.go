@@ -8,8 +8,9 @@ const promptMost = 16
 // past is a deadline that has passed.
 var past = time.Unix(1, 0)
 
-// owe notes that the peer of a source waits. The caller holds mu.
-func (in *In) owe(s *source) {
+// owe notes that the peer of a source waits, and whether for a lone message. The caller holds mu.
+func (in *In) owe(s *source, lone bool) {
+	in.lone = in.lone || lone
 	if !s.owed {
 		s.owed = true
 		in.prompts = append(in.prompts, s)
@@ -23,6 +24,7 @@ func (in *In) prompt() {
 		in.mu.Lock()
 		n := len(in.prompts)
 		if n == 0 {
+			in.lone = false
 			in.mu.Unlock()
 			return
 		}
@@ -36,10 +38,10 @@ func (in *In) prompt() {
 	}
 }
 
-// promptSoon is prompt if whoever reads may do something else before it looks for more, or has taken in a good deal since somebody
-// waits. The caller reads the listener.
-func (in *In) promptSoon() {
-	if in.owing++; in.owing >= promptMost || !in.lease.byRun.Load() {
+// promptSoon is prompt if somebody waits for a lone message, if whoever reads may do something else before it looks for more, or if it has
+// taken in a good deal since somebody waits. The caller reads the listener.
+func (in *In) promptSoon(lone bool) {
+	if in.owing++; lone || in.owing >= promptMost || !in.lease.byRun.Load() {
 		in.prompt()
 	}
 }

@@ -154,7 +154,7 @@ func (s *source) Taken(p stream.Place, records, left int) {
 		s.tell(false, time.Now().Add(ackDelay))
 	case stream.AckPrompt:
 		if s.putting {
-			in.owe(s)
+			in.owe(s, records == 1)
 			return
 		}
 		s.tell(false, time.Now())

@@ -268,7 +268,7 @@ func (l *Link) Redirect(endpoint string, keys []string) {
 // Acked takes in what a frame of the peer says of what it got. Names are the records that it names beside, which were not delivered.
 func (l *Link) Acked(h *wire.Header, names []byte) {
 	told := l.acked(h, names)
-	told.wake() // they come back for mu
+	told.wake(l.id != int(l.cfg.Self.ID)) // without mu: they come back for that
 }
 
 // acked is Acked but for waking those who hear now what became of their messages.

@@ -2,6 +2,7 @@ package outgoing
 
 import (
 	"sync"
+	"sync/atomic"
 	"time"
 
 	"github.com/abhishekg16/cluster/internal/stream"
@@ -17,19 +18,26 @@ type Fate struct {
 
 // A Waiter waits to hear what becomes of one message. It belongs to the link from Put to Told or Leave.
 type Waiter struct {
-	told chan struct{} // holds a token when fate is known
-	of   *Waiters
+	told  chan struct{} // holds a token when fate is known
+	of    *Waiters
+	reads atomic.Bool // who waits reads the network meanwhile, or may be about to
 
 	// The link's mu guards what follows, until fate is known.
 	number  uint64 // of the record
 	next    *Waiter
 	fate    Fate
 	settled bool
+	first   bool // nobody waited for the peer when it was put
 	left    bool // nobody waits any more
 }
 
 // Waiters are those of one node that are free to be used again. The zero value is none.
-type Waiters struct{ pool sync.Pool }
+type Waiters struct {
+	// Interrupt makes the one of who wait that reads the network look whether it was told. It is called with locks held, and does not block.
+	Interrupt func()
+
+	pool sync.Pool
+}
 
 // New makes a waiter, to be passed to Put.
 func (ws *Waiters) New() *Waiter {
@@ -41,12 +49,19 @@ func (ws *Waiters) New() *Waiter {
 
 // Free gives back a waiter that the link has not got.
 func (w *Waiter) Free() {
-	w.next, w.fate, w.settled, w.left = nil, Fate{}, false, false
+	w.reads.Store(false)
+	w.next, w.fate, w.settled, w.first, w.left = nil, Fate{}, false, false, false
 	w.of.pool.Put(w)
 }
 
 // Told holds a token when it is known what became of the message. Who takes it calls Fate, and makes no more use of the waiter.
 func (w *Waiter) Told() <-chan struct{} { return w.told }
+
+// First reports whether nobody else waited for the peer when the message was put.
+func (w *Waiter) First() bool { return w.first }
+
+// Reads notes that who waits will read the network. It looks for the token after that.
+func (w *Waiter) Reads() { w.reads.Store(true) }
 
 // Fate is what became of the message.
 func (w *Waiter) Fate() Fate {
@@ -71,7 +86,7 @@ func (l *Link) Leave(w *Waiter) Fate {
 // waiters are those of one link, in the order of their records.
 type waiters struct {
 	first, last *Waiter
-	count       int
+	count       atomic.Int32 // changed with mu held
 }
 
 // gatherLeast is from how many waiters on the link's goroutine lets others run before it writes: those who were just told what became of
@@ -79,26 +94,32 @@ type waiters struct {
 const gatherLeast = 8
 
 // gathers reports whether messages had better gather than be written one by one.
-func (l *Link) gathers() bool {
-	l.mu.Lock()
-	defer l.mu.Unlock()
-	return l.waiters.count >= gatherLeast
-}
+func (l *Link) gathers() bool { return l.waiters.count.Load() >= gatherLeast }
 
 // A chain is waiters in a row that are to be told.
 type chain struct{ first *Waiter }
 
-// wake tells the waiters of the chain. It does not wait.
-func (c chain) wake() {
+// wake tells the waiters of the chain. It does not wait. Reader tells that the caller reads the network, so that none of the waiters does.
+func (c chain) wake(reader bool) {
 	for w := c.first; w != nil; {
 		next := w.next
 		if w.left {
 			w.Free()
 		} else {
 			w.told <- struct{}{} // the only one that it gets
+			if !reader && w.reads.Load() {
+				w.of.Interrupt() // it may be another one's by now, which does no harm
+			}
 		}
 		w = next
 	}
+}
+
+// Awaited reports whether somebody waits to hear what becomes of a message.
+func (l *Link) Awaited() bool {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	return l.waiters.first != nil
 }
 
 // Knowing is what Knows returns.
@@ -173,11 +194,12 @@ func (l *Link) awaitWord(most time.Duration, stop <-chan struct{}) bool {
 func (l *Link) await(w *Waiter) {
 	w.number = l.sender.NextNumber() + uint64(l.queue.messages)
 	if ws := &l.waiters; ws.first == nil {
+		w.first = true
 		ws.first, ws.last = w, w
 	} else {
 		ws.last.next, ws.last = w, w
 	}
-	l.waiters.count++
+	l.waiters.count.Add(1)
 	l.sender.Await(w.number + 1)
 }
 
@@ -185,7 +207,7 @@ func (l *Link) await(w *Waiter) {
 func (l *Link) settle() {
 	l.kept.release(l.sender.KeptFrom())
 	told := l.fates(nil)
-	told.wake()
+	told.wake(false)
 }
 
 // fates takes the waiters out of whose messages it is known what became. Names are the records that the peer is done with
@@ -227,7 +249,7 @@ func (l *Link) unasked(before uint64) {
 		w.fate.Unknown = w.number < before
 		return w.fate.Unknown
 	})
-	told.wake()
+	told.wake(false)
 }
 
 // dropWaiters tells those whose messages were queued that these were dropped. The caller holds mu.
@@ -242,14 +264,14 @@ func (l *Link) dropWaiters(r stream.Reason) {
 	told := chain{w}
 	for ; w != nil; w = w.next {
 		w.fate, w.settled = Fate{Dropped: r}, true
-		ws.count--
+		ws.count.Add(-1)
 	}
 	if ws.last = last; last == nil {
 		ws.first = nil
 	} else {
 		last.next = nil
 	}
-	told.wake()
+	told.wake(false)
 }
 
 // take takes waiters out, from the first on, as long as known says what became of their messages. The caller holds mu.
@@ -260,7 +282,7 @@ func (l *Link) take(known func(*Waiter) bool) (told chain) {
 	for ws.first != nil && known(ws.first) {
 		last = ws.first
 		last.settled = true
-		ws.count--
+		ws.count.Add(-1)
 		ws.first = last.next
 	}
 	if last == nil {
