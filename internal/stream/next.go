@@ -175,6 +175,9 @@ func (s *Sender) bare(flags uint8, now time.Time) {
 func (s *Sender) head(flags uint8, start wire.Position, count int, now time.Time) {
 	s.reach.instant = false
 	s.pending.Names = nil
+	if s.twin.urgent {
+		flags |= wire.FlagUrgent
+	}
 	h := &s.pending.Header
 	*h = wire.Header{
 		Flags:       flags,
@@ -213,6 +216,9 @@ func (s *Sender) head(flags uint8, start wire.Position, count int, now time.Time
 
 // announce makes a header tell what this sender knows.
 func (s *Sender) announce(h *wire.Header) {
+	if s.twin.urgent {
+		return
+	}
 	if h.Announce(s.self.Knows); s.self.Knows.Has(wire.CapResend) {
 		h.AnnounceKept(s.KeptFrom())
 	}

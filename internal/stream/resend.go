@@ -34,17 +34,23 @@ type SenderBooks struct {
 
 // estrange makes nothing be known of what the peer knows: it may be of another version now.
 func (s *Sender) estrange() {
+	if s.twin.urgent {
+		s.twin.silent = !isDown(s.state.Peer)
+		return // the other sender has what is known
+	}
+	s.Doubt()
 	s.resends, s.spoke, s.announceAt = false, false, time.Time{}
 	s.confirming, s.queriedAt, s.owesWord = ConfirmsUnknown, time.Time{}, false
 }
 
 // learn takes in what a frame of the peer shows of what that knows.
 func (s *Sender) learn(h *wire.Header) {
-	if !s.self.Knows.Has(wire.CapResend) {
+	if !s.self.Knows.Has(wire.CapResend) || s.twin.urgent {
 		return
 	}
 	if c, ok := h.Announced(); ok {
 		s.resends = c.Has(wire.CapResend)
+		s.twin.learn(s.self.Knows&c, h.Incarnation)
 	}
 	// Who sends this has heard what is announced here.
 	s.resends = s.resends || h.Flags&wire.FlagResend != 0

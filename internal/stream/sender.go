@@ -80,6 +80,8 @@ type Sender struct {
 	promptTo   wire.Position // where the last frame ends with which that was asked for
 	more       bool          // something is to be written behind the load
 
+	twin twin
+
 	progress  time.Time // when the peer last took something, or could have
 	blockedAt time.Time // when the connection last stopped taking frames, or was made
 	heardAt   time.Time // when the peer last said that it takes
@@ -176,6 +178,7 @@ func (s *Sender) Appeared(now time.Time) {
 // Dialed notes that a connection was begun. Again tells that it leads where the one before it
 // did: it is only another try, and the peer's time runs on.
 func (s *Sender) Dialed(again bool, now time.Time) {
+	s.twin.dialed(again)
 	s.blockedAt, s.refused = now, again
 	if again {
 		s.reach.settle()
@@ -190,6 +193,7 @@ func (s *Sender) Dialed(again bool, now time.Time) {
 // Left notes that a connection was left. What was written to it is sent again on the next one, if the peer asks for that;
 // one that does not resend, or was down, will acknowledge nothing of it.
 func (s *Sender) Left(now time.Time) {
+	s.twin.left++
 	s.on(Left, now)
 	if s.window.kept < len(s.window.frames) && s.tells() {
 		s.ask = true
@@ -272,6 +276,7 @@ func (s *Sender) PeerBegan(first bool, now time.Time) {
 	} else {
 		s.estrange()
 		s.forget()
+		s.twin.lives++
 	}
 	s.reach.check = true
 	if now.Sub(s.begunAt) >= 2*s.policy.Patience {

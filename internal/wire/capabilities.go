@@ -20,6 +20,9 @@ const (
 	CapConfirm
 )
 
+// CapUrgent: frames with FlagUrgent, which are of a stream of their own. It is of use only beside CapResend.
+const CapUrgent Capabilities = 1 << 4
+
 // Has reports whether c holds all of want.
 func (c Capabilities) Has(want Capabilities) bool { return c&want == want }
 

@@ -54,8 +54,12 @@ const (
 	// a frame behind whose header records are named that were not delivered: see AppendUndelivered. Only who has announced
 	// CapConfirm is sent it.
 	FlagConfirm
+	// FlagUrgent, beside FlagResend, marks a frame of the urgent stream: all that the header says of positions and of the window is about
+	// that stream and, as far as it acknowledges, about the one in the other direction. Each of its records is whole in one frame. Only
+	// who has announced CapUrgent is sent it.
+	FlagUrgent
 
-	knownFlags = FlagPiece | FlagAckNow | FlagTaking | FlagResend | FlagConfirm
+	knownFlags = FlagPiece | FlagAckNow | FlagTaking | FlagResend | FlagConfirm | FlagUrgent
 )
 
 // Position is a place in the stream of one sender to one receiver: the number
@@ -213,6 +217,8 @@ func ParseHeader(b []byte) (Header, error) {
 		return h, malformed("a piece in a frame of %d records", h.Count)
 	case h.Flags&FlagPiece == 0 && h.Count > 0 && h.Start.Offset != 0:
 		return h, malformed("an offset without a piece")
+	case h.Flags&FlagUrgent != 0 && h.Flags&(FlagResend|FlagPiece|FlagConfirm) != FlagResend:
+		return h, malformed("an urgent frame with flags %#x", h.Flags)
 	case h.Flags&FlagConfirm != 0 && h.Flags&FlagResend == 0:
 		return h, malformed("it asks what became of its records, and does not resend")
 	}
