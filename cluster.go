@@ -13,6 +13,11 @@
 // What one server sends to another arrives in the order sent, or not at all, and
 // never twice. There is no order between different senders or receivers.
 //
+// SendUrgent has a second stream to each peer, for short messages such as heartbeats: they
+// arrive in their own order, and pass what is sent in the other ways, also within a large
+// message. All that follows holds for each stream by itself. To a peer of an earlier version,
+// and before it is known what a peer can do, they go with the rest.
+//
 // A received envelope carries its sender's id in Pid, so that a reply is
 // Envelope{Pid: env.Pid, ...}. It is fresh, and belongs to the receiver. Receive takes from
 // Inbox, too, and has a message that comes alone sooner.
@@ -90,7 +95,8 @@
 //
 // # Bounds
 //
-// Each link queues at most QueueBytes, or one message that is larger. Inbox holds
+// Each link queues at most QueueBytes, or one message that is larger, and 256 KiB of urgent
+// messages, which have 128 KiB at most. Inbox holds
 // InboxSize envelopes, whose messages take about QueueBytes of memory, or one message.
 // As much again may still be encoded, and of each peer at least 256 KiB and one message
 // in parts (peers that are added later come on top); as much again, and two messages,

@@ -24,6 +24,7 @@ type encoder struct {
 	bytes  int  // of their records
 	full   bool // all should be flushed
 
+	urgent   bool     // so is the message, which may be of urgentBytes
 	encoding underWay // the message that is being encoded, which may run the program's code
 	spare    *address // for the next begin; nil if there is none
 
@@ -159,7 +160,7 @@ func (e *encoder) nextID(n *Node) int64 {
 func (e *encoder) encode(out *address, id int64, msg any, lim *codec.Limits) (Reason, error) {
 	before := out.Len()
 	if err := out.Append(id, msg, lim); err != nil {
-		return reasonFor(err, lim)
+		return e.reasonFor(err, lim)
 	}
 	e.count++
 	e.bytes += out.Len() - before
@@ -168,13 +169,17 @@ func (e *encoder) encode(out *address, id int64, msg any, lim *codec.Limits) (Re
 }
 
 // reasonFor says why a message was not encoded. An encoding that was stopped is left to the caller to explain.
-func reasonFor(err error, lim *codec.Limits) (Reason, error) {
+func (e *encoder) reasonFor(err error, lim *codec.Limits) (Reason, error) {
+	bound := "maxMessageBytes"
+	if e.urgent {
+		bound = "the most for an urgent message"
+	}
 	if large, ok := err.(*outgoing.TooLarge); ok {
-		return ReasonTooLarge, fmt.Errorf("%w: %d bytes encoded, and maxMessageBytes is %d", ErrTooLarge, large.Bytes, lim.Bytes)
+		return ReasonTooLarge, fmt.Errorf("%w: %d bytes encoded, and %s is %d", ErrTooLarge, large.Bytes, bound, lim.Bytes)
 	}
 	switch codec.Class(err) {
 	case codec.ErrTooLarge:
-		return ReasonTooLarge, fmt.Errorf("%w: %w, and maxMessageBytes is %d", ErrTooLarge, err, lim.Bytes)
+		return ReasonTooLarge, fmt.Errorf("%w: %w, and %s is %d", ErrTooLarge, err, bound, lim.Bytes)
 	case codec.ErrStopped:
 		return 0, err
 	}

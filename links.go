@@ -85,6 +85,14 @@ func (n *Node) linkFor(id int, create bool) incoming.Link {
 	return nil
 }
 
+// urgentFor is linkFor for the acknowledgments of the urgent stream.
+func (n *Node) urgentFor(id int, create bool) incoming.Link {
+	if l, ok := n.linkFor(id, create).(*outgoing.Link); ok {
+		return l.Urgent()
+	}
+	return nil
+}
+
 // follow tells the link where the catalogue has its peer now. The caller holds
 // mu.
 func (n *Node) follow(l *peerLink) {
@@ -149,7 +157,7 @@ func knowledge(endpoint string) wire.Capabilities {
 	if carried(endpoint) {
 		return wire.CapValues
 	}
-	return wire.CapValues | wire.CapResend | wire.CapConfirm
+	return wire.CapValues | wire.CapResend | wire.CapConfirm | wire.CapUrgent
 }
 
 // carried reports whether something for tests stands between the servers of the endpoint's network.

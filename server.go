@@ -195,6 +195,7 @@ func newNode(pid int, cfg Config, catalog *peercatalog.Catalog) *Node {
 		Log:     n.logs.state,
 		Queue:   func(from int, o delivery.Owner) incoming.Queue { return n.delivery.Queue(from, o) },
 		Link:    n.linkFor,
+		Urgent:  n.urgentFor,
 		Name:    func(r stream.Refusal) string { return refusalOf[r].String() },
 		Inbox:   func() int { return len(n.inbox) },
 		Failed:  n.fail,

@@ -134,6 +134,7 @@ type PeerStats struct {
 	State     LinkState
 	Since     time.Time // of State
 	Encrypted bool      // what goes to and comes from the peer is, unless it stays inside the process (mem://)
+	Urgent    bool      // it is known to have a stream of its own for urgent messages: see Node.SendUrgent
 	Trouble   string    // why it does not answer, as far as that is known: its name cannot be looked up, for example. Empty if it does, or nothing is known
 	// LastHeard is when anything last came from it, and LastAcknowledged when it last acknowledged what this node sent, or answered when it
 	// was asked; zero if it has not yet.
@@ -242,6 +243,7 @@ var (
 func (p *PeerStats) setLink(s outgoing.Stats) {
 	p.State, p.Since = linkStateOf[s.State], s.Since
 	p.LastHeard, p.LastAcknowledged, p.RoundTrip = s.Heard, s.Answered, s.RoundTrip
+	p.Urgent = s.Urgent
 	if s.Trouble != nil {
 		p.Trouble = s.Trouble.Error()
 	}
@@ -255,14 +257,14 @@ func (p *PeerStats) setLink(s outgoing.Stats) {
 	}
 }
 
-// setSource takes in the books of what came from the peer.
+// setSource takes in the books of what came from the peer in one stream.
 func (p *PeerStats) setSource(s incoming.Stats) {
-	p.Received = ReceivedStats{
+	p.Received.add(ReceivedStats{
 		Received: s.Received, Bytes: s.Bytes,
 		Lost: s.Lost, Missed: s.Missed, Repeated: s.Repeated, Restarts: s.Restarts,
 		Refused:      refused(s.Refused),
 		BacklogBytes: s.Backlog, HeldBytes: s.Held,
-	}
+	})
 }
 
 func refused(counts [stream.Refusals]uint64) map[Refusal]uint64 {

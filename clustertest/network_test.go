@@ -173,6 +173,24 @@ func TestNodesOnANetworkDoNotSendAgainWhatItLoses(t *testing.T) {
 	})
 }
 
+// What is urgent goes with the rest, so that the network has one order for each link to decide about.
+func TestNodesOnANetworkSendWhatIsUrgentWithTheRest(t *testing.T) {
+	bubble(t, 8, 2, func(t *testing.T, net *clustertest.Network, nodes []*cluster.Node) {
+		send(nodes[1], 0, 0, 1)
+		equal(t, "so that they know each other", drain(nodes[0]), numbers(0, 1))
+		for i := range 20 {
+			how := nodes[0].Send
+			if i%2 == 0 {
+				how = nodes[0].SendUrgent
+			}
+			if err := how(t.Context(), &cluster.Envelope{Pid: 1, Msg: i}); err != nil {
+				t.Fatal(err)
+			}
+		}
+		equal(t, "both ways together", drain(nodes[1]), numbers(0, 20))
+	})
+}
+
 func TestTheSameSeedMakesTheSameDecisions(t *testing.T) {
 	run := func(seed uint64) (events string) {
 		bubble(t, seed, 3, func(t *testing.T, net *clustertest.Network, nodes []*cluster.Node) {

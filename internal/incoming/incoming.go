@@ -45,6 +45,8 @@ type Config struct {
 	// Link finds the link to a server, which acknowledgments concern; nil if there is none. With create it
 	// makes one where there can be one.
 	Link func(id int, create bool) Link
+	// Urgent is Link for the acknowledgments of the urgent stream.
+	Urgent func(id int, create bool) Link
 	// Name is what Stats and logs call a refusal.
 	Name func(stream.Refusal) string
 	// Inbox is how many envelopes wait for the program.
@@ -91,11 +93,11 @@ type In struct {
 	// comes before mu, which is let go of while their messages are delivered.
 	rx sync.Mutex
 
-	mu         sync.Mutex // guards what follows
-	sources    map[int]*source
-	holding    bool      // some source may hold frames
-	prompts    []*source // whose peers wait to be told how far they were taken, as soon as nothing else is at hand,
-	lone       bool      // or at once, since one does for a lone message
+	mu         sync.Mutex      // guards what follows
+	sources    map[int]*source // by id, and for urgent messages by id and urgentSource
+	holding    bool            // some source may hold frames
+	prompts    []*source       // whose peers wait to be told how far they were taken, as soon as nothing else is at hand,
+	lone       bool            // or at once, since one does for a lone message
 	closed     bool
 	refused    [stream.Refusals]uint64 // of no known peer
 	handshakes map[string]bool         // the causes of failed ones that were logged
@@ -248,7 +250,7 @@ func (in *In) frame(head, tail []byte, key string, own bool) (sound bool) {
 	defer in.rx.Unlock()
 	in.mu.Lock()
 	defer in.mu.Unlock()
-	switch s := in.source(int(h.From)); {
+	switch s := in.source(sourceOf(&h)); {
 	case in.closed:
 	case err != nil:
 		in.refuse(s, refusal{stream.RefusedMalformed, 1, err, !own})

@@ -19,6 +19,7 @@ type source struct {
 
 	stream  *stream.Receiver
 	refused [stream.Refusals]uint64
+	urgent  bool      // it is that of the peer's urgent messages
 	logged  time.Time // a restart was last logged
 	closed  bool
 	putting bool // what has come is being put into queue, by who reads the listener
@@ -27,13 +28,29 @@ type source struct {
 	owed      bool // it is among the prompts of in
 }
 
-// source returns the source with that id. The caller holds mu.
-func (in *In) source(id int) *source {
-	s := in.sources[id]
+// urgentSource is added to the id of a peer for the source of its urgent messages: these have a stream and a queue of their own.
+const urgentSource = 1 << 16
+
+// sourceOf is the key of the source that a frame is for.
+func sourceOf(h *wire.Header) int {
+	if h.Flags&wire.FlagUrgent != 0 {
+		return int(h.From) + urgentSource
+	}
+	return int(h.From)
+}
+
+// source returns the source with that key. The caller holds mu.
+func (in *In) source(key int) *source {
+	s := in.sources[key]
 	if s == nil {
-		s = &source{in: in, id: id, stream: stream.NewReceiver(&in.cfg.Limits)}
-		s.queue = in.cfg.Queue(id, s)
-		in.sources[id] = s
+		s = &source{in: in, id: key % urgentSource, stream: stream.NewReceiver(&in.cfg.Limits), urgent: key >= urgentSource}
+		if s.urgent {
+			limits := in.cfg.Limits
+			limits.Window = stream.UrgentWindow
+			s.stream = stream.NewReceiver(&limits)
+		}
+		s.queue = in.cfg.Queue(s.id, s)
+		in.sources[key] = s
 	}
 	return s
 }
@@ -45,8 +62,8 @@ func (in *In) Release() {
 	defer in.rx.Unlock()
 	in.mu.Lock()
 	defer in.mu.Unlock()
-	for id, s := range in.sources {
-		if !in.closed && !in.cfg.Catalog.Has(id) {
+	for _, s := range in.sources {
+		if !in.closed && !in.cfg.Catalog.Has(s.id) {
 			in.carryOut(s, s.stream.Release())
 		}
 	}
@@ -95,6 +112,9 @@ func (in *In) mayGoOn() bool {
 
 // began takes in that a new life of the peer is heard. The caller holds mu.
 func (in *In) began(s *source, e *stream.Effect) {
+	if s.urgent {
+		return // the other stream tells of it
+	}
 	if now := time.Now(); !e.First && now.Sub(s.logged) >= time.Second {
 		s.logged = now
 		text := "cluster: peer has restarted"
@@ -125,7 +145,11 @@ func (s *source) present(h *wire.Header, names []byte) {
 // link is the link to the peer; nil if there is none. With create it is made if it can be. It is told what the peer had announced before
 // there was one. The caller holds mu.
 func (s *source) link(create bool) Link {
-	l := s.in.cfg.Link(s.id, create)
+	of := s.in.cfg.Link
+	if s.urgent {
+		of = s.in.cfg.Urgent
+	}
+	l := of(s.id, create)
 	if h := s.announced; l != nil && h != nil {
 		s.announced = nil
 		l.Acked(h, nil)
@@ -204,12 +228,12 @@ type Stats struct {
 	Backlog, Held          int // bytes of frames
 }
 
-// Each calls f with the books of each sender that was heard, and returns what was refused of no known
+// Each calls f with the books of each sender that was heard, once for each of its streams, and returns what was refused of no known
 // peer.
 func (in *In) Each(f func(id int, s Stats)) [stream.Refusals]uint64 {
 	in.mu.Lock()
 	defer in.mu.Unlock()
-	for id, s := range in.sources {
+	for _, s := range in.sources {
 		b, q := s.stream.Books, s.queue.Books()
 		st := Stats{
 			Received: q.Received, Bytes: q.Bytes,
@@ -220,7 +244,10 @@ func (in *In) Each(f func(id int, s Stats)) [stream.Refusals]uint64 {
 		if !s.closed {
 			st.Backlog = s.stream.Backlog() + s.stream.Assembling()
 		}
-		f(id, st)
+		if s.urgent {
+			st.Restarts = 0 // the other stream has counted it
+		}
+		f(s.id, st)
 	}
 	return in.refused
 }

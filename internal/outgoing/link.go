@@ -62,6 +62,8 @@ type Link struct {
 	queue   queue
 	current *parcel // that sender has as its load; nil if it has none
 	kept    kept    // what was written, and may have to be written again
+	urgent  *urgent // the urgent stream; nil until it is used
+	turn    *urgent // the same if the frame at hand is its; used with io held
 	waiters waiters // who waits to hear what becomes of a message
 	sender  *stream.Sender
 	logged  stream.Standing
@@ -128,6 +130,7 @@ type Waiting struct {
 	Stop    <-chan struct{} // if not nil, until it is closed
 	Then    stream.Reason   // and then this is the reason of the drop
 	Give    bool            // the queue may have the batch's buffer, and leave it another
+	Urgent  bool            // by the urgent stream, if the peer has one: see urgent
 	Waiter  *Waiter         // if not nil, who waits to hear what becomes of the batch, which is one message; it is left if the peer may not tell: see Knows
 }
 
@@ -161,20 +164,21 @@ func (l *Link) enqueue(b *Batch, w Waiting) (reason stream.Reason, wake bool) {
 	defer l.mu.Unlock()
 	for b.count > 0 {
 		// As much as fits goes in: all of it, or one message.
-		all := b.count == 1 || b.size() <= l.cfg.QueueBytes
+		q, limit := l.way(w.Urgent)
+		all := b.count == 1 || b.size() <= limit
 		one, rest := b, (*Batch)(nil)
-		if !all || !l.queue.fits(b.size(), l.cfg.QueueBytes) {
+		if !all || !q.fits(b.size(), limit) {
 			if b.count > 1 {
 				first, behind := b.first()
 				one, rest = &first, &behind
 			}
 		}
-		verdict, why := l.sender.Admit(l.queue.fits(one.size(), l.cfg.QueueBytes), w.ForRoom)
+		verdict, why := l.admit(q, q.fits(one.size(), limit), w.ForRoom)
 		switch {
 		case verdict == stream.Accept && w.Waiter != nil && l.sender.Confirming() != stream.Confirms:
 			return reason, wake
 		case verdict == stream.Accept:
-			l.accept(one, w, rest == nil, &wake)
+			l.accept(q, one, w, rest == nil, &wake)
 			one.count = 0
 		case verdict == stream.Refuse && why != stream.TimedOut:
 			reason = l.refuse(b, why)
@@ -228,13 +232,13 @@ func (l *Link) refuse(b *Batch, r stream.Reason) stream.Reason {
 	return r
 }
 
-// accept queues messages for which there is room, and sets wake if nobody is about to write
+// accept queues messages for which there is room in q, and sets wake if nobody is about to write
 // them. The caller holds mu.
-func (l *Link) accept(b *Batch, w Waiting, whole bool, wake *bool) {
+func (l *Link) accept(q *queue, b *Batch, w Waiting, whole bool, wake *bool) {
 	if w.Waiter != nil {
 		l.await(w.Waiter)
 	}
-	l.queue.push(b, w.Give && whole)
+	q.push(b, w.Give && whole)
 	if w.Waiter != nil {
 		l.queue.newest().confirm = true
 	}
@@ -374,6 +378,7 @@ type Stats struct {
 	Queued     int   // messages
 	QueueBytes int   // of Queued
 	OnItsWay   int   // bytes that were written and not yet acknowledged
+	Urgent     bool  // the peer is known to have an urgent stream
 	Trouble    error // why the peer cannot be reached, as far as that is known
 }
 
@@ -384,9 +389,11 @@ func (l *Link) Stats() Stats {
 	state, since := l.sender.Standing()
 	heard, answered, trip := l.sender.Answers()
 	l.books.Fates = l.sender.Books
-	return Stats{
+	st := Stats{
 		Books: l.books, State: state, Since: since, Heard: heard, Answered: answered, RoundTrip: trip,
 		Queued: l.queue.messages, QueueBytes: l.queue.bytes, OnItsWay: l.sender.OnItsWay(),
 		Trouble: l.trouble(),
 	}
+	l.addUrgent(&st)
+	return st
 }

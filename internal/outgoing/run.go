@@ -133,10 +133,11 @@ func (l *Link) decide(now time.Time) (step, time.Time) {
 	}
 	l.load(now)
 	l.sender.Look(now)
-	if l.sender.Ended() {
+	l.loadUrgent(now)
+	if l.ended() {
 		return stepEnd, time.Time{}
 	}
-	retryAt := l.route.retryAt(l.sender.SilentSince(), l.sender.OnItsWay() > 0)
+	retryAt := l.route.retryAt(l.sender.SilentSince(), l.onItsWay() > 0)
 	if dial, at := l.route.due(now, retryAt); dial {
 		return stepDial, time.Time{}
 	} else if l.route.endpoint == "" {
@@ -148,21 +149,21 @@ func (l *Link) decide(now time.Time) (step, time.Time) {
 		return stepReplace, time.Time{}
 	}
 	pollAt := l.look(now)
+	write, urgentAt := l.nextUrgent(now)
+	if write {
+		return stepWrite, urgentAt
+	}
 	l.sender.Queued(!l.queue.empty())
 	next, deadline := l.sender.Next(now)
 	l.settle() // it may keep nothing more, since the peer says nothing
 	deadline = stream.Earlier(deadline, pollAt)
+	deadline = stream.Earlier(deadline, urgentAt)
 	if l.spare != nil {
 		deadline = stream.Earlier(deadline, l.lookAt)
 	}
 	switch next {
 	case stream.GiveUp:
-		if trouble := l.trouble(); trouble != nil {
-			l.cfg.Trouble(l.id, trouble)
-			l.down(stream.TimedOut, "took_nothing_for", l.sender.Patience(), "error", trouble)
-		} else {
-			l.down(stream.TimedOut, "took_nothing_for", l.sender.Patience())
-		}
+		l.giveUp()
 		return l.decide(now)
 	case stream.Write:
 		l.note()
@@ -264,6 +265,10 @@ func (l *Link) fail(err error, now time.Time) {
 
 // write hands the sender's frame to the connection.
 func (l *Link) write() {
+	if u := l.turn; u != nil {
+		l.writeUrgent(u)
+		return
+	}
 	f := l.sender.Pending()
 	head, tail := l.bare[:f.Header.Size()], []byte(nil)
 	if p := l.kept.used; p != nil {
@@ -281,6 +286,9 @@ func (l *Link) write() {
 	case ok:
 		l.wrote = now
 		l.route.took()
+		if l.urgent != nil {
+			l.urgent.inARow = 0
+		}
 		if l.sender.Took(now) {
 			l.sent()
 		}
@@ -346,6 +354,7 @@ func (l *Link) end() {
 	l.conn = nil
 	l.sender.Leave()
 	l.settle()
+	l.urgent.leave()
 }
 
 func (l *Link) hangUp(conn transport.Conn, linger time.Duration) {
@@ -374,6 +383,7 @@ func (l *Link) drop(r stream.Reason) int {
 	for !l.queue.empty() {
 		n += l.release(l.queue.pop())
 	}
+	n += l.urgent.drop()
 	l.settle()
 	l.dropWaiters(r)
 	l.books.Dropped[r] += uint64(n)

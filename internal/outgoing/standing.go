@@ -104,3 +104,13 @@ func (l *Link) attend(c transport.Conn) {
 		l.wakeUp()
 	})
 }
+
+// giveUp takes in that the peer has taken nothing for as long as the policy allows. The caller holds io and mu.
+func (l *Link) giveUp() {
+	if trouble := l.trouble(); trouble != nil {
+		l.cfg.Trouble(l.id, trouble)
+		l.down(stream.TimedOut, "took_nothing_for", l.sender.Patience(), "error", trouble)
+	} else {
+		l.down(stream.TimedOut, "took_nothing_for", l.sender.Patience())
+	}
+}
