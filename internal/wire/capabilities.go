@@ -18,6 +18,8 @@ const (
 	// CapConfirm: frames with FlagConfirm. Who announces it tells what became of the records that it is asked about. It is of
 	// use only beside CapResend.
 	CapConfirm
+	// CapCalls: payloads of kinds 22 to 24, requests and what is replied to them.
+	CapCalls
 )
 
 // CapUrgent: frames with FlagUrgent, which are of a stream of their own. It is of use only beside CapResend.

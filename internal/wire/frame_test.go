@@ -367,7 +367,7 @@ func TestDocumentKinds(t *testing.T) {
 	for _, r := range rows {
 		kinds[r[1]] = r[2]
 	}
-	for k := codec.Nil; k <= codec.Typed2; k++ {
+	for k := codec.Nil; k <= codec.Failure; k++ {
 		n := fmt.Sprint(uint8(k))
 		if kinds[n] != k.String() {
 			t.Errorf("kind %s is %q in %s, want %q", n, kinds[n], document, k)
