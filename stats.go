@@ -62,13 +62,14 @@ const (
 	// server's key, without a word for 3 s, or gone before the end. It shows a second
 	// later, or, where ZeroMQ does not say so, when no other connection can be meant.
 	RefusedHandshake
+	RefusedLate // a reply, when the call had ended before it came
 	refusals
 )
 
 var refusalNames = [refusals]string{
 	"none", "version", "malformed", "cluster", "destination", "unknown sender", "older incarnation",
 	"sequence", "window", "too large", "unregistered", "undecodable", "closed", "unlisted key", "another's identity",
-	"handshake",
+	"handshake", "late reply",
 }
 
 func (r Refusal) String() string { return name(refusalNames[:], int(r)) }
@@ -228,6 +229,7 @@ var (
 		stream.RefusedKey:          RefusedKey,
 		stream.RefusedIdentity:     RefusedIdentity,
 		stream.RefusedHandshake:    RefusedHandshake,
+		stream.RefusedLate:         RefusedLate,
 	}
 	linkStateOf = [stream.Standings]LinkState{
 		stream.StandsIdle:           LinkIdle,

@@ -27,6 +27,8 @@ type Config[E any] struct {
 	// MaxBytes bounds what the messages in Out take in memory; one message may be larger. As much again, and
 	// twice the largest that one message may be, are what is being decoded or waits for room.
 	MaxBytes int
+	// Calls are those between this node and a sender; nil: there are none, and what is a part of one is refused.
+	Calls func(from int) Calls
 	// Woke is called after something was put into Out by another goroutine than the one that calls Put.
 	Woke func()
 }

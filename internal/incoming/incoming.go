@@ -63,6 +63,7 @@ type Config struct {
 // Queue is the way of one sender's messages to the program; see delivery.Queue.
 type Queue interface {
 	Put(d *stream.Delivery, goOn func() bool)
+	RefuseLarge(r wire.Record)
 	Books() delivery.Books
 	Left() int
 }

@@ -87,6 +87,11 @@ func (in *In) carryOut(s *source, effects []stream.Effect) {
 			s.putting = false
 		case stream.Refused:
 			in.refuse(s, refusal{e.Refusal, 1, e.Cause, false})
+			if r := e.Delivery.Record; r.Kind != 0 {
+				in.mu.Unlock()
+				s.queue.RefuseLarge(r)
+				in.mu.Lock()
+			}
 		case stream.Present:
 			s.present(&e.Header, e.Names)
 		case stream.NewLife:

@@ -8,6 +8,7 @@ import (
 	"sync/atomic"
 	"time"
 
+	"github.com/abhishekg16/cluster/internal/calls"
 	"github.com/abhishekg16/cluster/internal/stream"
 	"github.com/abhishekg16/cluster/internal/transport"
 	"github.com/abhishekg16/cluster/internal/wire"
@@ -22,6 +23,10 @@ type Config struct {
 
 	// Dial sets up the connection to a server. It returns before the connection stands.
 	Dial func(id int, t Target) (transport.Conn, error)
+	// Calls has the calls to a server; nil: there are none.
+	Calls func(id int) *calls.Peer
+	// Woke is told that calls have ended. It does not block.
+	Woke func()
 	// Linger is how long a link that ends may wait for its connection to be flushed.
 	Linger func() time.Duration
 	// Encrypts reports whether what goes to a server is encrypted.
@@ -60,11 +65,12 @@ type Link struct {
 	route   route
 	conn    transport.Conn // nil while there is none; used with io held, but for Interrupt
 	queue   queue
-	current *parcel // that sender has as its load; nil if it has none
-	kept    kept    // what was written, and may have to be written again
-	urgent  *urgent // the urgent stream; nil until it is used
-	turn    *urgent // the same if the frame at hand is its; used with io held
-	waiters waiters // who waits to hear what becomes of a message
+	current *parcel     // that sender has as its load; nil if it has none
+	kept    kept        // what was written, and may have to be written again
+	urgent  *urgent     // the urgent stream; nil until it is used
+	turn    *urgent     // the same if the frame at hand is its; used with io held
+	waiters waiters     // who waits to hear what becomes of a message
+	calls   *calls.Peer // who waits for replies; nil if nobody ever does
 	sender  *stream.Sender
 	logged  stream.Standing
 	poll    time.Duration // how often to look whether conn stands though nothing is on its way; 0: it says so
@@ -104,13 +110,17 @@ func (b *Books) drop(r stream.Reason, count int) {
 
 // NewLink makes the link to a server. Redirect tells it where that is, before all else; then Start sets it going.
 func NewLink(c *Config, id int) *Link {
-	return &Link{
+	l := &Link{
 		cfg: c, id: id,
 		wake:     make(chan struct{}, 1),
 		finished: make(chan struct{}),
 		sender:   stream.NewSender(c.Self, uint16(id), c.Policy, time.Now()),
 		logged:   stream.StandsConnecting,
 	}
+	if c.Calls != nil {
+		l.calls = c.Calls(id)
+	}
+	return l
 }
 
 // Start starts the link's goroutine. Finish or Abandon end it for good, and Finished tells when. While there is no such
@@ -132,6 +142,7 @@ type Waiting struct {
 	Give    bool            // the queue may have the batch's buffer, and leave it another
 	Urgent  bool            // by the urgent stream, if the peer has one: see urgent
 	Waiter  *Waiter         // if not nil, who waits to hear what becomes of the batch, which is one message; it is left if the peer may not tell: see Knows
+	Call    *calls.Call     // if not nil, the batch is the request of this call; it is left if the peer may not take calls: see TakesCalls
 }
 
 // Put queues a batch. If the queue is full it waits for room, or for the link to go down, as w
@@ -176,6 +187,8 @@ func (l *Link) enqueue(b *Batch, w Waiting) (reason stream.Reason, wake bool) {
 		verdict, why := l.admit(q, q.fits(one.size(), limit), w.ForRoom)
 		switch {
 		case verdict == stream.Accept && w.Waiter != nil && l.sender.Confirming() != stream.Confirms:
+			return reason, wake
+		case verdict == stream.Accept && w.Call != nil && l.sender.Calling() != stream.TakesCalls:
 			return reason, wake
 		case verdict == stream.Accept:
 			l.accept(q, one, w, rest == nil, &wake)
@@ -242,6 +255,9 @@ func (l *Link) accept(q *queue, b *Batch, w Waiting, whole bool, wake *bool) {
 	if w.Waiter != nil {
 		l.queue.newest().confirm = true
 	}
+	if w.Call != nil {
+		w.Call.Place(l.queue.pushed)
+	}
 	l.books.Accepted += uint64(b.count)
 	switch l.activity {
 	case sleeping:
@@ -263,6 +279,7 @@ func (l *Link) Redirect(endpoint string, keys []string) {
 	if now := time.Now(); endpoint == "" {
 		l.sender.Vanished(now)
 		l.settle()
+		l.endCalls(calls.Removed)
 	} else {
 		l.sender.Appeared(now)
 	}
@@ -279,7 +296,7 @@ func (l *Link) Acked(h *wire.Header, names []byte) {
 func (l *Link) acked(h *wire.Header, names []byte) (told chain) {
 	l.mu.Lock()
 	defer l.mu.Unlock()
-	knew := l.sender.Confirming()
+	knew, knewCalls := l.sender.Confirming(), l.sender.Calling()
 	if l.sender.Acked(h, time.Now()) || !l.queue.empty() {
 		l.wakeUp() // there may be something to be written now
 	}
@@ -291,6 +308,9 @@ func (l *Link) acked(h *wire.Header, names []byte) (told chain) {
 		if knew == stream.Confirms {
 			l.unasked(l.sender.NextNumber())
 		}
+		l.wakeSenders()
+	}
+	if l.sender.Calling() != knewCalls {
 		l.wakeSenders()
 	}
 	l.kept.release(l.sender.KeptFrom())
@@ -305,6 +325,9 @@ func (l *Link) PeerBegan(key string, first bool) {
 	now := time.Now()
 	l.sender.PeerBegan(first, now)
 	l.settle()
+	if !first {
+		l.endCalls(calls.Restarted)
+	}
 	if l.route.proved(key) {
 		l.sender.ResetSilence(now)
 	}

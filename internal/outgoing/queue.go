@@ -63,8 +63,9 @@ func (p *parcel) free() {
 type queue struct {
 	parcels  []*parcel
 	room     fifo.Memory[*parcel]
-	bytes    int // of records and payloads, including the parcel that is being written
-	messages int // likewise
+	bytes    int    // of records and payloads, including the parcel that is being written
+	messages int    // likewise
+	pushed   uint64 // messages ever
 }
 
 func (q *queue) empty() bool { return len(q.parcels) == 0 }
@@ -78,6 +79,7 @@ func (q *queue) fits(size, limit int) bool { return q.bytes == 0 || q.bytes+size
 func (q *queue) push(b *Batch, give bool) {
 	q.bytes += b.size()
 	q.messages += b.count
+	q.pushed += uint64(b.count)
 	small := b.count
 	if b.large != nil {
 		small--

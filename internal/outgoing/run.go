@@ -4,6 +4,7 @@ import (
 	"runtime"
 	"time"
 
+	"github.com/abhishekg16/cluster/internal/calls"
 	"github.com/abhishekg16/cluster/internal/stream"
 	"github.com/abhishekg16/cluster/internal/transport"
 	"github.com/abhishekg16/cluster/internal/wire"
@@ -154,7 +155,7 @@ func (l *Link) decide(now time.Time) (step, time.Time) {
 		return stepWrite, urgentAt
 	}
 	l.sender.Queued(!l.queue.empty())
-	next, deadline := l.sender.Next(now)
+	next, deadline := l.next(now)
 	l.settle() // it may keep nothing more, since the peer says nothing
 	deadline = stream.Earlier(deadline, pollAt)
 	deadline = stream.Earlier(deadline, urgentAt)
@@ -355,6 +356,7 @@ func (l *Link) end() {
 	l.sender.Leave()
 	l.settle()
 	l.urgent.leave()
+	l.endCalls(calls.Closed)
 }
 
 func (l *Link) hangUp(conn transport.Conn, linger time.Duration) {
@@ -383,9 +385,10 @@ func (l *Link) drop(r stream.Reason) int {
 	for !l.queue.empty() {
 		n += l.release(l.queue.pop())
 	}
-	n += l.urgent.drop()
 	l.settle()
 	l.dropWaiters(r)
+	l.dropCalls(r, n)
+	n += l.urgent.drop()
 	l.books.Dropped[r] += uint64(n)
 	l.wakeSenders()
 	return n

@@ -4,6 +4,7 @@ import (
 	"errors"
 	"time"
 
+	"github.com/abhishekg16/cluster/internal/calls"
 	"github.com/abhishekg16/cluster/internal/stream"
 	"github.com/abhishekg16/cluster/internal/transport"
 )
@@ -17,6 +18,9 @@ func (l *Link) note(attrs ...any) {
 	l.logged = state
 	if l.cfg.Stands != nil {
 		l.cfg.Stands(l.id, state, l.trouble())
+	}
+	if state == stream.StandsDown {
+		l.endCalls(calls.Down)
 	}
 	attrs = append([]any{"peer", l.id, "endpoint", l.route.endpoint, "encrypted", l.cfg.Encrypts(l.id)}, attrs...)
 	text := "cluster: link is " + l.cfg.StateName(state)

@@ -87,6 +87,7 @@ func (r *Receiver) assemble(f Frame, d *Delivery) {
 			p.discard = true
 			r.Undelivered(d.Place, f.Start.Seq, RefusedTooLarge)
 			r.refuse(RefusedTooLarge, ErrTooLarge)
+			r.effects[len(r.effects)-1].Delivery.Record = wire.Record{MsgID: p.msgID, Kind: p.kind, Payload: piece.Data}
 		} else {
 			p.data = make([]byte, 0, min(p.total, assemblyTimes*len(piece.Data), blockBytes))
 		}

@@ -30,7 +30,7 @@ func (s *Sender) Confirming() Confirming {
 
 // Query makes the sender ask the peer what it knows, unless it was asked a moment ago. It reports whether there is something to write.
 func (s *Sender) Query(now time.Time) bool {
-	s.query = s.query || s.self.Knows.Has(wire.CapConfirm) && now.Sub(s.queriedAt) >= QueryInterval
+	s.query = s.query || s.self.Knows&(wire.CapConfirm|wire.CapCalls) != 0 && now.Sub(s.queriedAt) >= QueryInterval
 	return s.query
 }
 

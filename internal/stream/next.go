@@ -24,8 +24,9 @@ func (s *Sender) Next(now time.Time) (Step, time.Time) {
 	if !s.loaded || open && (s.state.Path == Clear) {
 		s.progress = now // nothing is kept from going out
 	}
-	if end := s.silenceEnds(); !end.IsZero() && !now.Before(end) {
+	if end := Earlier(s.silenceEnds(), s.expectEnds()); !end.IsZero() && !now.Before(end) {
 		s.estrange()
+		s.forsake()
 		s.dropKept()
 		if s.Ended() {
 			return Sleep, now // to see that at once
@@ -42,7 +43,7 @@ func (s *Sender) Next(now time.Time) (Step, time.Time) {
 	if s.loaded {
 		deadline = Earlier(s.progress.Add(s.policy.Patience), now.Add(s.lookInterval()))
 	}
-	if end := s.silenceEnds(); !end.IsZero() {
+	if end := Earlier(s.silenceEnds(), s.expectEnds()); !end.IsZero() {
 		deadline = Earlier(deadline, Earlier(end, now.Add(s.lookInterval())))
 	}
 	deadline = Earlier(deadline, s.reachDeadline(now))
@@ -52,7 +53,7 @@ func (s *Sender) Next(now time.Time) (Step, time.Time) {
 		return Sleep, deadline
 	case s.state.Path == Blocked:
 		return AwaitConn, deadline
-	case s.query, s.owesWord:
+	case s.query, s.answers():
 		s.word(now)
 		return Write, deadline
 	case len(s.ack.Undelivered) > 0 && !s.ack.Due.IsZero() && !now.Before(s.ack.Due) && s.resends:
@@ -125,6 +126,9 @@ func (s *Sender) Look(now time.Time) {
 	}
 	if asleep := now.Sub(since) - s.lookInterval(); asleep > 0 {
 		s.moved = s.moved.Add(asleep)
+		if s.calls.since = s.calls.since.Add(asleep); s.calls.since.After(now) {
+			s.calls.since = now
+		}
 		if s.wordAt = s.wordAt.Add(asleep); s.wordAt.After(now) {
 			s.wordAt = now
 		}

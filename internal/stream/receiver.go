@@ -78,7 +78,7 @@ type Do uint8
 
 const (
 	Deliver Do = iota // Delivery leaves the stream
-	Refused           // a frame or message was refused, as Refusal for Cause
+	Refused           // a frame or message was refused, as Refusal for Cause; of one in pieces that is too large, Delivery.Record has the first of them
 	Present           // a frame of the present life has come: the acknowledgment in its Header counts
 	NewLife           // a life of the peer begins, the First that is heard or another, or one has Returned; Key is of its first frame
 	AckNow            // the peer is to be told at once how far it was taken

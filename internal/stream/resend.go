@@ -41,6 +41,7 @@ func (s *Sender) estrange() {
 	s.Doubt()
 	s.resends, s.spoke, s.announceAt = false, false, time.Time{}
 	s.confirming, s.queriedAt, s.owesWord = ConfirmsUnknown, time.Time{}, false
+	s.calls.calling = CallsUnknown
 }
 
 // learn takes in what a frame of the peer shows of what that knows.
@@ -214,7 +215,7 @@ func (s *Sender) asks(open bool, now time.Time) (at time.Time) {
 	case s.window.bytes > 0 && !s.window.asked:
 		at = Earlier(at, s.wroteAt.Add(quietTime))
 	}
-	return Earlier(at, s.watchAt())
+	return Earlier(Earlier(at, s.watchAt()), s.expectAsks())
 }
 
 // repeat makes the first frame that is to be sent again the pending one.

@@ -79,6 +79,7 @@ type Sender struct {
 	awaited    uint64        // before it are records of which somebody waits to hear what becomes
 	promptTo   wire.Position // where the last frame ends with which that was asked for
 	more       bool          // something is to be written behind the load
+	calls      callsOut
 
 	twin twin
 
@@ -233,6 +234,7 @@ func (s *Sender) SilentSince() time.Time {
 func (s *Sender) Acked(h *wire.Header, now time.Time) bool {
 	s.learn(h)
 	s.learnConfirming(h)
+	s.learnCalling(h)
 	s.wordAt = now
 	s.reach.hear(now)
 	s.waited = s.waited || s.resends && h.Flags&wire.FlagResend == 0 // it does not know that this one does
