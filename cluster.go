@@ -74,6 +74,17 @@
 // A program should not send much from the goroutine that reads its Inbox: two
 // servers that both wait for room, and do not read, are stalled for each other.
 //
+// # Calls
+//
+// Call sends a request and returns the reply; CallAll does that with several servers. A request is an ordinary
+// message but for its type: the other program receives a *Request, and answers it by Reply or Fail. The answer goes to
+// the call that waits and not into Inbox, and does not wait for what was sent before it. If the call has ended
+// meanwhile, it is counted as late. A call ends when its context does; at once when the link goes down, or the peer
+// is removed or has started anew; and after SendTimeout and two seconds in which the peer says nothing at all. Its error says
+// whether the request may have been seen. Nothing is asked twice: who calls again sends another request.
+//
+// The goroutine that reads Inbox should not call: while it waits, it reads nothing.
+//
 // # Who is in the cluster
 //
 // The configuration's file lists the servers, or Config.Source does. Both may change while they run, and

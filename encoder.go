@@ -24,6 +24,8 @@ type encoder struct {
 	bytes  int  // of their records
 	full   bool // all should be flushed
 
+	part part // what the next message is of a call
+
 	urgent   bool     // so is the message, which may be of urgentBytes
 	encoding underWay // the message that is being encoded, which may run the program's code
 	spare    *address // for the next begin; nil if there is none
@@ -159,7 +161,13 @@ func (e *encoder) nextID(n *Node) int64 {
 // encode adds the record of a message to the batch.
 func (e *encoder) encode(out *address, id int64, msg any, lim *codec.Limits) (Reason, error) {
 	before := out.Len()
-	if err := out.Append(id, msg, lim); err != nil {
+	var err error
+	if e.part.Kind == codec.Invalid {
+		err = out.Append(id, msg, lim)
+	} else {
+		err = out.AppendPart(id, e.part.Part, msg, lim)
+	}
+	if err != nil {
 		return e.reasonFor(err, lim)
 	}
 	e.count++

@@ -155,9 +155,9 @@ func (n *Node) networkOf(endpoint string) sockets.Transport {
 // resend: what is lost there is to be missed.
 func knowledge(endpoint string) wire.Capabilities {
 	if carried(endpoint) {
-		return wire.CapValues
+		return wire.CapValues | wire.CapCalls
 	}
-	return wire.CapValues | wire.CapResend | wire.CapConfirm | wire.CapUrgent
+	return wire.CapValues | wire.CapResend | wire.CapConfirm | wire.CapCalls | wire.CapUrgent
 }
 
 // carried reports whether something for tests stands between the servers of the endpoint's network.

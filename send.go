@@ -24,21 +24,29 @@ import (
 // called from any number of goroutines. Messages that one goroutine passes to
 // Send keep their order; between Send and Outbox there is none.
 func (n *Node) Send(ctx context.Context, env *Envelope) error {
+	return n.sendPart(ctx, env, part{})
+}
+
+// sendPart is Send for what may be a part of a call.
+func (n *Node) sendPart(ctx context.Context, env *Envelope, p part) error {
 	select {
 	case <-n.closing:
 		return n.drop(ReasonClosed, 1)
 	default:
 	}
-	return n.send(ctx, env, outgoing.Waiting{ForRoom: true, Stop: ctx.Done(), Then: stream.TimedOut})
+	w := outgoing.Waiting{ForRoom: true, Leave: p.leave, Stop: ctx.Done(), Then: stream.TimedOut, Call: p.call}
+	return n.send(ctx, env, w, p)
 }
 
-// send sends an envelope as w says, while the node is open.
-func (n *Node) send(ctx context.Context, env *Envelope, w outgoing.Waiting) error {
+// send sends an envelope, which may be a part of a call, as w says, while the node is open.
+func (n *Node) send(ctx context.Context, env *Envelope, w outgoing.Waiting, p part) error {
 	enc, _ := n.encoders.Get().(*encoder)
 	if enc == nil {
 		enc = new(encoder)
 	}
+	enc.part = p
 	err := n.sendBy(ctx, enc, env, w)
+	enc.part = part{}
 	n.encoders.Put(enc) // unless a method of the program's has ended the goroutine
 	if err != nil && errors.Is(err, ErrTimedOut) && ctx.Err() != nil {
 		return fmt.Errorf("%w: %w", ctx.Err(), err)

@@ -11,6 +11,7 @@ import (
 	"sync/atomic"
 	"time"
 
+	"github.com/abhishekg16/cluster/internal/calls"
 	"github.com/abhishekg16/cluster/internal/codec"
 	"github.com/abhishekg16/cluster/internal/delivery"
 	"github.com/abhishekg16/cluster/internal/incoming"
@@ -49,6 +50,7 @@ type Node struct {
 	outbox      chan *Envelope
 	encoders    sync.Pool        // of *encoder, for Send
 	waiters     outgoing.Waiters // of Deliver
+	calls       *calls.Table     // that wait for replies
 	limits      codec.Limits     // of each message that is sent
 	out         outgoing.Config
 	inbox       chan *Envelope
@@ -163,6 +165,7 @@ func newNode(pid int, cfg Config, catalog *peercatalog.Catalog) *Node {
 		rand.Read(b[:]) // never fails
 		n.incarnation = binary.LittleEndian.Uint64(b[:])
 	}
+	n.calls = calls.NewTable(n.incarnation)
 	self, _ := catalog.Get(pid)
 	name, window := wire.ClusterHash(cfg.Cluster), incoming.Window(cfg.QueueBytes, catalog.Len()-1)
 	knows := knowledge(self.BindEndpoint())
@@ -173,6 +176,8 @@ func newNode(pid int, cfg Config, catalog *peercatalog.Catalog) *Node {
 		QueueBytes: cfg.QueueBytes,
 		Log:        n.logs.state,
 		Dial:       n.dial,
+		Calls:      n.calls.Peer,
+		Woke:       func() { n.in.Wake() },
 		Linger:     n.lingerLeft,
 		Encrypts:   n.encrypts,
 		Trouble:    n.logs.trouble,
@@ -182,6 +187,7 @@ func newNode(pid int, cfg Config, catalog *peercatalog.Catalog) *Node {
 	n.delivery = delivery.New(delivery.Config[Envelope]{
 		Out:        n.inbox,
 		Fill:       fill,
+		Calls:      func(from int) delivery.Calls { return callsWith{n.calls.Peer(from), n, from} },
 		MaxMessage: cfg.MaxMessageBytes,
 		MaxBytes:   cfg.QueueBytes,
 		Woke:       func() { n.in.Wake() },
@@ -191,7 +197,7 @@ func newNode(pid int, cfg Config, catalog *peercatalog.Catalog) *Node {
 		Cluster: name,
 		Catalog: catalog,
 		Keys:    self.PublicKey != "",
-		Limits:  stream.Limits{Window: window, Slack: slack(self.BindEndpoint()), MaxMessage: cfg.MaxMessageBytes, Resends: knows.Has(wire.CapResend)},
+		Limits:  stream.Limits{Window: window, Slack: slack(self.BindEndpoint()), MaxMessage: cfg.MaxMessageBytes + codec.WrapBytes, Resends: knows.Has(wire.CapResend)},
 		Log:     n.logs.state,
 		Queue:   func(from int, o delivery.Owner) incoming.Queue { return n.delivery.Queue(from, o) },
 		Link:    n.linkFor,

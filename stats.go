@@ -169,9 +169,9 @@ type SentStats struct {
 
 // ReceivedStats counts messages from a peer. What one incarnation of the peer has
 // sent is, once all of it has come, Received + Lost + Missed + what was refused
-// one message at a time (too large, unregistered, undecodable, closed).
+// one message at a time (too large, unregistered, undecodable, closed, late reply).
 type ReceivedStats struct {
-	Received uint64 // put into Inbox; of each peer, the last may still be waiting for room there
+	Received uint64 // put into Inbox, or given to the call that waited for it; of each peer, the last may still be waiting for room there
 	Bytes    uint64 // of Received: payloads
 	Lost     uint64 // never came, as a gap in the sequence shows
 	// Missed is how many the peer had numbered before the first that this node
