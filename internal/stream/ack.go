@@ -35,7 +35,7 @@ type ack struct {
 // else that is told when the peer asks again.
 func (a *ack) carried(resends bool) {
 	if b := &a.aboard; b.Incarnation == a.Incarnation && b.UpTo == a.UpTo && b.Taking == a.Taking &&
-		b.Wanted == a.Wanted && b.Held == a.Held && (b.Named || len(a.Undelivered) == 0 || !resends) {
+		b.Wanted == a.Wanted && b.Held == a.Held && (b.Named && b.Done == a.Done || len(a.Undelivered) == 0 || !resends) {
 		a.Due = time.Time{}
 	}
 	if a.aboard.Taking {

@@ -128,8 +128,11 @@ func (r *Receiver) Ack(taking bool, due time.Time) Ack {
 	}
 	a := Ack{Incarnation: r.incarnation, UpTo: r.position(), Taking: taking, Due: due, Wanted: r.want, Held: r.heldFrom()}
 	if a.Done = a.UpTo; len(r.undelivered) > 0 {
-		var first uint64
-		if a.Undelivered, first = r.undelivered.before(a.UpTo.Seq); first < a.UpTo.Seq {
+		var first, done uint64
+		if a.Undelivered, first, done = r.undelivered.before(a.UpTo.Seq); done < a.UpTo.Seq {
+			a.Done = wire.Position{Seq: done}
+		}
+		if first < a.UpTo.Seq {
 			a.UpTo = wire.Position{Seq: first}
 		}
 	}

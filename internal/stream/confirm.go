@@ -1,7 +1,9 @@
 package stream
 
 import (
+	"cmp"
 	"math"
+	"slices"
 	"time"
 
 	"github.com/abhishekg16/cluster/internal/wire"
@@ -144,9 +146,14 @@ type asked struct{ first, last wire.Position }
 
 func (a *asked) add(p wire.Position) {
 	if a.first.Seq == 0 {
+		a.first, a.last = p, p
+	}
+	if p.Before(a.first) {
 		a.first = p
 	}
-	a.last = p
+	if a.last.Before(p) { // else the frame has come again
+		a.last = p
+	}
 }
 
 // due reports whether a place has been come to, and lets go of those that have.
@@ -161,10 +168,13 @@ func (a *asked) due(taken wire.Position) bool {
 }
 
 // undelivered are the records that a Receiver is done with and has not delivered, as far as the peer is to be told, and is not known
-// to have heard it.
+// to have heard it: the lowest number first.
 type undelivered []wire.Undelivered
 
-// add notes some. When there are too many to be told in one frame, what became of the last is not known.
+// undeliveredMost is how many rows are kept at most, several times what one frame names: 64 KiB.
+const undeliveredMost = 16 * wire.UndeliveredMost
+
+// add notes some. When there are too many, what became of the last is not known.
 func (u *undelivered) add(from, count uint64, why wire.Why) {
 	all := *u
 	if n := len(all); n > 0 {
@@ -174,12 +184,20 @@ func (u *undelivered) add(from, count uint64, why wire.Why) {
 			*last = unbroken(last.From, from+count, why)
 			return
 		}
-		if n >= wire.UndeliveredMost {
-			*last = unbroken(min(last.From, from), max(next, from+count), wire.WhyUnknown)
+		if n >= undeliveredMost {
+			rest := unbroken(min(last.From, from), max(next, from+count), wire.WhyUnknown)
+			i := all.from(rest.From)
+			*u = append(all[:i], rest)
 			return
 		}
 	}
-	*u = append(all, unbroken(from, from+count, why))
+	*u = slices.Insert(all, all.from(from), unbroken(from, from+count, why))
+}
+
+// from is the place of the first row that begins with a number, or behind it.
+func (u undelivered) from(number uint64) int {
+	i, _ := slices.BinarySearchFunc(u, number, func(one wire.Undelivered, number uint64) int { return cmp.Compare(one.From, number) })
+	return i
 }
 
 // unbroken is a row of records. Of one that is longer than can be told it is the end: those before cannot be waited for any more, since
@@ -202,16 +220,18 @@ func (u *undelivered) heard(kept uint64) {
 	}
 }
 
-// before returns those that begin before a number, and the first of all numbers that they have; the number itself if there are none.
-func (u undelivered) before(number uint64) (some []wire.Undelivered, first uint64) {
-	first = number
-	for _, one := range u {
-		if one.From < number {
-			some = append(some, one)
-			first = min(first, one.From)
-		}
+// before returns those that begin before a number, but not more than one frame can name; the first of their numbers; and up to where
+// all are named: the number itself unless there are more.
+func (u undelivered) before(number uint64) (some []wire.Undelivered, first, done uint64) {
+	n := u.from(number)
+	if n == 0 {
+		return nil, number, number
 	}
-	return some, first
+	if done = number; n > wire.UndeliveredMost {
+		n = wire.UndeliveredMost
+		done = u[n].From
+	}
+	return slices.Clone(u[:n]), u[0].From, done
 }
 
 // Undelivered notes that a record of the delivery at a place was refused, as far as its sender is to be told.

@@ -260,15 +260,54 @@ func TestWhatWasRefusedIsNamedBeforeAnythingElseIsWritten(t *testing.T) {
 	}
 }
 
-func TestMoreThanCanBeNamedMayHaveBeenDelivered(t *testing.T) {
+func TestWhatOneFrameCannotNameIsNamedByTheNext(t *testing.T) {
+	now := time.Unix(1000, 0)
+	const count = 2*wire.UndeliveredMost + 10
+	r := newTestReceiver()
+	for _, seq := range []uint64{2, 1} { // a large record may be refused by its first piece
+		r.undelivered.add(seq, 1, []wire.Why{0, wire.WhyTooLarge, wire.WhyMalformed}[seq])
+	}
+	for n := uint64(4); n <= 2*count; n += 2 {
+		r.undelivered.add(n, 1, wire.WhyUndecodable)
+	}
+	r.want = at(2*count + 1)
+	named, upTo := 0, at(1)
+	for range 3 {
+		a := r.Ack(false, now)
+		if a.UpTo != upTo || len(a.Undelivered) > wire.UndeliveredMost {
+			t.Fatalf("up to %v with %d named, want up to %v", a.UpTo, len(a.Undelivered), upTo)
+		}
+		for i, u := range a.Undelivered {
+			if !(wire.Position{Seq: u.From}).Before(a.Done) || i > 0 && u.From <= a.Undelivered[i-1].From {
+				t.Errorf("%v is named up to %v, behind the one before: %v", u, a.Done, i)
+			}
+		}
+		named += len(a.Undelivered)
+		// Whether or not it is named now, no record that was delivered is.
+		for n := uint64(3); n < a.Done.Seq; n += 2 {
+			if slices.ContainsFunc(a.Undelivered, func(u wire.Undelivered) bool { return n-u.From < uint64(u.Count) }) {
+				t.Fatalf("record %d was delivered, and is named", n)
+			}
+		}
+		r.undelivered.heard(a.Done.Seq)
+		if upTo = a.Done; len(r.undelivered) > 0 && r.undelivered[0].From != upTo.Seq {
+			t.Fatalf("all before %v is told, and the next to be named is %v", upTo, r.undelivered[0])
+		}
+	}
+	if named != count+1 || len(r.undelivered) > 0 || upTo != at(2*count+1) {
+		t.Errorf("%d of %d were named, up to %v, and %d are left", named, count+1, upTo, len(r.undelivered))
+	}
+}
+
+func TestMoreThanIsNotedMayHaveBeenDelivered(t *testing.T) {
 	var u undelivered
-	for n := range uint64(2 * wire.UndeliveredMost) {
+	for n := range uint64(2 * undeliveredMost) {
 		u.add(1+2*n, 1, wire.WhyTooLarge)
 	}
-	if len(u) != wire.UndeliveredMost {
-		t.Fatalf("%d are named", len(u))
+	if len(u) != undeliveredMost {
+		t.Fatalf("%d are noted", len(u))
 	}
-	for n := uint64(1); n < 4*wire.UndeliveredMost; n++ {
+	for n := uint64(1); n < 4*undeliveredMost; n++ {
 		i := slices.IndexFunc(u, func(u wire.Undelivered) bool { return n-u.From < uint64(u.Count) })
 		switch {
 		case i < 0 && n%2 == 1:
@@ -402,12 +441,51 @@ func TestOfALongRowTheEndIsTold(t *testing.T) {
 		}
 	}
 	var u undelivered
-	for n := range uint64(wire.UndeliveredMost) {
+	for n := range uint64(undeliveredMost) {
 		u.add(1+2*n, 1, wire.WhyTooLarge)
 	}
 	const late = 1 << 40
 	u.add(late, 1, wire.WhyTooLarge)
 	if last := u[len(u)-1]; last.From+uint64(last.Count) != late+1 {
 		t.Errorf("the last is %v, want that it ends with %d", last, uint64(late))
+	}
+}
+
+// While a frame that names records is being written, more is taken behind the first of them: that is still due.
+func TestWhatIsTakenWhileRecordsAreNamedStaysDue(t *testing.T) {
+	now := time.Unix(1000, 0)
+	s := newConfirmer(now)
+	named := []wire.Undelivered{{From: 3, Count: 1, Why: wire.WhyTooLarge}}
+	s.Acknowledge(Ack{Incarnation: 9, UpTo: at(3), Done: at(5), Wanted: at(9), Held: at(9), Undelivered: named, Due: now})
+	s.Next(now)
+	if f := s.Pending(); f.Header.Ack != at(5) {
+		t.Fatalf("it writes %+v", f)
+	}
+	s.Acknowledge(Ack{Incarnation: 9, UpTo: at(3), Done: at(9), Wanted: at(9), Held: at(9), Undelivered: named, Due: now})
+	s.Took(now)
+	if step, until := s.Next(now); step != Write || s.Pending().Header.Ack != at(9) {
+		t.Errorf("that more was taken is not told: step %v, until %v, %+v", step, until, s.Pending().Header)
+	}
+}
+
+// A frame that comes again does not make an acknowledgment forgotten that was asked for with a later one.
+func TestARepeatedFrameDoesNotPutOffAnAcknowledgment(t *testing.T) {
+	now := time.Unix(1000, 0)
+	r := newTestReceiver()
+	const asks = wire.FlagResend | wire.FlagConfirm | wire.FlagAckNow
+	var all []Effect
+	for _, seq := range []uint64{1, 2, 1} {
+		f := smallFrame(1, seq, 0, asks, now)
+		f.Kept = at(1)
+		all = append(all, r.Arrive(f)...)
+	}
+	ds := delivered(all)
+	if len(ds) != 2 {
+		t.Fatalf("%d deliveries", len(ds))
+	}
+	for i, d := range ds {
+		if got := r.Taken(d.Place, d.Count, 0); got != AckPrompt {
+			t.Errorf("delivery %d: %v, want AckPrompt", i, got)
+		}
 	}
 }
