@@ -171,8 +171,8 @@ func (a *asked) due(taken wire.Position) bool {
 // to have heard it: the lowest number first.
 type undelivered []wire.Undelivered
 
-// undeliveredMost is how many rows are kept at most, several times what one frame names: 64 KiB.
-const undeliveredMost = 16 * wire.UndeliveredMost
+// undeliveredMost is how many rows are kept at most, several times what one frame names: 256 KiB.
+const undeliveredMost = 4 * wire.UndeliveredMost
 
 // add notes some. When there are too many, what became of the last is not known.
 func (u *undelivered) add(from, count uint64, why wire.Why) {

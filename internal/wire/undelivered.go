@@ -5,8 +5,8 @@ import "encoding/binary"
 const (
 	// UndeliveredSize is how many bytes an Undelivered takes.
 	UndeliveredSize = 16
-	// UndeliveredMost is how many one frame names at most.
-	UndeliveredMost = 256
+	// UndeliveredMost is how many one frame names at most: as many as a frame has records.
+	UndeliveredMost = 4096
 )
 
 // Undelivered names records in a row that a receiver is done with and has not delivered.
