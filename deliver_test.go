@@ -465,6 +465,73 @@ func TestDeliverToAPeerThatAnnouncesNothingIsUnsupported(t *testing.T) {
 	})
 }
 
+// askedFor counts how often a peer is asked in some time what became of the message that came with h, which it says to have and not to be done with.
+func askedFor(p *testcluster.FakePeer, cfg cluster.Config, h wire.Header, d time.Duration) (asked int) {
+	for end := time.Now().Add(d); time.Now().Before(end); {
+		p.Send(0, cfg, wire.Header{
+			Flags: wire.FlagResend, AckIncarnation: h.Incarnation, Ack: h.Start,
+			Resend: wire.Resend{Kept: wire.Position{Seq: 1}, Wanted: wire.Position{Seq: h.Start.Seq + 1}, Held: wire.Position{Seq: 1}},
+		}, nil)
+		if h, _, ok := p.Next(100 * time.Millisecond); ok && h.Bare() && h.Flags&wire.FlagAckNow != 0 {
+			asked++
+		}
+	}
+	return asked
+}
+
+func TestThePeerIsNotAskedForThoseWhoWaitNoMore(t *testing.T) {
+	testcluster.Bubble(t, 2, func(t *testing.T, cfg cluster.Config) {
+		cfg.SendTimeout = testcluster.SendTimeout
+		p := testcluster.NewFakePeer(t, 1, cfg)
+		a := testcluster.Join(t, 0, cfg)
+		p.Send(0, cfg, announcing(deliverKnows), nil)
+		ctx, cancel := context.WithCancel(t.Context())
+		done := delivering(ctx, a, &cluster.Envelope{1, 0, "x"})
+		synctest.Wait()
+		h := nextRecords(t, p)
+		if askedFor(p, cfg, h, 2*time.Second) == 0 {
+			t.Error("the peer is not asked while Deliver waits")
+		}
+		cancel()
+		if err := outcome(t, done); !errors.Is(err, cluster.ErrUnconfirmed) {
+			t.Error(err)
+		}
+		p.Next(time.Nanosecond) // it may have been asked before
+		if n := askedFor(p, cfg, h, 2*time.Second); n > 0 {
+			t.Errorf("the peer is asked %d times in 2 s, and nobody waits", n)
+		}
+		a.Close()
+	})
+}
+
+// What is sent later has the numbers of what was dropped.
+func TestThePeerIsNotAskedForWhatIsSentAfterADeliverWasDropped(t *testing.T) {
+	testcluster.Bubble(t, 2, func(t *testing.T, cfg cluster.Config) {
+		cfg.SendTimeout = testcluster.SendTimeout
+		p := testcluster.NewFakePeer(t, 1, cfg)
+		a := testcluster.Join(t, 0, cfg)
+		p.Send(0, cfg, announcing(deliverKnows), nil)
+		synctest.Wait()
+		p.Listener.Close()
+		if err := a.Deliver(t.Context(), &cluster.Envelope{1, 0, "x"}); err == nil || errors.Is(err, cluster.ErrUnconfirmed) {
+			t.Fatalf("got %v, want that it was dropped", err)
+		}
+		p = testcluster.NewFakePeer(t, 1, cfg)
+		p.Send(0, cfg, announcing(deliverKnows), nil)
+		time.Sleep(5 * time.Second)
+		if err := a.Send(t.Context(), &cluster.Envelope{1, 0, "y"}); err != nil {
+			t.Fatal(err)
+		}
+		synctest.Wait()
+		h := nextRecords(t, p)
+		askedFor(p, cfg, h, time.Second)
+		if n := askedFor(p, cfg, h, 2*time.Second); n > 0 {
+			t.Errorf("the peer is asked %d times in 2 s, and nobody waits", n)
+		}
+		a.Close()
+	})
+}
+
 // Who is not there, or has no room, holds nobody else's messages up.
 func TestDeliverToSeveralDoesNotWaitForOneBeforeItSendsToAnother(t *testing.T) {
 	testcluster.Bubble(t, 3, func(t *testing.T, cfg cluster.Config) {

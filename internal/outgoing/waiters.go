@@ -75,6 +75,7 @@ func (l *Link) Leave(w *Waiter) Fate {
 	l.mu.Lock()
 	if !w.settled {
 		w.left = true
+		l.passed(1)
 		l.mu.Unlock()
 		return Fate{Unknown: true}
 	}
@@ -86,7 +87,7 @@ func (l *Link) Leave(w *Waiter) Fate {
 // waiters are those of one link, in the order of their records.
 type waiters struct {
 	first, last *Waiter
-	count       atomic.Int32 // changed with mu held
+	count       atomic.Int32 // of those that have not left; changed with mu held
 }
 
 // gatherLeast is from how many waiters on the link's goroutine lets others run before it writes: those who were just told what became of
@@ -119,7 +120,7 @@ func (c chain) wake(reader bool) {
 func (l *Link) Awaited() bool {
 	l.mu.Lock()
 	defer l.mu.Unlock()
-	return l.waiters.first != nil
+	return l.waiters.count.Load() > 0
 }
 
 // Knowing is what Knows returns.
@@ -193,14 +194,21 @@ func (l *Link) awaitWord(most time.Duration, stop <-chan struct{}) bool {
 // await adds a waiter for the message that is queued next. The caller holds mu.
 func (l *Link) await(w *Waiter) {
 	w.number = l.sender.NextNumber() + uint64(l.queue.messages)
-	if ws := &l.waiters; ws.first == nil {
-		w.first = true
+	ws := &l.waiters
+	if ws.first == nil {
 		ws.first, ws.last = w, w
 	} else {
 		ws.last.next, ws.last = w, w
 	}
-	l.waiters.count.Add(1)
+	w.first = ws.count.Add(1) == 1
 	l.sender.Await(w.number + 1)
+}
+
+// passed takes in that so many of those who waited do so no more. When nobody does, the peer is not asked either. The caller holds mu.
+func (l *Link) passed(n int32) {
+	if l.waiters.count.Add(-n) == 0 {
+		l.sender.Await(0)
+	}
 }
 
 // settle lets go of what the sender keeps no more, and tells those who waited to hear what became of it. The caller holds mu.
@@ -261,16 +269,23 @@ func (l *Link) dropWaiters(r stream.Reason) {
 	for w != nil && w.number < next {
 		last, w = w, w.next
 	}
-	told := chain{w}
+	told, gone := chain{w}, int32(0)
 	for ; w != nil; w = w.next {
 		w.fate, w.settled = Fate{Dropped: r}, true
-		ws.count.Add(-1)
+		if !w.left {
+			gone++
+		}
+	}
+	if told.first == nil {
+		return
 	}
 	if ws.last = last; last == nil {
 		ws.first = nil
 	} else {
 		last.next = nil
+		l.sender.Await(last.number + 1) // others will have the numbers of those who are told
 	}
+	l.passed(gone)
 	told.wake(false)
 }
 
@@ -279,15 +294,19 @@ func (l *Link) take(known func(*Waiter) bool) (told chain) {
 	ws := &l.waiters
 	var last *Waiter
 	told.first = ws.first
+	gone := int32(0)
 	for ws.first != nil && known(ws.first) {
 		last = ws.first
 		last.settled = true
-		ws.count.Add(-1)
+		if !last.left {
+			gone++
+		}
 		ws.first = last.next
 	}
 	if last == nil {
 		return chain{}
 	}
+	l.passed(gone)
 	if last.next = nil; ws.first == nil {
 		ws.last = nil
 	}
