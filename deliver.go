@@ -14,21 +14,24 @@ import (
 // Deliver sends an envelope like Send, and waits until it is known what became of
 // it: nil means that the peer has decoded it and put it into its Inbox. It says
 // nothing of what the peer's program makes of it. If it has several destinations (BROADCAST or a
-// group), nil means all of them, and the error has a *PeerError for each server that it is not
-// known to have reached (errors.As finds the first). BROADCAST without any other server is nil. An observer
+// group), nil means all of them, and the error joins a *PeerError for each server that it is not
+// known to have reached: errors.As finds the first, and the example of PeerError lists them. An error without any is for an
+// envelope that went nowhere. BROADCAST without any other server is nil. An observer
 // is reached by its id alone, and oneself like any other server.
 //
 // An error tells that the message certainly was not delivered, unless it is
 // ErrUnconfirmed. Then the message was handed over to be written, and nobody knows whether it arrives: the link
-// went down, the peer began anew or said nothing for longer than SendTimeout, the node
+// went down or stalled, the peer began anew or said nothing for longer than SendTimeout, the node
 // was closed, or ctx ended, whose error is wrapped as well. What was queued when ctx ends is not taken back.
 // Otherwise the error is one of those of Send; a *RefusedError if the peer has refused
 // the message; or ErrUnsupported if the peer, whose version is earlier, cannot tell
-// what becomes of messages: then it is sent nothing.
+// what becomes of messages: then it is sent nothing. A simulated network, as of package clustertest, does not
+// confirm either: there Deliver returns ErrUnsupported at once for each server that is reachable, oneself among them.
 //
 // A broken connection alone is no reason for an error: what was on its way is sent again. While
 // the peer's node runs and its program does not take what is in its Inbox, Deliver waits until
-// ctx ends, also where that never does.
+// ctx ends, also where that never does; or, if more is to be written than the peer's window holds, the link
+// counts as stalled after SendTimeout: then it returns ErrUnconfirmed.
 //
 // Deliver may be called from any number of goroutines, and calls at a time share
 // frames and acknowledgments. Messages that one goroutine passes to Send and Deliver
@@ -60,7 +63,7 @@ func (n *Node) Deliver(ctx context.Context, env *Envelope) error {
 type deliveries struct {
 	one    [1]delivering // for the first, which mostly is the only one
 	all    []delivering
-	failed error // of those that are not waited for
+	failed []error // a *PeerError for each server that it is not known to have reached
 }
 
 // A delivering is a message on its way to one server.
@@ -177,7 +180,7 @@ func (d *deliveries) drop(one delivering, err error) {
 
 // fail notes why a message did not reach a server.
 func (d *deliveries) fail(pid int, err error) {
-	d.failed = errors.Join(d.failed, &PeerError{pid, err})
+	d.failed = append(d.failed, &PeerError{pid, err})
 }
 
 // A PeerError is why Deliver failed for one server.
@@ -190,7 +193,7 @@ func (e *PeerError) Error() string { return fmt.Sprintf("peer %d: %v", e.Peer, e
 
 func (e *PeerError) Unwrap() error { return e.Err }
 
-// A RefusedError is the error of Deliver for a message that the peer has refused: RefusedTooLarge (which errors.Is finds as
+// A RefusedError is the error of Deliver, and in a *CallError that of Call, for a message that the peer has refused: RefusedTooLarge (which errors.Is finds as
 // ErrTooLarge), RefusedUnregistered or RefusedUndecodable (as ErrNotEncodable), or another reason. The message was not delivered.
 type RefusedError struct{ Refusal Refusal }
 

@@ -465,6 +465,61 @@ func TestDeliverToAPeerThatAnnouncesNothingIsUnsupported(t *testing.T) {
 	})
 }
 
+// The error of several is one list, and not one within another.
+func TestTheErrorOfDeliverListsEachServerThatItDidNotReach(t *testing.T) {
+	testcluster.Bubble(t, 4, func(t *testing.T, cfg cluster.Config) {
+		cfg.SendTimeout = testcluster.SendTimeout
+		a := testcluster.Join(t, 0, cfg)
+		err := a.Deliver(t.Context(), &cluster.Envelope{cluster.BROADCAST, 0, "x"})
+		joined, ok := err.(interface{ Unwrap() []error })
+		if !ok {
+			t.Fatalf("got %v, want several errors", err)
+		}
+		var got []int
+		for _, err := range joined.Unwrap() {
+			p, ok := err.(*cluster.PeerError)
+			if !ok || !errors.Is(p, cluster.ErrTimedOut) {
+				t.Errorf("%q is among them, want the ErrTimedOut of a server", err)
+				continue
+			}
+			got = append(got, p.Peer)
+		}
+		if slices.Sort(got); !slices.Equal(got, []int{1, 2, 3}) {
+			t.Errorf("servers %v are listed in %q, want 1, 2 and 3", got, err)
+		}
+	})
+}
+
+// The peer's node runs, and its program takes nothing: a Deliver that has the window to itself waits, and beside more than that holds it ends.
+func TestDeliverIsUnconfirmedIfMoreIsToBeWrittenThanAStalledPeersWindowHolds(t *testing.T) {
+	testcluster.Bubble(t, 2, func(t *testing.T, cfg cluster.Config) {
+		cfg.InboxSize = 1
+		cfg.SendTimeout = testcluster.SendTimeout
+		a := testcluster.Join(t, 0, cfg)
+		testcluster.Join(t, 1, cfg)
+		if err := a.Deliver(t.Context(), &cluster.Envelope{1, 0, "fills Inbox"}); err != nil {
+			t.Fatal(err)
+		}
+		done := delivering(t.Context(), a, &cluster.Envelope{1, 0, "waits"})
+		time.Sleep(20 * cfg.SendTimeout)
+		select {
+		case err := <-done:
+			t.Fatalf("Deliver has returned %v with nothing more to be written", err)
+		default:
+		}
+		var err error
+		for err == nil {
+			err = a.Send(t.Context(), &cluster.Envelope{1, 0, make([]byte, 1<<20)})
+		}
+		if !errors.Is(err, cluster.ErrTimedOut) && !errors.Is(err, cluster.ErrUnreachable) {
+			t.Errorf("Send returns %v", err)
+		}
+		if err := outcome(t, done); !errors.Is(err, cluster.ErrUnconfirmed) {
+			t.Errorf("Deliver returns %v, want ErrUnconfirmed", err)
+		}
+	})
+}
+
 // askedFor counts how often a peer is asked in some time what became of the message that came with h, which it says to have and not to be done with.
 func askedFor(p *testcluster.FakePeer, cfg cluster.Config, h wire.Header, d time.Duration) (asked int) {
 	for end := time.Now().Add(d); time.Now().Before(end); {

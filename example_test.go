@@ -478,3 +478,31 @@ func closeNodes(nodes []*cluster.Node) {
 		}
 	}
 }
+
+// Deliver to several servers says which of them it did not reach.
+func ExamplePeerError() {
+	cfg := cluster.Config{SendTimeout: 10 * time.Millisecond, Peers: []peercatalog.Peer{
+		{ID: 0, Address: "mem://peererror/0"},
+		{ID: 1, Address: "mem://peererror/1"}, // nobody runs this one
+		{ID: 2, Address: "mem://peererror/2"}, // nor this one
+	}}
+	alice, err := cluster.NewFromConfig(0, cfg)
+	if err != nil {
+		log.Fatal(err)
+	}
+	defer alice.Close()
+
+	err = alice.Deliver(context.Background(), &cluster.Envelope{Pid: cluster.BROADCAST, Msg: "hello there"})
+	if several, ok := err.(interface{ Unwrap() []error }); ok {
+		for _, err := range several.Unwrap() {
+			var failed *cluster.PeerError
+			if errors.As(err, &failed) {
+				fmt.Printf("server %d: not delivered: %v\n", failed.Peer, !errors.Is(failed, cluster.ErrUnconfirmed))
+			}
+		}
+	}
+
+	// Unordered output:
+	// server 1: not delivered: true
+	// server 2: not delivered: true
+}

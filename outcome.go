@@ -2,6 +2,7 @@ package cluster
 
 import (
 	"context"
+	"errors"
 	"fmt"
 
 	"github.com/abhishekg16/cluster/internal/incoming"
@@ -33,7 +34,7 @@ func (n *Node) outcome(ctx context.Context, d *deliveries) error {
 			d.fail(pid, reasonOf[f.Dropped].err())
 		}
 	}
-	return d.failed
+	return errors.Join(d.failed...)
 }
 
 // readsFor reports whether who waits for these messages had better read the network itself, as Receive does: to read an acknowledgment

@@ -6,6 +6,10 @@
 // same seed makes the same decisions. What happened can be drawn: see
 // [Network.SavePage] and [Network.Mermaid].
 //
+// Nodes on a Network do not confirm what they get: [cluster.Node.Deliver] returns
+// [cluster.ErrUnsupported] there at once, also to oneself. Test programs that call it with
+// [StartLocal].
+//
 // A [History] tells whether what was received is what was sent. [TestServer] holds
 // anything that behaves like a node against the rules of package cluster.
 // [StartLocal] starts nodes over TCP on free ports of this machine.

@@ -401,3 +401,24 @@ func TestAFailedTestPrintsTheSeedAndTheLastEvents(t *testing.T) {
 		}
 	})
 }
+
+func TestNodesOnANetworkDoNotConfirmWhatIsDelivered(t *testing.T) {
+	bubble(t, 1, 2, func(t *testing.T, net *clustertest.Network, nodes []*cluster.Node) {
+		began := time.Now()
+		for range 2 {
+			for _, n := range nodes {
+				if err := nodes[0].Deliver(t.Context(), &cluster.Envelope{Pid: n.Pid(), Msg: "x"}); !errors.Is(err, cluster.ErrUnsupported) {
+					t.Errorf("Deliver to server %d returns %v, want ErrUnsupported", n.Pid(), err)
+				}
+			}
+			if took := time.Since(began); took > 0 {
+				t.Errorf("that takes %v", took)
+			}
+			time.Sleep(10 * time.Second)
+			began = time.Now()
+		}
+		if s := nodes[0].Stats().Sent; s.Accepted != 0 {
+			t.Errorf("%d messages were accepted, want none", s.Accepted)
+		}
+	})
+}
