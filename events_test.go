@@ -244,3 +244,16 @@ func TestAPeerThatIsWatchedAndFallsSilentIsDownWithinFourIntervals(t *testing.T)
 		}
 	})
 }
+
+// Making its connection afresh again and again, as for a peer that never runs, gives it no more time.
+func TestAPeerThatIsWatchedAndNeverRunsIsDownHoweverLongTheInterval(t *testing.T) {
+	for _, interval := range []time.Duration{time.Second, 3 * time.Second, time.Minute} {
+		testcluster.Bubble(t, 2, func(t *testing.T, cfg cluster.Config) {
+			cfg.Watch, cfg.WatchInterval = true, interval
+			w := watchEvents(t, testcluster.Join(t, 0, cfg))
+			time.Sleep(4 * interval)
+			synctest.Wait()
+			w.expect(t, "1 added", "1 down")
+		})
+	}
+}

@@ -177,7 +177,7 @@ func (o *oracle) judged(before ReachState, broken bool) {
 		most += time.Duration(o.away()) * silencePerByte
 	}
 	// One that is watched, and to which there was never a connection.
-	unmet := o.watch > 0 && !o.met && o.owedAt.IsZero() && o.s.state.Path == Blocked && o.now.Sub(o.dialedAt) >= least
+	unmet := o.watch > 0 && !o.met && o.owedAt.IsZero() && o.s.state.Path == Blocked && o.now.Sub(o.triedAt) >= least
 	switch after := o.s.reach.state; {
 	case after == Lost && unmet:
 	case after == Lost && before != Lost && o.silent() < least && !broken && (o.met || !isDown(o.s.state.Peer)):

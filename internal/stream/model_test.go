@@ -98,7 +98,7 @@ type end struct {
 	failing  bool // the next connection cannot be made
 	removed  bool // the catalogue has no peer
 	redialAt time.Time
-	dialedAt time.Time
+	triedAt  time.Time // the first connection to where the peer is now was made
 	waits    waiting
 	until    time.Time
 	token    bool   // it is to look again, if it waits for work
@@ -348,11 +348,11 @@ func (e *end) dial() {
 	e.s.Dialed(e.moved && e.again, e.now)
 	e.oracle.settles()
 	if !(e.moved && e.again) {
-		e.oracle.met = false
+		e.oracle.met, e.triedAt = false, e.now
 		e.oracle.progress()
 		e.oracle.newsAt, e.oracle.unheardFor, e.oracle.wasDown = e.now, 0, false
 	}
-	e.dialed, e.moved, e.again, e.dialedAt = true, false, false, e.now
+	e.dialed, e.moved, e.again = true, false, false
 	e.way.broken, e.way.swallows = false, false
 }
 

@@ -103,6 +103,7 @@ type reach struct {
 	heard    time.Time // anything last came from it
 	answered time.Time // it last answered
 	met      bool      // it has, since it is where it is
+	tried    time.Time // since when it is tried where it is, by however many connections
 	check    bool      // it is to be asked as soon as something can be written
 	anew     bool      // nothing was written on the connection yet, whose other end may be another life of the peer
 	instant  bool      // it has answered since the frame at hand was made: maybe that
@@ -139,7 +140,7 @@ func (s *Sender) reached(e ReachEvent, now time.Time) {
 	r.state = follow(before, e)
 	switch e {
 	case Unsettled:
-		*r = reach{trip: r.trip, heard: r.heard, answered: r.answered, check: r.check || before != Unknown}
+		*r = reach{trip: r.trip, heard: r.heard, answered: r.answered, check: r.check || before != Unknown, tried: now}
 	case Answered:
 		r.answered, r.met, r.instant = now, true, true
 	case Severed:

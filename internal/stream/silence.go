@@ -177,10 +177,11 @@ func (s *Sender) brokenEnds() time.Time {
 
 // unmetEnds is when a peer that is watched is lost, since no connection to it has come about since it was first tried; zero: it is not.
 func (s *Sender) unmetEnds() time.Time {
-	if r := &s.reach; s.policy.Watch == 0 || r.state != Unknown || !r.owed.IsZero() || s.state.Path != Blocked {
+	r := &s.reach
+	if s.policy.Watch == 0 || r.state != Unknown || !r.owed.IsZero() || s.state.Path != Blocked {
 		return time.Time{}
 	}
-	return s.blockedAt.Add(max(s.policy.Silence, meetingTime))
+	return r.tried.Add(max(s.policy.Silence, meetingTime))
 }
 
 // watchAt is when a peer that is watched is to be asked whether it is there; zero: not for that.
@@ -258,7 +259,7 @@ func (s *Sender) Broke(now time.Time) {
 
 // overslept makes time in which this end did not look count against the peer for no more than one look.
 func (r *reach) overslept(lookedAt, now time.Time, look time.Duration) {
-	for _, at := range []*time.Time{&r.owed, &r.silent, &r.moved, &r.broken} {
+	for _, at := range []*time.Time{&r.owed, &r.silent, &r.moved, &r.broken, &r.tried} {
 		since := lookedAt
 		if since.Before(*at) {
 			since = *at

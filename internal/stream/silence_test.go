@@ -186,7 +186,8 @@ func TestAPeerThatIsWatchedIsAskedWhenNothingElseIsWritten(t *testing.T) {
 	})
 	for watch, want := range map[time.Duration][]string{time.Second: {"connecting at 0s", "down at 3s"}, 0: {"connecting at 0s"}} {
 		s := newWatcher(watch)
-		s.Full(start) // no connection comes about
+		s.Full(start)                            // no connection comes about,
+		s.Dialed(true, start.Add(2*time.Second)) // nor another one
 		if got := standsFor(s, start, 5*time.Second, func(time.Time) {}); !slices.Equal(got, want) {
 			t.Errorf("watched each %v, and without a connection, the link is %q, want %q", watch, got, want)
 		}
