@@ -23,7 +23,7 @@ const (
 	EventRestarted                  // another incarnation of it was heard
 	EventAdded                      // the catalogue has it now, and nothing is known of it yet
 	EventChanged                    // its entry in the catalogue is another one
-	EventRemoved                    // the catalogue has it no more, and nothing more is known of it
+	EventRemoved                    // the catalogue has it no more, and nothing more is known of it but Incarnation
 )
 
 var eventKindNames = []string{"up", "down", "restarted", "added", "changed", "removed"}

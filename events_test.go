@@ -257,3 +257,27 @@ func TestAPeerThatIsWatchedAndNeverRunsIsDownHoweverLongTheInterval(t *testing.T
 		})
 	}
 }
+
+// Which incarnation was heard last is known of a server that comes back, as it is that it can be reached.
+func TestAPeerThatIsRemovedAndAddedAgainIsToldToBeUp(t *testing.T) {
+	testcluster.Bubble(t, 2, func(t *testing.T, cfg cluster.Config) {
+		a, b := testcluster.Join(t, 0, cfg), testcluster.Join(t, 1, cfg)
+		testcluster.Put(t, a, &cluster.Envelope{1, 0, "hello"})
+		w := watchEvents(t, a)
+		time.Sleep(time.Second)
+		peer, _ := a.Catalog().Get(1)
+		a.Catalog().Remove(1)
+		synctest.Wait()
+		if err := a.Catalog().Put(peer); err != nil {
+			t.Fatal(err)
+		}
+		time.Sleep(time.Second)
+		synctest.Wait()
+		if got := w.all(); !slices.Equal(got[len(got)-3:], []string{"1 removed", "1 added", "1 up"}) {
+			t.Errorf("it is told %q", got)
+		}
+		if e := w.last(); e.Incarnation != b.Stats().Incarnation {
+			t.Errorf("the incarnation is %d, want %d", e.Incarnation, b.Stats().Incarnation)
+		}
+	})
+}

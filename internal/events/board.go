@@ -96,10 +96,15 @@ func (b *Board) Change(id int, now time.Time) []Event {
 	return []Event{b.peer(id).event(id, Changed, now)}
 }
 
-// Remove takes in that the catalogue has it no more. Nothing more is known of it then.
+// Remove takes in that the catalogue has it no more. Nothing more is known of it then but which incarnation was heard: if that comes back, Life
+// does not tell of it once more.
 func (b *Board) Remove(id int, now time.Time) []Event {
-	e := b.peer(id).event(id, Removed, now)
-	delete(b.peers, id)
+	p := b.peer(id)
+	e := p.event(id, Removed, now)
+	b.peers[id] = &peer{incarnation: p.incarnation}
+	if p.incarnation == 0 {
+		delete(b.peers, id)
+	}
 	return []Event{e}
 }
 

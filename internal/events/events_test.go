@@ -133,10 +133,10 @@ func TestAReaderNeverMissesTheLatestState(t *testing.T) {
 				link[e.Peer] = e.Kind
 			case Restarted:
 				life[e.Peer] = e.Incarnation
-			case Added, Removed: // and what was known of it is known no more
+			case Added, Removed: // and what was known of it is known no more, but for who was heard last
 				listed[e.Peer] = e.Kind == Added
 				delete(link, e.Peer)
-				delete(life, e.Peer)
+				life[e.Peer] = e.Incarnation
 			}
 			return true
 		}
@@ -204,6 +204,11 @@ func TestABoardTellsWhatHappensAndHowThingsStand(t *testing.T) {
 	}
 	expect(t, b.Change(2, now), "2 changed")
 	expect(t, b.Remove(1, now), "1 removed")
-	expect(t, b.Add(1, now), "1 added") // nothing is known of it any more
-	expect(t, b.Present(), "1 added", "2 added")
+	expect(t, b.Add(1, now), "1 added") // nothing is known of it any more, but for who was heard last
+	if again := b.Reach(1, true, "", now); len(again) != 1 || again[0].Incarnation != 8 || again[0].Flaps != 0 {
+		t.Errorf("%+v", again)
+	}
+	b.Remove(2, now)
+	expect(t, b.Add(2, now), "2 added")
+	expect(t, b.Present(), "1 up", "2 added")
 }
