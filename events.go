@@ -216,9 +216,10 @@ func (l *lookout) began(id int, incarnation uint64, first bool) {
 	l.take(func(b *events.Board, now time.Time) []events.Event { return b.Life(id, incarnation, first, now) })
 }
 
-// lists takes in which peers the catalogue has, but for the node itself.
-func (l *lookout) lists(c *peercatalog.Catalog, self int) {
-	var added, changed, removed []int
+// lists takes in which peers the catalogue has, but for the node itself, and returns which of them it did not have before. How the links to
+// those stand is to be told: what was told while an earlier entry was being removed is forgotten.
+func (l *lookout) lists(c *peercatalog.Catalog, self int) (added []int) {
+	var changed, removed []int
 	listed := make(map[int]peercatalog.Peer)
 	for _, id := range c.IDs() {
 		p, ok := c.Get(id)
@@ -251,6 +252,7 @@ func (l *lookout) lists(c *peercatalog.Catalog, self int) {
 		}
 		return all
 	})
+	return added
 }
 
 // end stops the timer. Nothing is told any more.

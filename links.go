@@ -117,7 +117,9 @@ func (n *Node) watch() {
 		}
 		n.mu.Unlock()
 		n.in.Release()
-		n.lookout.lists(n.catalog, n.pid)
+		for _, id := range n.lookout.lists(n.catalog, n.pid) {
+			n.tellStanding(id)
+		}
 		if n.cfg.Watch {
 			for _, id := range n.others(n.catalog.IDs()) {
 				n.link(id)
@@ -128,6 +130,16 @@ func (n *Node) watch() {
 		case <-n.drained:
 			return
 		}
+	}
+}
+
+// tellStanding tells the lookout how the link to the peer id stands, if there is one.
+func (n *Node) tellStanding(id int) {
+	n.mu.Lock()
+	l := n.links[id]
+	n.mu.Unlock()
+	if l != nil {
+		l.Tell()
 	}
 }
 

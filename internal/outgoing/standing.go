@@ -35,6 +35,16 @@ func (l *Link) note(attrs ...any) {
 	}
 }
 
+// Tell tells Stands how the way to the server stands now, though that may have been told before.
+func (l *Link) Tell() {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	if l.cfg.Stands != nil {
+		state, _ := l.sender.Standing()
+		l.cfg.Stands(l.id, state, l.trouble())
+	}
+}
+
 // What is known of a peer that does not answer, or is not connected.
 var (
 	errStrange = errors.New("it has never answered, though its connection takes messages: it may be of another cluster, or not list this server, or be unable to connect back")
