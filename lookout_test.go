@@ -42,3 +42,50 @@ func TestAPeerThatIsUpBeforeItsRemovalIsTakenInIsToldToBeUp(t *testing.T) {
 		}
 	})
 }
+
+// However a range ends, nothing of it is left; and while its body runs it may call what it likes, and holds up nobody.
+func TestReadersOfEventsLeaveNothingAndTheirBodiesMayCallTheNode(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		n, err := NewFromConfig(0, Config{Peers: []peercatalog.Peer{{ID: 0, Address: "mem://readers/0"}, {ID: 1, Address: "mem://readers/1"}}})
+		if err != nil {
+			t.Fatal(err)
+		}
+		defer n.Close()
+		readers := func() int {
+			n.lookout.mu.Lock()
+			defer n.lookout.mu.Unlock()
+			return len(n.lookout.readers)
+		}
+		for range n.Events(t.Context()) {
+			for range n.Events(t.Context()) {
+				if got := readers(); got != 2 {
+					t.Errorf("two ranges are %d readers", got)
+				}
+				break
+			}
+			if err := n.Catalog().Put(peercatalog.Peer{ID: 2, Address: "mem://readers/2"}); err != nil {
+				t.Error(err)
+			}
+			synctest.Wait()
+			n.Stats()
+			break
+		}
+		func() {
+			defer func() { recover() }()
+			for range n.Events(t.Context()) {
+				panic("of the program")
+			}
+		}()
+		ctx, cancel := context.WithCancel(t.Context())
+		defer cancel()
+		for range n.Events(ctx) {
+			cancel()
+		}
+		for range n.Events(t.Context()) {
+			n.Close()
+		}
+		if got := readers(); got != 0 {
+			t.Errorf("%d readers are left", got)
+		}
+	})
+}
