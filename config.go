@@ -87,7 +87,7 @@ type Config struct {
 	Watch bool `json:"watch,omitempty"`
 
 	// WatchInterval is how often a peer is asked that is watched, and a third of how long nothing may show of any peer that it can be reached
-	// before its link is down: see LinkDown. So a peer that is watched is down within four of them. From 50 ms to 1 m; 0 means 1 s. A busy machine,
+	// before its link is down: see LinkDown. So a peer that is watched is down within four of them; one that was never reached has 3 s at least. From 50 ms to 1 m; 0 means 1 s. A busy machine,
 	// or a path that is slow, may need more than a few hundred milliseconds. In JSON it is a string, as SendTimeout is.
 	WatchInterval time.Duration `json:"watchInterval,omitempty"`
 

@@ -69,7 +69,7 @@ func (e Event) String() string {
 //
 // EventDown is told as soon as a link is down: see LinkDown, and the README for what is noticed after how long. EventUp is told at once for the first time, and for a peer that went
 // down after it was up when it has been up for a while: 250 ms, twice as long each time that it goes down again, up to 16 s, and 250 ms
-// again once it was up for a minute. A peer that is stalled is up. A link that is idle, connecting or unacknowledged changes nothing. What is known is of peers
+// again once that was told for a minute. A peer that is stalled is up. A link that is idle, connecting or unacknowledged changes nothing. What is known is of peers
 // that are sent to, or that send; with Config.Watch it is of all.
 //
 // A reader may be slow: it holds up nobody, and what it has not read yet is replaced by what is newer of the same kind (up and down; restarted; added, changed and
