@@ -2,8 +2,6 @@ package transport
 
 import (
 	"net/netip"
-	"os"
-	"strconv"
 	"strings"
 	"time"
 
@@ -39,12 +37,12 @@ func StalledTCP(fd, handshake int, d time.Duration) bool {
 // StalledTo is the same for a TCP connection of this process to an address, whose descriptor is not known. Where there is more than
 // one it is stalled if all are.
 func StalledTo(to netip.AddrPort, handshake int, d time.Duration) bool {
-	all, err := descriptors()
+	all, err := descriptorsTo(leads{addr: to})
 	if err != nil {
 		return false
 	}
 	for _, fd := range all {
-		if leadsTo(fd, to) && !StalledTCP(fd, handshake, d) {
+		if !StalledTCP(fd, handshake, d) {
 			return false
 		}
 	}
@@ -63,11 +61,8 @@ func FlowOfTCP(fd int) (Flow, bool) {
 
 // FlowTo is the same for all TCP connections of this process to an address, whose descriptors are not known.
 func FlowTo(to netip.AddrPort) (all Flow, known bool) {
-	mine, _ := descriptors()
+	mine, _ := descriptorsTo(leads{addr: to})
 	for _, fd := range mine {
-		if !leadsTo(fd, to) {
-			continue
-		}
 		if f, ok := FlowOfTCP(fd); ok {
 			all, known = Flow{all.Came + f.Came, all.Waits + f.Waits}, true
 		}
@@ -83,49 +78,25 @@ func Connected(endpoint string) bool {
 	if !ipc && err != nil {
 		return true
 	}
-	to = netip.AddrPortFrom(to.Addr().Unmap().WithZone(""), to.Port())
-	all, err := descriptors()
+	where := leads{path: path}
+	if !ipc {
+		where = leads{addr: netip.AddrPortFrom(to.Addr().Unmap().WithZone(""), to.Port())}
+	}
+	all, err := descriptorsTo(where)
 	if err != nil {
 		return true
 	}
 	for _, fd := range all {
+		if now, ok := leadsTo(fd); !ok || now != where {
+			continue // it was closed since
+		}
 		if ipc {
-			peer, err := unix.Getpeername(fd) // the path that was connected to
-			if a, ok := peer.(*unix.SockaddrUnix); err == nil && ok && a.Name == path {
-				return true
-			}
-		} else if leadsTo(fd, to) {
-			info, err := unix.GetsockoptTCPInfo(fd, unix.IPPROTO_TCP, unix.TCP_INFO)
-			if err == nil && info.State == established {
-				return true
-			}
+			return true
 		}
-	}
-	return false
-}
-
-// descriptors are those of this process, as far as it can know them.
-func descriptors() (all []int, err error) {
-	entries, err := os.ReadDir("/proc/self/fd")
-	for _, entry := range entries {
-		if fd, err := strconv.Atoi(entry.Name()); err == nil {
-			all = append(all, fd)
+		info, err := unix.GetsockoptTCPInfo(fd, unix.IPPROTO_TCP, unix.TCP_INFO)
+		if err == nil && info.State == established {
+			return true
 		}
-	}
-	return all, err
-}
-
-// leadsTo reports whether a descriptor is that of a connection to an address.
-func leadsTo(fd int, to netip.AddrPort) bool {
-	peer, err := unix.Getpeername(fd)
-	if err != nil {
-		return false
-	}
-	switch a := peer.(type) {
-	case *unix.SockaddrInet4:
-		return netip.AddrPortFrom(netip.AddrFrom4(a.Addr), uint16(a.Port)) == to
-	case *unix.SockaddrInet6:
-		return netip.AddrPortFrom(netip.AddrFrom16(a.Addr).Unmap(), uint16(a.Port)) == to
 	}
 	return false
 }
