@@ -77,6 +77,7 @@ func (e Event) String() string {
 // loop's body runs on the reader's own goroutine, and may call any method of the node.
 func (n *Node) Events(ctx context.Context) iter.Seq[Event] {
 	return func(yield func(Event) bool) {
+		n.lookout.begin(n.catalog, n.pid)
 		r := n.lookout.join()
 		defer n.lookout.leave(r)
 		for {
@@ -123,7 +124,8 @@ type lookout struct {
 	due     time.Time   // when; zero: not
 	ended   bool
 
-	listed map[int]peercatalog.Peer // as the catalogue had them when it was last looked at; used by start, and then by watch
+	listing sync.Mutex               // guards what follows; taken before mu
+	listed  map[int]peercatalog.Peer // as the catalogue had them when it was last looked at; nil until somebody reads events
 }
 
 // An eventReader is a range over Events.
@@ -216,9 +218,29 @@ func (l *lookout) began(id int, incarnation uint64, first bool) {
 	l.take(func(b *events.Board, now time.Time) []events.Event { return b.Life(id, incarnation, first, now) })
 }
 
-// lists takes in which peers the catalogue has, but for the node itself, and returns which of them it did not have before. How the links to
-// those stand is to be told: what was told while an earlier entry was being removed is forgotten.
+// begin has the catalogue looked at from now on. As long as nobody reads events that is not done: a process may have a thousand nodes that know a
+// thousand peers each.
+func (l *lookout) begin(c *peercatalog.Catalog, self int) {
+	l.listing.Lock()
+	defer l.listing.Unlock()
+	if l.listed == nil {
+		l.list(c, self)
+	}
+}
+
+// lists takes in that the catalogue may have changed, and returns which peers it did not have before. How the links to those stand is to
+// be told: what was told while an earlier entry was being removed is forgotten.
 func (l *lookout) lists(c *peercatalog.Catalog, self int) (added []int) {
+	l.listing.Lock()
+	defer l.listing.Unlock()
+	if l.listed == nil {
+		return nil
+	}
+	return l.list(c, self)
+}
+
+// list takes in which peers the catalogue has, but for the node itself, and returns which of them it did not have before. The caller holds listing.
+func (l *lookout) list(c *peercatalog.Catalog, self int) (added []int) {
 	var changed, removed []int
 	listed := make(map[int]peercatalog.Peer)
 	for _, id := range c.IDs() {

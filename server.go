@@ -127,7 +127,6 @@ func start(pid int, cfg Config, unlist func()) (*Node, error) {
 		defer close(n.heard)
 		n.in.Run()
 	}()
-	n.lookout.lists(n.catalog, n.pid)
 	go n.pump(new(encoder)) // Shutdown closes closing and drained, and waits for deserted.
 	go n.watch()            // Shutdown closes drained, and waits for watched.
 	if cfg.Reload || cfg.Source != nil {

@@ -29,18 +29,23 @@ var scanned struct {
 	err  error
 }
 
-// descriptorsTo are the descriptors of this process's connections that lead somewhere, as of a moment ago, as far as it can know them. Some
-// may have been closed since.
-func descriptorsTo(where leads) ([]int, error) {
+// descriptorsTo are the descriptors of this process's connections that lead somewhere, as far as it can know them. They are as of a moment ago
+// unless now is true: there may be others by now.
+func descriptorsTo(where leads) (all []int, now bool, err error) {
 	s := &scanned
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	if began := time.Now(); s.to == nil || began.Sub(s.at) > scanShare*s.took {
 		s.to, s.err = scan()
 		s.at = time.Now()
-		s.took = s.at.Sub(began)
+		s.took, now = s.at.Sub(began), true
 	}
-	return s.to[where], s.err
+	for _, fd := range s.to[where] {
+		if is, ok := leadsTo(fd); ok && is == where { // it was not closed since
+			all = append(all, fd)
+		}
+	}
+	return all, now, s.err
 }
 
 func scan() (map[leads][]int, error) {

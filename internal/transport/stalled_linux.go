@@ -37,8 +37,8 @@ func StalledTCP(fd, handshake int, d time.Duration) bool {
 // StalledTo is the same for a TCP connection of this process to an address, whose descriptor is not known. Where there is more than
 // one it is stalled if all are.
 func StalledTo(to netip.AddrPort, handshake int, d time.Duration) bool {
-	all, err := descriptorsTo(leads{addr: to})
-	if err != nil {
+	all, now, err := descriptorsTo(leads{addr: to})
+	if err != nil || len(all) == 0 && !now {
 		return false
 	}
 	for _, fd := range all {
@@ -61,7 +61,7 @@ func FlowOfTCP(fd int) (Flow, bool) {
 
 // FlowTo is the same for all TCP connections of this process to an address, whose descriptors are not known.
 func FlowTo(to netip.AddrPort) (all Flow, known bool) {
-	mine, _ := descriptorsTo(leads{addr: to})
+	mine, _, _ := descriptorsTo(leads{addr: to})
 	for _, fd := range mine {
 		if f, ok := FlowOfTCP(fd); ok {
 			all, known = Flow{all.Came + f.Came, all.Waits + f.Waits}, true
@@ -82,14 +82,11 @@ func Connected(endpoint string) bool {
 	if !ipc {
 		where = leads{addr: netip.AddrPortFrom(to.Addr().Unmap().WithZone(""), to.Port())}
 	}
-	all, err := descriptorsTo(where)
+	all, _, err := descriptorsTo(where)
 	if err != nil {
 		return true
 	}
 	for _, fd := range all {
-		if now, ok := leadsTo(fd); !ok || now != where {
-			continue // it was closed since
-		}
 		if ipc {
 			return true
 		}
