@@ -20,14 +20,16 @@ type leads struct {
 // each server cannot look for itself.
 const scanShare = 20
 
-// scanned are the descriptors of this process by where they lead, as it was when they were last looked through.
-var scanned struct {
+// A scan is the descriptors of this process by where they lead, as it was when they were last looked through.
+type scan struct {
 	mu   sync.Mutex
 	at   time.Time
 	took time.Duration
 	to   map[leads][]int
 	err  error
 }
+
+var scanned scan
 
 // descriptorsTo are the descriptors of this process's connections that lead somewhere, as far as it can know them. They are as of a moment ago
 // unless now is true: there may be others by now.
@@ -36,19 +38,30 @@ func descriptorsTo(where leads) (all []int, now bool, err error) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	if began := time.Now(); s.to == nil || began.Sub(s.at) > scanShare*s.took {
-		s.to, s.err = scan()
+		s.to, s.err = lookThrough()
 		s.at = time.Now()
 		s.took, now = s.at.Sub(began), true
 	}
+	return s.known(where), now, s.err
+}
+
+// knownTo are those of them that were there when the descriptors were last looked through, however long ago.
+func knownTo(where leads) []int {
+	scanned.mu.Lock()
+	defer scanned.mu.Unlock()
+	return scanned.known(where)
+}
+
+func (s *scan) known(where leads) (all []int) {
 	for _, fd := range s.to[where] {
 		if is, ok := leadsTo(fd); ok && is == where { // it was not closed since
 			all = append(all, fd)
 		}
 	}
-	return all, now, s.err
+	return all
 }
 
-func scan() (map[leads][]int, error) {
+func lookThrough() (map[leads][]int, error) {
 	to := make(map[leads][]int)
 	entries, err := os.ReadDir("/proc/self/fd")
 	for _, entry := range entries {

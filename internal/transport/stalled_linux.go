@@ -2,6 +2,7 @@ package transport
 
 import (
 	"net/netip"
+	"slices"
 	"strings"
 	"time"
 
@@ -82,18 +83,18 @@ func Connected(endpoint string) bool {
 	if !ipc {
 		where = leads{addr: netip.AddrPortFrom(to.Addr().Unmap().WithZone(""), to.Port())}
 	}
-	all, _, err := descriptorsTo(where)
-	if err != nil {
+	stands := func(all []int) bool {
+		return slices.ContainsFunc(all, func(fd int) bool {
+			if ipc {
+				return true
+			}
+			info, err := unix.GetsockoptTCPInfo(fd, unix.IPPROTO_TCP, unix.TCP_INFO)
+			return err == nil && info.State == established
+		})
+	}
+	if stands(knownTo(where)) {
 		return true
 	}
-	for _, fd := range all {
-		if ipc {
-			return true
-		}
-		info, err := unix.GetsockoptTCPInfo(fd, unix.IPPROTO_TCP, unix.TCP_INFO)
-		if err == nil && info.State == established {
-			return true
-		}
-	}
-	return false
+	all, _, err := descriptorsTo(where)
+	return err != nil || stands(all)
 }
