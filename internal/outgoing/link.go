@@ -74,6 +74,7 @@ type Link struct {
 	sender  *stream.Sender
 	logged  stream.Standing
 	poll    time.Duration // how often to look whether conn stands though nothing is on its way; 0: it says so
+	rests   bool          // conn tells when it is to be looked at again
 	pollAt  time.Time
 	books   Books
 	room    chan struct{} // closed when senders that wait should look again; nil if none waits

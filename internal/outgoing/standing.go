@@ -84,13 +84,16 @@ func (l *Link) look(now time.Time) time.Time {
 	if _, answered, _ := l.sender.Answers(); l.pollAt.Before(answered.Add(l.poll)) {
 		l.pollAt = answered.Add(l.poll) // it stood then
 	}
-	if broke || !now.Before(l.pollAt) {
+	if broke || !l.rests && !now.Before(l.pollAt) {
 		if l.pollAt = now.Add(l.poll); !transport.Stands(l.conn, idle) {
+			l.rests = false
 			l.sender.Broke(now)
 			return at
 		}
+		// What has just told something may do so often: it rests when it was quiet for a while.
+		l.rests = !broke && transport.Rest(l.conn)
 	}
-	if l.poll == 0 {
+	if l.poll == 0 || l.rests {
 		return at
 	}
 	return stream.Earlier(at, l.pollAt)
@@ -111,7 +114,7 @@ func (l *Link) lookMoves(now time.Time) time.Time {
 // attend makes a connection the link's, which is told when it breaks. Whether it has come to stand at all is looked at as soon as it should:
 // a peer that answers may do so from where it was before. The caller holds io and mu.
 func (l *Link) attend(c transport.Conn) {
-	l.conn = c
+	l.conn, l.rests = c, false
 	l.broke.Store(true)
 	l.poll = transport.Watch(c, func() {
 		l.broke.Store(true)

@@ -146,13 +146,20 @@ func Stalled(c Conn, d time.Duration) bool {
 // Watch has broke called, by any goroutine, whenever a connection ends that stood, until Close; broke does not block. Of a transport that does
 // not tell, it returns how often to ask Stands; of others, 0.
 func Watch(c Conn, broke func()) (poll time.Duration) {
-	switch w := c.(type) {
-	case interface{ Watch(broke func()) }:
+	if w, ok := c.(interface{ Watch(broke func()) }); ok {
 		w.Watch(broke)
-	case interface{ Poll() time.Duration }:
-		poll = w.Poll()
+	}
+	if p, ok := c.(interface{ Poll() time.Duration }); ok {
+		poll = p.Poll()
 	}
 	return poll
+}
+
+// Rest has what was passed to Watch called, once, as soon as something becomes of a connection that is otherwise to be looked at now and then. It
+// reports false where that cannot be. It is called as TrySend is, when the connection stands.
+func Rest(c Conn) bool {
+	r, ok := c.(interface{ Rest() bool })
+	return ok && r.Rest()
 }
 
 // Stands reports whether a connection stands: true where that is not known. Idle tells that nothing is on its way on it, so that it would

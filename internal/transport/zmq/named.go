@@ -77,6 +77,9 @@ func dialName(c *Conn, host string, port uint16, ask lookup) (*namedConn, error)
 // Watch implements transport.Watch.
 func (n *namedConn) Watch(broke func()) { n.broke.Store(&broke) }
 
+// Poll implements transport.Watch: the monitor tells.
+func (n *namedConn) Poll() time.Duration { return 0 }
+
 // run follows the connection until Close.
 func (n *namedConn) run(ctx context.Context, host string, ask lookup) {
 	latest := netip.AddrPort{} // the address that the route wants
