@@ -22,8 +22,9 @@ func TestImportsRunOneWay(t *testing.T) {
 	// What of this module each may import, beside what those may.
 	below := map[string][]string{
 		"/internal/wire":     {},
-		"/internal/stream":   {"/internal/wire"},
-		"/internal/outgoing": {"/internal/stream", "/internal/wire", "/internal/codec", "/internal/transport"},
+		"/internal/fifo":     {},
+		"/internal/stream":   {"/internal/wire", "/internal/fifo"},
+		"/internal/outgoing": {"/internal/stream", "/internal/wire", "/internal/codec", "/internal/transport", "/internal/fifo"},
 		"/internal/delivery": {"/internal/stream", "/internal/wire", "/internal/codec", "/internal/transport"},
 		"/internal/incoming": {"/internal/stream", "/internal/wire", "/internal/transport", "/internal/delivery", "/peercatalog"},
 		"/internal/journal":  {},
