@@ -8,6 +8,7 @@ import (
 	"net"
 	"net/netip"
 	"strings"
+	"sync/atomic"
 	"testing"
 	"time"
 
@@ -20,7 +21,20 @@ import (
 	"github.com/abhishekg16/cluster/peercatalog"
 )
 
-func TestMain(m *testing.M) { testcluster.Main(m) }
+func TestMain(m *testing.M) {
+	// A node's look-up that nobody waits for any more goes on when its test has ended: the resolver of the process
+	// stays the same, and whom it asks changes.
+	net.DefaultResolver = &net.Resolver{PreferGo: true, Dial: func(ctx context.Context, network, address string) (net.Conn, error) {
+		if s := asked.Load(); s != nil {
+			return s.dial(ctx)
+		}
+		return new(net.Dialer).DialContext(ctx, network, address)
+	}}
+	testcluster.Main(m)
+}
+
+// asked is the name server of the process; nil: that of the machine is.
+var asked atomic.Pointer[nameServer]
 
 const service = "_cluster._tcp.demo.test."
 
@@ -248,9 +262,8 @@ func TestUnusableArgumentsAreRefusedAllAtOnce(t *testing.T) {
 // resolve makes the name server that of the process until the test ends.
 func (s *nameServer) resolve(t *testing.T) {
 	t.Helper()
-	before := net.DefaultResolver
-	net.DefaultResolver = s.resolver()
-	t.Cleanup(func() { net.DefaultResolver = before })
+	asked.Store(s)
+	t.Cleanup(func() { asked.Store(nil) })
 }
 
 // exchange sends until the other has received something that was sent after the call.

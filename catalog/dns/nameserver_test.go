@@ -50,9 +50,11 @@ func newNameServer(t testing.TB) *nameServer {
 
 // resolver asks this server.
 func (s *nameServer) resolver() *net.Resolver {
-	return &net.Resolver{PreferGo: true, Dial: func(ctx context.Context, _, _ string) (net.Conn, error) {
-		return new(net.Dialer).DialContext(ctx, "udp", s.conn.LocalAddr().String())
-	}}
+	return &net.Resolver{PreferGo: true, Dial: func(ctx context.Context, _, _ string) (net.Conn, error) { return s.dial(ctx) }}
+}
+
+func (s *nameServer) dial(ctx context.Context) (net.Conn, error) {
+	return new(net.Dialer).DialContext(ctx, "udp", s.conn.LocalAddr().String())
 }
 
 // change changes what it answers.

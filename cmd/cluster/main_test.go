@@ -4,6 +4,7 @@ import (
 	"bufio"
 	"bytes"
 	"context"
+	"errors"
 	"fmt"
 	"io"
 	"math/rand/v2"
@@ -14,6 +15,7 @@ import (
 	"strconv"
 	"strings"
 	"sync"
+	"sync/atomic"
 	"testing"
 	"time"
 
@@ -32,7 +34,17 @@ func TestMain(m *testing.M) {
 	os.Exit(testMain(m))
 }
 
+// noNameServers makes whatever this process looks up fail at once.
+var noNameServers atomic.Bool
+
 func testMain(m *testing.M) int {
+	// It stays the resolver of the process: a look-up that nobody waits for any more may go on when its test has ended.
+	net.DefaultResolver = &net.Resolver{PreferGo: true, Dial: func(ctx context.Context, network, address string) (net.Conn, error) {
+		if noNameServers.Load() {
+			return nil, errors.New("no name servers in this test")
+		}
+		return new(net.Dialer).DialContext(ctx, network, address)
+	}}
 	dir, err := os.MkdirTemp("", "cluster")
 	if err != nil {
 		fmt.Fprintln(os.Stderr, err)
