@@ -33,11 +33,8 @@ func pause(t *trial, work load) error {
 	if err != nil {
 		return err
 	}
-	if err := f.startAll(); err != nil {
-		return err
-	}
 	healthy := f.others(victim)
-	if err := f.loadAll(work); err != nil {
+	if err := f.startUnder(work); err != nil {
 		return err
 	}
 	if _, err := t.sleep(time.Second); err != nil { // connections are made
