@@ -96,6 +96,9 @@ oldest-go: setup ## vet and the library's tests with the oldest Go that go.mod a
 reload-long: setup ## the file of a loaded cluster changes 100 times, each time within a second (1 min)
 	go test ./internal/scenario -run TestRandomChangesOfTheFile -long -count=1
 
+reach-long: setup ## a peer whose process runs is not down for 15 minutes, with the race detector beside two busy loops (16 min)
+	go test -race ./internal/scenario -run TestAPeerWhoseProcessRunsIsNotDown -long -count=1 -timeout 1h
+
 page-long: ## the page in a browser: a killed server is down within 5 s, and 64 servers cost 5 % of a core (1 min)
 	@scripts/setup.sh browser
 	cd observe/browsertest && go test -long -count=1 -v .
@@ -192,8 +195,8 @@ faults-long: setup ## servers killed every 5 s for 15 min in all, and a soak of 
 faults-mutants: setup ## break the library one rule at a time, and see that the campaign notices (3 min)
 	@cd faults && go run . -mutants -command 'make faults-mutants' -write ../docs/reliability.md
 
-check-long: oldest-go race-long clustertest-long reload-long etcd-long page-long raft-long kv-long maelstrom-long fuzz faults faults-long faults-mutants compat ## what takes too long for check (8 hours)
+check-long: oldest-go race-long clustertest-long reload-long reach-long etcd-long page-long raft-long kv-long maelstrom-long fuzz faults faults-long faults-mutants compat ## what takes too long for check (8 hours)
 
 check: fmt build portable vet lint tidy shell docs poller fuzz-short race faults-quick demo demo-secure ## what .ci/run runs after the tests
 
-.PHONY: help portable setup setup-all demo demo-secure demo-live demo-kv page-long etcd-long raft-long kv-long maelstrom maelstrom-long test oldest-go race race-long clustertest-long reload-long poller bench bench-quick bench-compare compat faults faults-quick faults-long faults-mutants fuzz fuzz-short fmt vet lint tidy build docs shell check check-long
+.PHONY: help portable setup setup-all demo demo-secure demo-live demo-kv page-long etcd-long raft-long kv-long maelstrom maelstrom-long test oldest-go race race-long clustertest-long reload-long reach-long poller bench bench-quick bench-compare compat faults faults-quick faults-long faults-mutants fuzz fuzz-short fmt vet lint tidy build docs shell check check-long

@@ -13,6 +13,11 @@
 // What one server sends to another arrives in the order sent, or not at all, and
 // never twice. There is no order between different senders or receivers.
 //
+// SendUrgent has a second stream to each peer, for short messages such as heartbeats: they
+// arrive in their own order, and pass what is sent in the other ways, also within a large
+// message. All that follows holds for each stream by itself. To a peer of an earlier version,
+// and before it is known what a peer can do, they go with the rest.
+//
 // A received envelope carries its sender's id in Pid, so that a reply is
 // Envelope{Pid: env.Pid, ...}. It is fresh, and belongs to the receiver. Receive takes from
 // Inbox, too, and has a message that comes alone sooner.
@@ -29,12 +34,19 @@
 // A message that cannot be written because its peer has taken nothing for
 // SendTimeout (one second unless Config says otherwise) is dropped: the peer is
 // not up yet, gone, or stalled, or its program has stopped reading its Inbox.
-// The link to it is then down, and messages for it are dropped at once, until it
+// From then on messages for it are dropped at once, until it
 // takes again or has started anew. So servers may start in any order within
 // SendTimeout and lose nothing; a dead peer is not sent stale messages when it
 // comes back; and a peer that stalls delays the others by at most one SendTimeout
 // each time. While our own process is stopped, no time passes for its peers. A
 // program that is decoding one message takes, for 30 s of that at most.
+//
+// Whether a peer can be reached is another question, of which SendTimeout says nothing. Its link is up when its node has acknowledged what was
+// sent. It is unacknowledged when it has not for a second, in which nothing moved towards it either; and down when nothing has shown for three seconds that it
+// can be reached: no acknowledgment, no bytes that move towards it, as far as its kernel tells, and for 20 s no word of its own; or when
+// its connection broke and no other stands. Config.WatchInterval makes these times longer or shorter, and Config.Watch has peers asked to which nothing is sent.
+// A peer whose node answers, and whose program takes nothing, is stalled, and not down. Node.Events tells when a peer goes down and up. All this is what one
+// node sees, and no consensus about who is alive.
 //
 // What one peer, one name or one message does, the others do not feel: names are looked
 // up for each connection by itself, and what is slow to decode, or runs the program's own
@@ -43,10 +55,10 @@
 // message alone.
 //
 // What was written is kept until the peer has acknowledged it, and sent again if a
-// connection broke: between two servers that go on running, and as long as the link
-// is up, nothing is lost. A connection on which neither the peer nor its machine has
+// connection broke: between two servers that go on running, and as long as the peer
+// takes messages, nothing is lost. A connection on which neither the peer nor its machine has
 // acknowledged anything for a third of SendTimeout gives way to another, as soon as one stands
-// (on Linux, over TCP). When the link goes down, or the peer has started anew, what
+// (on Linux, over TCP). When the peer takes nothing for SendTimeout, or has started anew, what
 // was kept is dropped: it may have arrived or not, and counts as unconfirmed. So does
 // what was written before the peer was first heard, if it has not got that, and what it does not say
 // to have got though its connection takes it: after SendTimeout and two seconds without a word
@@ -55,8 +67,23 @@
 // Each of two servers must be able to connect to the other: what one sends, the
 // other acknowledges on a connection of its own.
 //
+// Who wants to know what became of a message passes it to Deliver: nil means that the peer
+// has decoded it and put it into its Inbox. An error says that it was certainly not delivered, and why,
+// or is ErrUnconfirmed: it was written, and nobody knows.
+//
 // A program should not send much from the goroutine that reads its Inbox: two
 // servers that both wait for room, and do not read, are stalled for each other.
+//
+// # Calls
+//
+// Call sends a request and returns the reply; CallAll does that with several servers. A request is an ordinary
+// message but for its type: the other program receives a *Request, and answers it by Reply or Fail. The answer goes to
+// the call that waits and not into Inbox, and does not wait for what was sent before it. If the call has ended
+// meanwhile, it is counted as late. A call ends when its context does; at once when the link goes down, or the peer
+// is removed or has started anew; and after SendTimeout and two seconds in which the peer says nothing at all. Its error says
+// whether the request may have been seen. Nothing is asked twice: who calls again sends another request.
+//
+// The goroutine that reads Inbox should not call: while it waits, it reads nothing.
 //
 // # Who is in the cluster
 //
@@ -79,7 +106,8 @@
 //
 // # Bounds
 //
-// Each link queues at most QueueBytes, or one message that is larger. Inbox holds
+// Each link queues at most QueueBytes, or one message that is larger, and 256 KiB of urgent
+// messages, which have 128 KiB at most. Inbox holds
 // InboxSize envelopes, whose messages take about QueueBytes of memory, or one message.
 // As much again may still be encoded, and of each peer at least 256 KiB and one message
 // in parts (peers that are added later come on top); as much again, and two messages,

@@ -26,10 +26,16 @@ const (
 	defaultQueueBytes      = 16 << 20
 	defaultMaxMessageBytes = 64 << 20
 	defaultLinger          = 5 * time.Second
+	defaultWatchInterval   = time.Second
 
 	maxChannelSize     = 10_000_000
 	minQueueBytes      = 64 << 10
 	maxMaxMessageBytes = 1 << 30
+	minWatchInterval   = 50 * time.Millisecond
+	maxWatchInterval   = time.Minute
+
+	// silenceIntervals is how many WatchIntervals a peer may show nothing that it can be reached.
+	silenceIntervals = 3
 )
 
 // Config says who is in the cluster and how a node works. Its JSON form is that
@@ -55,7 +61,7 @@ type Config struct {
 	OutboxSize int `json:"outboxSize,omitempty"`
 
 	// SendTimeout is how long a message waits for a peer that takes nothing
-	// before it is dropped and the link counts as down; 0 means 1 s. Servers
+	// before it is dropped, and those behind it are dropped at once; 0 means 1 s. Servers
 	// that start within it of one another lose nothing, and a peer that stalls
 	// delays the others by at most this. Negative means never to wait: what a
 	// full queue cannot hold is dropped. In JSON it is a string such as "1s" or
@@ -74,6 +80,16 @@ type Config struct {
 	// Linger is how long Close goes on delivering what was accepted; 0 means
 	// 5 s, negative not to wait. In JSON it is a string, as SendTimeout is.
 	Linger time.Duration `json:"linger,omitempty"`
+
+	// Watch makes a node find out of all its peers whether they can be reached, also of those that it sends nothing to: it connects to each, and
+	// asks those that have answered nothing for WatchInterval. What becomes of them is in Events and Stats. The default is to know it of those that
+	// are sent to, or that send. In a cluster of n servers that watch there are n(n-1) connections.
+	Watch bool `json:"watch,omitempty"`
+
+	// WatchInterval is how often a peer is asked that is watched, and a third of how long nothing may show of any peer that it can be reached
+	// before its link is down: see LinkDown. So a peer that is watched is down within four of them; one that was never reached has 3 s at least. From 50 ms to 1 m; 0 means 1 s. A busy machine,
+	// or a path that is slow, may need more than a few hundred milliseconds. In JSON it is a string, as SendTimeout is.
+	WatchInterval time.Duration `json:"watchInterval,omitempty"`
 
 	// Transport is what carries this server's tcp:// and ipc:// connections: "libzmq", which is the
 	// C library of ZeroMQ, or "go", which speaks ZeroMQ's protocol without it. Each server has
@@ -138,6 +154,7 @@ func configOf(f *configfile.File) Config {
 		InboxSize: f.InboxSize, OutboxSize: f.OutboxSize,
 		SendTimeout: f.SendTimeout, Linger: f.Linger,
 		QueueBytes: f.QueueBytes, MaxMessageBytes: f.MaxMessageBytes,
+		Watch: f.Watch, WatchInterval: f.WatchInterval,
 		Transport: f.Transport, KeyDir: f.KeyDir, Reload: f.Reload, Extra: f.Extra,
 	}
 }
@@ -172,6 +189,8 @@ func (c Config) MarshalJSON() ([]byte, error) {
 		QueueBytes      int               `json:"queueBytes,omitempty"`
 		MaxMessageBytes int               `json:"maxMessageBytes,omitempty"`
 		Linger          string            `json:"linger,omitempty"`
+		Watch           bool              `json:"watch,omitempty"`
+		WatchInterval   string            `json:"watchInterval,omitempty"`
 		Transport       string            `json:"transport,omitempty"`
 		KeyDir          string            `json:"keyDir,omitempty"`
 		Reload          bool              `json:"reload,omitempty"`
@@ -182,6 +201,7 @@ func (c Config) MarshalJSON() ([]byte, error) {
 		OutboxSize:      c.OutboxSize,
 		QueueBytes:      c.QueueBytes,
 		MaxMessageBytes: c.MaxMessageBytes,
+		Watch:           c.Watch,
 		Transport:       c.Transport,
 		KeyDir:          c.KeyDir,
 		Reload:          c.Reload,
@@ -191,6 +211,9 @@ func (c Config) MarshalJSON() ([]byte, error) {
 	}
 	if c.Linger != 0 {
 		out.Linger = c.Linger.String()
+	}
+	if c.WatchInterval != 0 {
+		out.WatchInterval = c.WatchInterval.String()
 	}
 	var faults []error
 	for i, p := range c.Peers {
@@ -253,6 +276,7 @@ func (c Config) withDefaults() Config {
 	c.QueueBytes = cmp.Or(c.QueueBytes, defaultQueueBytes)
 	c.MaxMessageBytes = cmp.Or(c.MaxMessageBytes, defaultMaxMessageBytes)
 	c.Linger = cmp.Or(c.Linger, defaultLinger)
+	c.WatchInterval = cmp.Or(c.WatchInterval, defaultWatchInterval)
 	return c
 }
 
@@ -304,6 +328,9 @@ func (c Config) check(f *configfile.File) []error {
 		fault("queueBytes %d is too small: want at least %d, or 0 for the default of %d", c.QueueBytes, minQueueBytes, defaultQueueBytes)
 	}
 	number("maxMessageBytes", c.MaxMessageBytes, 1, maxMaxMessageBytes, defaultMaxMessageBytes)
+	if i := c.WatchInterval; i != 0 && (i < minWatchInterval || i > maxWatchInterval) {
+		fault("watchInterval %v is out of range: want %v to %v, or 0 for the default of %v", i, minWatchInterval, maxWatchInterval, defaultWatchInterval)
+	}
 	if err := sockets.Check(c.Transport); err != nil {
 		fault("%w", err)
 	}

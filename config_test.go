@@ -65,11 +65,11 @@ func TestConfigFileShapes(t *testing.T) {
 			"every field",
 			`{"cluster": "c", "peers": [{"id": 65535, "address": "tcp://[::1]:8081", "bind": "*:8081", "observer": true}],
 			  "inboxSize": 10000000, "outboxSize": 1, "sendTimeout": "1m0.5s", "queueBytes": 65536,
-			  "maxMessageBytes": 1073741824, "linger": "-1s", "transport": "go", "reload": true}`,
+			  "maxMessageBytes": 1073741824, "linger": "-1s", "watch": true, "watchInterval": "100ms", "transport": "go", "reload": true}`,
 			Config{
 				Cluster: "c", Peers: []peercatalog.Peer{{ID: 65535, Address: "tcp://[::1]:8081", Bind: "*:8081", Observer: true}},
 				InboxSize: 10_000_000, OutboxSize: 1, SendTimeout: time.Minute + time.Second/2, QueueBytes: 65536,
-				MaxMessageBytes: 1 << 30, Linger: -time.Second, Transport: "go", Reload: true,
+				MaxMessageBytes: 1 << 30, Linger: -time.Second, Watch: true, WatchInterval: time.Second / 10, Transport: "go", Reload: true,
 			},
 		},
 		{
@@ -426,7 +426,7 @@ func TestZeroFieldsMeanTheDocumentedDefaults(t *testing.T) {
 	}
 	want := Config{
 		Peers: twoPeers, InboxSize: 1024, OutboxSize: 1024, SendTimeout: time.Second,
-		QueueBytes: 16777216, MaxMessageBytes: 67108864, Linger: 5 * time.Second,
+		QueueBytes: 16777216, MaxMessageBytes: 67108864, Linger: 5 * time.Second, WatchInterval: time.Second,
 	}
 	if diff := cmp.Diff(want, got, sameConfig); diff != "" {
 		t.Errorf("-want +got:\n%s", diff)
@@ -439,7 +439,7 @@ func TestZeroFieldsMeanTheDocumentedDefaults(t *testing.T) {
 func TestFieldsThatAreSetAreKept(t *testing.T) {
 	want := Config{
 		Cluster: "c", Peers: twoPeers, InboxSize: 1, OutboxSize: 10_000_000, SendTimeout: -1,
-		QueueBytes: 65536, MaxMessageBytes: 1, Linger: -1, Extra: extra{"a": raw("1")},
+		QueueBytes: 65536, MaxMessageBytes: 1, Linger: -1, WatchInterval: 50 * time.Millisecond, Extra: extra{"a": raw("1")},
 		Logger: slog.Default(),
 	}
 	got, err := want.prepared()

@@ -24,6 +24,9 @@ type encoder struct {
 	bytes  int  // of their records
 	full   bool // all should be flushed
 
+	part part // what the next message is of a call
+
+	urgent   bool     // so is the message, which may be of urgentBytes
 	encoding underWay // the message that is being encoded, which may run the program's code
 	spare    *address // for the next begin; nil if there is none
 
@@ -158,8 +161,14 @@ func (e *encoder) nextID(n *Node) int64 {
 // encode adds the record of a message to the batch.
 func (e *encoder) encode(out *address, id int64, msg any, lim *codec.Limits) (Reason, error) {
 	before := out.Len()
-	if err := out.Append(id, msg, lim); err != nil {
-		return reasonFor(err, lim)
+	var err error
+	if e.part.Kind == codec.Invalid {
+		err = out.Append(id, msg, lim)
+	} else {
+		err = out.AppendPart(id, e.part.Part, msg, lim)
+	}
+	if err != nil {
+		return e.reasonFor(err, lim)
 	}
 	e.count++
 	e.bytes += out.Len() - before
@@ -168,13 +177,17 @@ func (e *encoder) encode(out *address, id int64, msg any, lim *codec.Limits) (Re
 }
 
 // reasonFor says why a message was not encoded. An encoding that was stopped is left to the caller to explain.
-func reasonFor(err error, lim *codec.Limits) (Reason, error) {
+func (e *encoder) reasonFor(err error, lim *codec.Limits) (Reason, error) {
+	bound := "maxMessageBytes"
+	if e.urgent {
+		bound = "the most for an urgent message"
+	}
 	if large, ok := err.(*outgoing.TooLarge); ok {
-		return ReasonTooLarge, fmt.Errorf("%w: %d bytes encoded, and maxMessageBytes is %d", ErrTooLarge, large.Bytes, lim.Bytes)
+		return ReasonTooLarge, fmt.Errorf("%w: %d bytes encoded, and %s is %d", ErrTooLarge, large.Bytes, bound, lim.Bytes)
 	}
 	switch codec.Class(err) {
 	case codec.ErrTooLarge:
-		return ReasonTooLarge, fmt.Errorf("%w: %w, and maxMessageBytes is %d", ErrTooLarge, err, lim.Bytes)
+		return ReasonTooLarge, fmt.Errorf("%w: %w, and %s is %d", ErrTooLarge, err, bound, lim.Bytes)
 	case codec.ErrStopped:
 		return 0, err
 	}

@@ -11,6 +11,9 @@ func AllRefusals() []Refusal { return span(RefusedVersion, refusals) }
 // AllLinkStates returns every LinkState in which a link may be, as AllReasons does.
 func AllLinkStates() []LinkState { return span(LinkIdle, LinkState(len(linkStateNames))) }
 
+// AllEventKinds returns every EventKind that an Event may have, as AllReasons does.
+func AllEventKinds() []EventKind { return span(EventUp, EventKind(len(eventKindNames))) }
+
 // span is the values from first to before end.
 func span[T ~int](first, end T) []T {
 	all := make([]T, 0, end-first)

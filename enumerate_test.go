@@ -28,6 +28,9 @@ func TestEveryReasonRefusalAndLinkStateIsListed(t *testing.T) {
 	t.Run("Refusal", func(t *testing.T) {
 		listed(t, cluster.AllRefusals, func(text []byte) (r cluster.Refusal, err error) { err = r.UnmarshalText(text); return })
 	})
+	t.Run("EventKind", func(t *testing.T) {
+		listed(t, cluster.AllEventKinds, func(text []byte) (k cluster.EventKind, err error) { err = k.UnmarshalText(text); return })
+	})
 	t.Run("LinkState", func(t *testing.T) {
 		listed(t, cluster.AllLinkStates, func(text []byte) (s cluster.LinkState, err error) { err = s.UnmarshalText(text); return })
 	})
@@ -76,7 +79,14 @@ func listed[T interface {
 // which has one block of them that begins with a value of the type.
 func constantsOf(t *testing.T, typeName string) (constants []string) {
 	t.Helper()
-	file, err := parser.ParseFile(token.NewFileSet(), "stats.go", nil, 0)
+	name := "stats.go"
+	switch typeName {
+	case "LinkState":
+		name = "linkstate.go"
+	case "EventKind":
+		name = "events.go"
+	}
+	file, err := parser.ParseFile(token.NewFileSet(), name, nil, 0)
 	if err != nil {
 		t.Fatal(err)
 	}

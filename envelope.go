@@ -28,7 +28,8 @@ type Envelope struct {
 	// Msg is the message: nil, a bool, an integer, a float, a string, a []byte,
 	// a value of a type given to Register, time.Time, or pointers, slices,
 	// arrays and maps of these. It arrives with the type it was sent as; a
-	// pointer arrives as the value it points to.
+	// pointer arrives as the value it points to. What Call sends arrives as a *Request
+	// that has it.
 	//
 	// Small messages (64 bytes) that come together share memory: who keeps one for long,
 	// and not the others, keeps up to 16 of them, and saves memory by keeping a copy.

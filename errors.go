@@ -21,6 +21,17 @@ var (
 	// ErrNotEncodable: the message has a type that cannot be sent, or that
 	// must be given to Register first.
 	ErrNotEncodable = errors.New("cluster: not encodable")
+	// ErrUnconfirmed: the message was sent, and it is not known whether it has
+	// arrived.
+	ErrUnconfirmed = errors.New("cluster: unconfirmed: sent, and not known whether it has arrived")
+	// ErrUnsupported: the peer cannot tell what becomes of messages, since its version is earlier or the network is a simulated
+	// one, as of package clustertest; nothing was sent to it.
+	ErrUnsupported = errors.New("cluster: the peer does not confirm deliveries")
+	// ErrRestarted: the peer has begun anew, and does not know of what it was asked.
+	ErrRestarted = errors.New("cluster: peer has started anew")
+	// ErrNoCalls: the peer is of a version that does not take calls; nothing was
+	// sent to it.
+	ErrNoCalls = errors.New("cluster: the peer does not take calls")
 	// ErrClosed: the node is closing or has closed.
 	ErrClosed = errors.New("cluster: closed")
 )

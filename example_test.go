@@ -167,6 +167,35 @@ func ExampleRegister() {
 }
 
 // A group is an address for some of the servers.
+func ExampleNode_Events() {
+	cfg := cluster.Config{Peers: []peercatalog.Peer{{ID: 0, Address: "mem://events/0"}, {ID: 1, Address: "mem://events/1"}}, Watch: true}
+	var nodes []*cluster.Node
+	for id := range cfg.Peers {
+		node, err := cluster.NewFromConfig(id, cfg)
+		if err != nil {
+			fmt.Println(err)
+			return
+		}
+		defer node.Close()
+		nodes = append(nodes, node)
+	}
+	ctx, cancel := context.WithTimeout(context.Background(), time.Minute)
+	defer cancel()
+	for e := range nodes[0].Events(ctx) {
+		switch e.Kind {
+		case cluster.EventUp:
+			fmt.Println("server", e.Peer, "is up")
+			nodes[1].Close()
+		case cluster.EventDown:
+			fmt.Println("server", e.Peer, "is down")
+			return
+		}
+	}
+	// Output:
+	// server 1 is up
+	// server 1 is down
+}
+
 func ExampleNode_Group() {
 	nodes := startNodes("group", 4)
 	defer closeNodes(nodes)
@@ -225,42 +254,114 @@ func ExampleNode_Send() {
 	// true
 }
 
-// Receive waits for one message, and no longer than its context. With Send it is what a
-// program wants that asks and waits for the answer.
+// Receive waits for one message, and no longer than its context. Who asks and waits for the answer had better Call: to Receive, an answer that
+// comes too late looks like that to the next question.
 func ExampleNode_Receive() {
 	nodes := startNodes("receive", 2)
 	defer closeNodes(nodes)
 
-	go func() { // It ends when its server has closed.
-		for {
-			question, err := nodes[1].Receive(context.Background())
-			if err != nil {
-				return
-			}
-			answer := fmt.Sprintf("%v? Yes.", question.Msg)
-			nodes[1].Send(context.Background(), &cluster.Envelope{Pid: question.Pid, Msg: answer})
-		}
-	}()
-
 	ctx, cancel := context.WithTimeout(context.Background(), 5*time.Second)
 	defer cancel()
-	if err := nodes[0].Send(ctx, &cluster.Envelope{Pid: 1, Msg: "are you there"}); err != nil {
+	if err := nodes[0].Send(ctx, &cluster.Envelope{Pid: 1, Msg: "hello"}); err != nil {
 		log.Fatal(err)
 	}
-	answer, err := nodes[0].Receive(ctx)
+	env, err := nodes[1].Receive(ctx)
 	if err != nil {
 		log.Fatal(err)
 	}
-	fmt.Println(answer.Msg)
+	fmt.Println(env.Msg)
 
 	short, stop := context.WithTimeout(context.Background(), time.Millisecond)
 	defer stop()
-	_, err = nodes[0].Receive(short)
+	_, err = nodes[1].Receive(short)
 	fmt.Println("nothing else:", err)
 
 	// Output:
-	// are you there? Yes.
+	// hello
 	// nothing else: context deadline exceeded
+}
+
+// answer serves requests until its node closes. What is only sent it ignores.
+func answer(n *cluster.Node) {
+	for {
+		env, err := n.Receive(context.Background())
+		if err != nil {
+			return
+		}
+		request, ok := env.Msg.(*cluster.Request)
+		if !ok {
+			continue
+		}
+		if question, ok := request.Msg.(string); ok {
+			err = request.Reply(context.Background(), question+"? Yes.")
+		} else {
+			err = request.Fail(context.Background(), fmt.Errorf("%v is no question", request.Msg))
+		}
+		if err != nil {
+			log.Print(err)
+		}
+	}
+}
+
+// Call asks and waits for the answer. An error says whether the request may have been seen: what was certainly not may be asked
+// again without harm.
+func ExampleNode_Call() {
+	nodes := startNodes("call", 2)
+	defer closeNodes(nodes)
+	go answer(nodes[1]) // It ends when its node has closed.
+
+	ctx, cancel := context.WithTimeout(context.Background(), 5*time.Second)
+	defer cancel()
+	reply, err := nodes[0].Call(ctx, 1, "are you there")
+	if err != nil {
+		log.Fatal(err)
+	}
+	fmt.Println(reply.Msg)
+
+	_, err = nodes[0].Call(ctx, 1, 42)
+	var remote *cluster.RemoteError
+	if errors.As(err, &remote) {
+		fmt.Println("the other program says:", remote.Text)
+	}
+
+	_, err = nodes[0].Call(ctx, 7, "are you there")
+	var failed *cluster.CallError
+	if errors.As(err, &failed) {
+		fmt.Println("may have been seen:", failed.MaybeSeen)
+	}
+
+	// Output:
+	// are you there? Yes.
+	// the other program says: 42 is no question
+	// may have been seen: false
+}
+
+// CallAll asks several servers at a time. Who has the replies of a majority breaks off.
+func ExampleNode_CallAll() {
+	nodes := startNodes("call-all", 5)
+	defer closeNodes(nodes)
+	for _, n := range nodes[1:] {
+		go answer(n) // It ends when its node has closed.
+	}
+
+	ctx, cancel := context.WithTimeout(context.Background(), 5*time.Second)
+	defer cancel()
+	votes := 1 // its own
+	for reply, err := range nodes[0].CallAll(ctx, cluster.BROADCAST, "your vote") {
+		if err != nil {
+			continue // one server more or less
+		}
+		if reply.Msg == "your vote? Yes." {
+			votes++
+		}
+		if votes > len(nodes)/2 {
+			break
+		}
+	}
+	fmt.Println("votes:", votes)
+
+	// Output:
+	// votes: 3
 }
 
 // Shutdown delivers what was accepted, closes Inbox, and leaves nothing running.
@@ -376,4 +477,32 @@ func closeNodes(nodes []*cluster.Node) {
 			log.Print(err)
 		}
 	}
+}
+
+// Deliver to several servers says which of them it did not reach.
+func ExamplePeerError() {
+	cfg := cluster.Config{SendTimeout: 10 * time.Millisecond, Peers: []peercatalog.Peer{
+		{ID: 0, Address: "mem://peererror/0"},
+		{ID: 1, Address: "mem://peererror/1"}, // nobody runs this one
+		{ID: 2, Address: "mem://peererror/2"}, // nor this one
+	}}
+	alice, err := cluster.NewFromConfig(0, cfg)
+	if err != nil {
+		log.Fatal(err)
+	}
+	defer alice.Close()
+
+	err = alice.Deliver(context.Background(), &cluster.Envelope{Pid: cluster.BROADCAST, Msg: "hello there"})
+	if several, ok := err.(interface{ Unwrap() []error }); ok {
+		for _, err := range several.Unwrap() {
+			var failed *cluster.PeerError
+			if errors.As(err, &failed) {
+				fmt.Printf("server %d: not delivered: %v\n", failed.Peer, !errors.Is(failed, cluster.ErrUnconfirmed))
+			}
+		}
+	}
+
+	// Unordered output:
+	// server 1: not delivered: true
+	// server 2: not delivered: true
 }

@@ -117,6 +117,8 @@ func (c Config) settings() []setting {
 		{"queueBytes", c.QueueBytes},
 		{"maxMessageBytes", c.MaxMessageBytes},
 		{"linger", c.Linger},
+		{"watch", c.Watch},
+		{"watchInterval", c.WatchInterval},
 		{"transport", c.Transport},
 		{"keyDir", c.KeyDir},
 		{"reload", c.Reload},

@@ -222,7 +222,7 @@ func TestAPeerIsHeldToBeTakingForThirtySecondsOfOneDecodeAtMost(t *testing.T) {
 		}
 		time.Sleep(time.Second + 2*testcluster.SendTimeout)
 		synctest.Wait()
-		if s := testcluster.StatsOf(slow, 1); s.State != cluster.LinkDown {
+		if s := testcluster.StatsOf(slow, 1); s.State != cluster.LinkStalled {
 			t.Errorf("after 32 s the sender's link is %v", s.State)
 		}
 		testcluster.ReadAll(busy)
@@ -237,7 +237,7 @@ func TestAProgramThatHasStoppedReadingIsNotTaking(t *testing.T) {
 		defer sendOn(a, cluster.Envelope{1, 0, dawdler{}})()
 		time.Sleep(5 * testcluster.SendTimeout)
 		synctest.Wait()
-		if got := testcluster.StatsOf(a, 1).State; got != cluster.LinkDown {
+		if got := testcluster.StatsOf(a, 1).State; got != cluster.LinkStalled {
 			t.Errorf("the link is %v", got)
 		}
 	})

@@ -85,6 +85,14 @@ func (n *Node) linkFor(id int, create bool) incoming.Link {
 	return nil
 }
 
+// urgentFor is linkFor for the acknowledgments of the urgent stream.
+func (n *Node) urgentFor(id int, create bool) incoming.Link {
+	if l, ok := n.linkFor(id, create).(*outgoing.Link); ok {
+		return l.Urgent()
+	}
+	return nil
+}
+
 // follow tells the link where the catalogue has its peer now. The caller holds
 // mu.
 func (n *Node) follow(l *peerLink) {
@@ -109,11 +117,29 @@ func (n *Node) watch() {
 		}
 		n.mu.Unlock()
 		n.in.Release()
+		for _, id := range n.lookout.lists(n.catalog, n.pid) {
+			n.tellStanding(id)
+		}
+		if n.cfg.Watch {
+			for _, id := range n.others(n.catalog.IDs()) {
+				n.link(id)
+			}
+		}
 		select {
 		case <-changed:
 		case <-n.drained:
 			return
 		}
+	}
+}
+
+// tellStanding tells the lookout how the link to the peer id stands, if there is one.
+func (n *Node) tellStanding(id int) {
+	n.mu.Lock()
+	l := n.links[id]
+	n.mu.Unlock()
+	if l != nil {
+		l.Tell()
 	}
 }
 
@@ -141,9 +167,9 @@ func (n *Node) networkOf(endpoint string) sockets.Transport {
 // resend: what is lost there is to be missed.
 func knowledge(endpoint string) wire.Capabilities {
 	if carried(endpoint) {
-		return wire.CapValues
+		return wire.CapValues | wire.CapCalls
 	}
-	return wire.CapValues | wire.CapResend
+	return wire.CapValues | wire.CapResend | wire.CapConfirm | wire.CapCalls | wire.CapUrgent
 }
 
 // carried reports whether something for tests stands between the servers of the endpoint's network.

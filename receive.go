@@ -2,6 +2,16 @@ package cluster
 
 import "context"
 
+// Inbox implements Server. It is closed when the node closes, so that a range
+// over it ends; what it holds then can still be taken.
+func (n *Node) Inbox() chan *Envelope {
+	if !n.inboxed.Load() {
+		n.inboxed.Store(true)
+		n.in.Lease().Recall() // or it might have to wait: see readsFor
+	}
+	return n.inbox
+}
+
 // Receive takes the next envelope, as one that is taken from Inbox, and waits until there
 // is one. The error is that of ctx if it ends before, and ErrClosed once the node has closed
 // and all that it had received is taken.
@@ -23,27 +33,11 @@ func (n *Node) Receive(ctx context.Context) (*Envelope, error) {
 	if err := ctx.Err(); err != nil {
 		return nil, err
 	}
-	lease := n.in.Lease()
-	lease.Want()
-	defer lease.Leave()
-	if ctx.Done() != nil {
-		// Who has the lease is parked where nothing else wakes it.
-		defer context.AfterFunc(ctx, lease.Interrupt)()
+	env, ok, taken := take(ctx, n, n.inbox)
+	if !taken {
+		return nil, ctx.Err()
 	}
-	for {
-		select {
-		case env, ok := <-n.inbox:
-			return received(env, ok)
-		case <-ctx.Done():
-			return nil, ctx.Err()
-		case <-lease.Free():
-		}
-		env, ok, taken := n.readUntil(ctx)
-		lease.GiveBack()
-		if taken {
-			return received(env, ok)
-		}
-	}
+	return received(env, ok)
 }
 
 func received(env *Envelope, ok bool) (*Envelope, error) {
@@ -53,17 +47,43 @@ func received(env *Envelope, ok bool) (*Envelope, error) {
 	return env, nil
 }
 
-// readUntil reads the listener until an envelope can be taken from the channel, or that is
-// closed. taken is false if the node closes, or ctx ends. The caller has the lease.
-func (n *Node) readUntil(ctx context.Context) (env *Envelope, ok, taken bool) {
+// take takes from a channel which the receiving half of the node sends on, and reads the network itself while there is nothing in it. Who else
+// sends on it wakes the receiving half. taken is false if ctx ends before.
+func take[T any](ctx context.Context, n *Node, from <-chan T) (v T, ok, taken bool) {
+	lease := n.in.Lease()
+	lease.Want()
+	defer lease.Leave()
+	if ctx.Done() != nil {
+		// Who has the lease is parked where nothing else wakes it.
+		defer context.AfterFunc(ctx, lease.Interrupt)()
+	}
 	for {
 		select {
-		case env, ok = <-n.inbox:
-			return env, ok, true
+		case v, ok = <-from:
+			return v, ok, true
+		case <-ctx.Done():
+			return v, false, false
+		case <-lease.Free():
+		}
+		v, ok, taken = readUntil(ctx, n, from)
+		lease.GiveBack()
+		if taken {
+			return v, ok, true
+		}
+	}
+}
+
+// readUntil reads the listener until something can be taken from the channel, or that is
+// closed. taken is false if the node closes, or ctx ends. The caller has the lease.
+func readUntil[T any](ctx context.Context, n *Node, from <-chan T) (v T, ok, taken bool) {
+	for {
+		select {
+		case v, ok = <-from:
+			return v, ok, true
 		default:
 		}
 		if n.in.Halted() || ctx.Err() != nil {
-			return nil, false, false
+			return v, false, false
 		}
 		n.in.Read()
 	}

@@ -141,6 +141,8 @@ func TestWhatCannotChangeInARunningNodeIsRefusedByName(t *testing.T) {
 		{"queueBytes", plain, func(cfg *cluster.Config) { cfg.QueueBytes = 1 << 20 }, []string{"queueBytes is 1048576, and was 16777216 "}},
 		{"maxMessageBytes", plain, func(cfg *cluster.Config) { cfg.MaxMessageBytes = 7 }, []string{"maxMessageBytes is 7, and was 67108864 "}},
 		{"linger", plain, func(cfg *cluster.Config) { cfg.Linger = time.Second }, []string{"linger is 1s, and was 5s "}},
+		{"watch", plain, func(cfg *cluster.Config) { cfg.Watch = true }, []string{"watch is true, and was false "}},
+		{"watchInterval", plain, func(cfg *cluster.Config) { cfg.WatchInterval = time.Minute }, []string{"watchInterval is 1m0s, and was 1s "}},
 		{"keyDir", keyed, func(cfg *cluster.Config) { cfg.KeyDir = "keys" }, []string{`keyDir is "keys", and was "`}},
 		{"reload", plain, func(cfg *cluster.Config) { cfg.Reload = true }, []string{"reload is true, and was false "}},
 		{"keys switched on", plain, func(cfg *cluster.Config) {

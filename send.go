@@ -24,16 +24,29 @@ import (
 // called from any number of goroutines. Messages that one goroutine passes to
 // Send keep their order; between Send and Outbox there is none.
 func (n *Node) Send(ctx context.Context, env *Envelope) error {
+	return n.sendPart(ctx, env, part{})
+}
+
+// sendPart is Send for what may be a part of a call.
+func (n *Node) sendPart(ctx context.Context, env *Envelope, p part) error {
 	select {
 	case <-n.closing:
 		return n.drop(ReasonClosed, 1)
 	default:
 	}
+	w := outgoing.Waiting{ForRoom: true, Leave: p.leave, Stop: ctx.Done(), Then: stream.TimedOut, Call: p.call}
+	return n.send(ctx, env, w, p)
+}
+
+// send sends an envelope, which may be a part of a call, as w says, while the node is open.
+func (n *Node) send(ctx context.Context, env *Envelope, w outgoing.Waiting, p part) error {
 	enc, _ := n.encoders.Get().(*encoder)
 	if enc == nil {
 		enc = new(encoder)
 	}
-	err := n.sendBy(ctx, enc, env)
+	enc.part = p
+	err := n.sendBy(ctx, enc, env, w)
+	enc.part = part{}
 	n.encoders.Put(enc) // unless a method of the program's has ended the goroutine
 	if err != nil && errors.Is(err, ErrTimedOut) && ctx.Err() != nil {
 		return fmt.Errorf("%w: %w", ctx.Err(), err)
@@ -41,13 +54,12 @@ func (n *Node) Send(ctx context.Context, env *Envelope) error {
 	return err
 }
 
-// sendBy is Send by an encoder, which is nobody else's until it returns.
-func (n *Node) sendBy(ctx context.Context, enc *encoder, env *Envelope) error {
+// sendBy is send by an encoder, which is nobody else's until it returns.
+func (n *Node) sendBy(ctx context.Context, enc *encoder, env *Envelope, w outgoing.Waiting) error {
 	defer n.dropUnfinished(enc) // if a method of the program's ends the goroutine
 	if ctx.Err() != nil {
 		return n.sendLate(enc, env)
 	}
-	w := outgoing.Waiting{ForRoom: true, Stop: ctx.Done(), Then: stream.TimedOut}
 	err := n.add(enc, env, w)
 	return errors.Join(err, n.flush(enc, w))
 }
@@ -116,6 +128,9 @@ func (n *Node) add(enc *encoder, env *Envelope, w outgoing.Waiting) error {
 	}
 	enc.encoding = underWay{true, env.Pid, reflect.TypeOf(env.Msg)}
 	lim := n.limits
+	if enc.urgent = w.Urgent && urgentBytes < lim.Bytes; enc.urgent {
+		lim.Bytes = urgentBytes
+	}
 	lim.Stop = w.Stop
 	reason, err := enc.encode(out, id, env.Msg, &lim)
 	enc.encoding.is = false

@@ -8,8 +8,10 @@ import (
 	"maps"
 	"slices"
 	"sync"
+	"sync/atomic"
 	"time"
 
+	"github.com/abhishekg16/cluster/internal/calls"
 	"github.com/abhishekg16/cluster/internal/codec"
 	"github.com/abhishekg16/cluster/internal/delivery"
 	"github.com/abhishekg16/cluster/internal/incoming"
@@ -46,10 +48,13 @@ type Node struct {
 	ids         messageIDs
 	groups      groups
 	outbox      chan *Envelope
-	encoders    sync.Pool    // of *encoder, for Send
-	limits      codec.Limits // of each message that is sent
+	encoders    sync.Pool        // of *encoder, for Send
+	waiters     outgoing.Waiters // of Deliver
+	calls       *calls.Table     // that wait for replies
+	limits      codec.Limits     // of each message that is sent
 	out         outgoing.Config
 	inbox       chan *Envelope
+	inboxed     atomic.Bool // the program has asked for inbox
 	delivery    *delivery.Stage[Envelope]
 	in          *incoming.In
 	security    *transport.Security // nil: none
@@ -58,6 +63,7 @@ type Node struct {
 	endpoint    string              // where the node listens
 	source      peercatalog.Source  // of the servers while the node runs; nil: there is none
 	reload      reloading
+	lookout     lookout
 	unchecked   func() // ends the look at the node's own address: see checkAddress
 
 	unlist    func()          // the registry of New forgets this node; nil: it does not know it
@@ -115,6 +121,7 @@ func start(pid int, cfg Config, unlist func()) (*Node, error) {
 		return nil, fmt.Errorf("cluster: %s: server %d cannot listen on %s: %w", cfg.source(), pid, n.endpoint, err)
 	}
 	n.in.Open(listener)
+	n.waiters.Interrupt = n.in.Lease().Interrupt
 	n.logs.state.Info("cluster: listening", "endpoint", n.endpoint, "transport", n.carrier, "encrypted", n.security != nil)
 	go func() { // Shutdown halts the receiving half, and waits for heard.
 		defer close(n.heard)
@@ -157,24 +164,29 @@ func newNode(pid int, cfg Config, catalog *peercatalog.Catalog) *Node {
 		rand.Read(b[:]) // never fails
 		n.incarnation = binary.LittleEndian.Uint64(b[:])
 	}
+	n.calls = calls.NewTable(n.incarnation)
 	self, _ := catalog.Get(pid)
 	name, window := wire.ClusterHash(cfg.Cluster), incoming.Window(cfg.QueueBytes, catalog.Len()-1)
 	knows := knowledge(self.BindEndpoint())
 	n.limits = codec.Limits{Bytes: cfg.MaxMessageBytes, Cost: codec.CostLimit(cfg.MaxMessageBytes)}
 	n.out = outgoing.Config{
 		Self:       stream.Self{ID: uint16(pid), Cluster: name, Incarnation: n.incarnation, Grant: uint32(window), Knows: knows},
-		Policy:     stream.PolicyOf(cfg.SendTimeout, defaultSendTimeout),
+		Policy:     n.policy(),
 		QueueBytes: cfg.QueueBytes,
 		Log:        n.logs.state,
 		Dial:       n.dial,
+		Calls:      n.calls.Peer,
+		Woke:       func() { n.in.Wake() },
 		Linger:     n.lingerLeft,
 		Encrypts:   n.encrypts,
 		Trouble:    n.logs.trouble,
-		StateName:  func(s stream.PeerState) string { return linkStateOf[s].String() },
+		Stands:     n.lookout.stands,
+		StateName:  func(s stream.Standing) string { return linkStateOf[s].String() },
 	}
 	n.delivery = delivery.New(delivery.Config[Envelope]{
 		Out:        n.inbox,
 		Fill:       fill,
+		Calls:      func(from int) delivery.Calls { return callsWith{n.calls.Peer(from), n, from} },
 		MaxMessage: cfg.MaxMessageBytes,
 		MaxBytes:   cfg.QueueBytes,
 		Woke:       func() { n.in.Wake() },
@@ -184,16 +196,28 @@ func newNode(pid int, cfg Config, catalog *peercatalog.Catalog) *Node {
 		Cluster: name,
 		Catalog: catalog,
 		Keys:    self.PublicKey != "",
-		Limits:  stream.Limits{Window: window, Slack: slack(self.BindEndpoint()), MaxMessage: cfg.MaxMessageBytes, Resends: knows.Has(wire.CapResend)},
+		Limits:  stream.Limits{Window: window, Slack: slack(self.BindEndpoint()), MaxMessage: cfg.MaxMessageBytes + codec.WrapBytes, Resends: knows.Has(wire.CapResend)},
 		Log:     n.logs.state,
 		Queue:   func(from int, o delivery.Owner) incoming.Queue { return n.delivery.Queue(from, o) },
 		Link:    n.linkFor,
+		Urgent:  n.urgentFor,
 		Name:    func(r stream.Refusal) string { return refusalOf[r].String() },
 		Inbox:   func() int { return len(n.inbox) },
 		Failed:  n.fail,
+		Began:   n.lookout.began,
 		Mistake: n.logs.fromNetwork,
 	})
 	return n
+}
+
+// policy is how long this node waits for its peers.
+func (n *Node) policy() stream.Policy {
+	p := stream.PolicyOf(n.cfg.SendTimeout, defaultSendTimeout)
+	p.Silence = silenceIntervals * n.cfg.WatchInterval
+	if n.cfg.Watch {
+		p.Watch = n.cfg.WatchInterval
+	}
+	return p
 }
 
 // fill makes an envelope of its parts.
@@ -219,10 +243,6 @@ func (n *Node) others(ids []int) []int {
 // and the node goes on receiving. Once the node has closed, nobody reads the
 // channel: a sender that may outlive the node selects on Done beside it.
 func (n *Node) Outbox() chan *Envelope { return n.outbox }
-
-// Inbox implements Server. It is closed when the node closes, so that a range
-// over it ends; what it holds then can still be taken.
-func (n *Node) Inbox() chan *Envelope { return n.inbox }
 
 // Catalog returns the metastore from which this node takes its peers. A change
 // to it, by Put, Create, Remove or Replace, counts from the next message on: a peer that
@@ -338,6 +358,7 @@ func (n *Node) close() {
 	<-cutting
 	<-n.deserted
 	<-n.watched
+	n.lookout.end()
 	n.following.Wait()
 	n.unchecked()
 	n.in.Halt()
@@ -379,6 +400,7 @@ func (n *Node) Stats() Stats {
 		s.Received.Refused = count(s.Received.Refused, r, c)
 	}
 	for _, id := range slices.Sorted(maps.Keys(peers)) {
+		peers[id].Flaps = n.lookout.flaps(id)
 		s.Peers = append(s.Peers, *peers[id])
 		s.Sent.add(peers[id].Sent)
 		s.Received.add(peers[id].Received)

@@ -10,6 +10,7 @@ import (
 
 	"github.com/abhishekg16/cluster/internal/incoming"
 	"github.com/abhishekg16/cluster/internal/outgoing"
+	"github.com/abhishekg16/cluster/internal/quantity"
 	"github.com/abhishekg16/cluster/internal/stream"
 )
 
@@ -61,13 +62,14 @@ const (
 	// server's key, without a word for 3 s, or gone before the end. It shows a second
 	// later, or, where ZeroMQ does not say so, when no other connection can be meant.
 	RefusedHandshake
+	RefusedLate // a reply, when the call had ended before it came
 	refusals
 )
 
 var refusalNames = [refusals]string{
 	"none", "version", "malformed", "cluster", "destination", "unknown sender", "older incarnation",
 	"sequence", "window", "too large", "unregistered", "undecodable", "closed", "unlisted key", "another's identity",
-	"handshake",
+	"handshake", "late reply",
 }
 
 func (r Refusal) String() string { return name(refusalNames[:], int(r)) }
@@ -99,28 +101,6 @@ func unname[T ~int](value *T, what string, names []string, text []byte) error {
 	}
 	*value = T(i)
 	return nil
-}
-
-// LinkState is what is known of the way to a peer.
-type LinkState int
-
-const (
-	LinkIdle       LinkState = iota // nothing was sent to the peer yet
-	LinkConnecting                  // the peer has not taken anything yet
-	LinkUp                          // the peer took the last that was sent
-	LinkDown                        // the peer took nothing for SendTimeout; messages for it are dropped
-)
-
-var linkStateNames = []string{"idle", "connecting", "up", "down"}
-
-func (s LinkState) String() string { return name(linkStateNames, int(s)) }
-
-// MarshalText gives the state its name in JSON.
-func (s LinkState) MarshalText() ([]byte, error) { return []byte(s.String()), nil }
-
-// UnmarshalText reads what MarshalText writes.
-func (s *LinkState) UnmarshalText(text []byte) error {
-	return unname(s, "link state", linkStateNames, text)
 }
 
 // Stats is what a node has done since it started. It is a copy: it does not
@@ -155,9 +135,17 @@ type PeerStats struct {
 	State     LinkState
 	Since     time.Time // of State
 	Encrypted bool      // what goes to and comes from the peer is, unless it stays inside the process (mem://)
-	Trouble   string    // why there is no connection to it: its name and what keeps that from being looked up, for example. Empty if there is one, or nothing is known
-	Sent      SentStats
-	Received  ReceivedStats
+	Urgent    bool      // it is known to have a stream of its own for urgent messages: see Node.SendUrgent
+	Trouble   string    // why it does not answer, as far as that is known: its name cannot be looked up, for example. Empty if it does, or nothing is known
+	// LastHeard is when anything last came from it, and LastAcknowledged when it last acknowledged what this node sent, or answered when it
+	// was asked; zero if it has not yet.
+	LastHeard, LastAcknowledged time.Time
+	// RoundTrip is how long it takes to answer, with the way there and back: smoothed, or less if an acknowledgment came sooner. Zero: not measured yet.
+	RoundTrip time.Duration
+	// Flaps is how often it went down after it was up, since it was added.
+	Flaps    uint64
+	Sent     SentStats
+	Received ReceivedStats
 }
 
 // SentStats counts messages to a peer. At each moment Accepted = Sent + Queued +
@@ -181,9 +169,9 @@ type SentStats struct {
 
 // ReceivedStats counts messages from a peer. What one incarnation of the peer has
 // sent is, once all of it has come, Received + Lost + Missed + what was refused
-// one message at a time (too large, unregistered, undecodable, closed).
+// one message at a time (too large, unregistered, undecodable, closed, late reply).
 type ReceivedStats struct {
-	Received uint64 // put into Inbox; of each peer, the last may still be waiting for room there
+	Received uint64 // put into Inbox, or given to the call that waited for it; of each peer, the last may still be waiting for room there
 	Bytes    uint64 // of Received: payloads
 	Lost     uint64 // never came, as a gap in the sequence shows
 	// Missed is how many the peer had numbered before the first that this node
@@ -241,19 +229,23 @@ var (
 		stream.RefusedKey:          RefusedKey,
 		stream.RefusedIdentity:     RefusedIdentity,
 		stream.RefusedHandshake:    RefusedHandshake,
+		stream.RefusedLate:         RefusedLate,
 	}
-	linkStateOf = [...]LinkState{
-		stream.Idle:       LinkIdle,
-		stream.Connecting: LinkConnecting,
-		stream.Up:         LinkUp,
-		stream.Down:       LinkDown,
-		stream.Starved:    LinkDown,
+	linkStateOf = [stream.Standings]LinkState{
+		stream.StandsIdle:           LinkIdle,
+		stream.StandsConnecting:     LinkConnecting,
+		stream.StandsUp:             LinkUp,
+		stream.StandsDown:           LinkDown,
+		stream.StandsStalled:        LinkStalled,
+		stream.StandsUnacknowledged: LinkUnacknowledged,
 	}
 )
 
 // setLink takes in the books of the link to the peer.
 func (p *PeerStats) setLink(s outgoing.Stats) {
 	p.State, p.Since = linkStateOf[s.State], s.Since
+	p.LastHeard, p.LastAcknowledged, p.RoundTrip = s.Heard, s.Answered, s.RoundTrip
+	p.Urgent = s.Urgent
 	if s.Trouble != nil {
 		p.Trouble = s.Trouble.Error()
 	}
@@ -267,14 +259,14 @@ func (p *PeerStats) setLink(s outgoing.Stats) {
 	}
 }
 
-// setSource takes in the books of what came from the peer.
+// setSource takes in the books of what came from the peer in one stream.
 func (p *PeerStats) setSource(s incoming.Stats) {
-	p.Received = ReceivedStats{
+	p.Received.add(ReceivedStats{
 		Received: s.Received, Bytes: s.Bytes,
 		Lost: s.Lost, Missed: s.Missed, Repeated: s.Repeated, Restarts: s.Restarts,
 		Refused:      refused(s.Refused),
 		BacklogBytes: s.Backlog, HeldBytes: s.Held,
-	}
+	})
 }
 
 func refused(counts [stream.Refusals]uint64) map[Refusal]uint64 {
@@ -346,10 +338,10 @@ func (s Stats) String() string {
 	var b strings.Builder
 	fmt.Fprintf(&b, "server %d\n", s.Pid)
 	w := tabwriter.NewWriter(&b, 0, 0, 2, ' ', tabwriter.AlignRight)
-	fmt.Fprintln(w, "peer\tlink\taccepted\tsent\tqueued\tdropped\treceived\tlost\tmissed\trefused\trestarts\t")
+	fmt.Fprintln(w, "peer\tlink\taccepted\tsent\tqueued\tin flight\tdropped\treceived\tlost\tmissed\trefused\trestarts\t")
 	row := func(name, state string, sent SentStats, recv ReceivedStats) {
-		fmt.Fprintf(w, "%s\t%s\t%d\t%d\t%d\t%d\t%d\t%d\t%d\t%d\t%d\t\n", name, state,
-			sent.Accepted, sent.Sent, sent.Queued, sent.DroppedTotal(),
+		fmt.Fprintf(w, "%s\t%s\t%d\t%d\t%d\t%s\t%d\t%d\t%d\t%d\t%d\t%d\t\n", name, state,
+			sent.Accepted, sent.Sent, sent.Queued, quantity.Size(float64(sent.FlightBytes)), sent.DroppedTotal(),
 			recv.Received, recv.Lost, recv.Missed, recv.RefusedTotal(), recv.Restarts)
 	}
 	for _, p := range s.Peers {

@@ -44,14 +44,15 @@ func TestEachReasonRefusalAndStateOfTheHalvesHasItsOwn(t *testing.T) {
 			t.Errorf("refusal %d (%v) is none of the receiving half", r, r)
 		}
 	}
-	for s, want := range map[stream.PeerState]LinkState{
-		stream.Idle: LinkIdle, stream.Connecting: LinkConnecting, stream.Up: LinkUp, stream.Down: LinkDown, stream.Starved: LinkDown,
+	for s, want := range map[stream.Standing]LinkState{
+		stream.StandsIdle: LinkIdle, stream.StandsConnecting: LinkConnecting, stream.StandsUp: LinkUp, stream.StandsDown: LinkDown,
+		stream.StandsStalled: LinkStalled, stream.StandsUnacknowledged: LinkUnacknowledged,
 	} {
 		if got := linkStateOf[s]; got != want {
 			t.Errorf("state %d of a link is %v, want %v", s, got, want)
 		}
 	}
-	if len(linkStateOf) != 5 {
+	if len(linkStateOf) != len(AllLinkStates()) {
 		t.Errorf("links have %d states", len(linkStateOf))
 	}
 }

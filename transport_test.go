@@ -12,7 +12,7 @@ import (
 )
 
 // available are the transports that this program was built with.
-func available(t *testing.T) (names []string) {
+func available(t testing.TB) (names []string) {
 	t.Helper()
 	t.Setenv(sockets.Variable, "") // The tests choose by Config; they may run over either by default.
 	for _, name := range []string{sockets.Go, sockets.Libzmq} {

@@ -42,6 +42,7 @@ const (
 	ruleSend      = "Send tells the outcome"
 	ruleSendWaits = "Send waits for room as long as its context allows"
 	ruleSendOrder = "what Send sends arrives in the order sent"
+	ruleUrgent    = "what SendUrgent sends keeps an order of its own"
 	ruleReceive   = "Receive takes from Inbox"
 	ruleGroup     = "a group is a multicast address"
 	ruleEnds      = "Close returns in time and ends a range over Inbox"
@@ -603,6 +604,35 @@ var brokenServers = []struct {
 				b.Node.Send(ctx, e)
 			}
 			return b.Node.Send(ctx, e)
+		}
+	}},
+	{"SendUrgent hands over to goroutines", ruleUrgent, func(b *broken) {
+		n := 0 // of one goroutine
+		b.urge = func(ctx context.Context, e *cluster.Envelope) error {
+			n++
+			wait := time.Duration(n%3) * time.Millisecond
+			go func() { // ends by itself
+				time.Sleep(wait)
+				b.Node.SendUrgent(context.Background(), e)
+			}()
+			return nil
+		}
+	}},
+	{"SendUrgent sends what comes again twice", ruleUrgent, func(b *broken) {
+		n := 0
+		b.urge = func(ctx context.Context, e *cluster.Envelope) error {
+			if n++; n%100 == 0 {
+				b.Node.SendUrgent(ctx, e)
+			}
+			return b.Node.SendUrgent(ctx, e)
+		}
+	}},
+	{"SendUrgent gives some to Send", ruleUrgent, func(b *broken) {
+		b.urge = func(ctx context.Context, e *cluster.Envelope) error {
+			if i, ok := e.Msg.(int); ok && i%10 == 0 {
+				return b.Node.Send(ctx, e)
+			}
+			return b.Node.SendUrgent(ctx, e)
 		}
 	}},
 	{"Receive leaves what it returns in Inbox", ruleReceive, func(b *broken) {
@@ -1247,11 +1277,11 @@ func (r *roll) has(catalog *peercatalog.Catalog, id int, after time.Duration) bo
 	return is()
 }
 
-// down reports whether the link to a peer is.
+// down reports whether messages to a peer are dropped, since it takes none.
 func down(n *cluster.Node, id int) bool {
 	for _, p := range n.Stats().Peers {
 		if p.ID == id {
-			return p.State == cluster.LinkDown
+			return p.State == cluster.LinkDown || p.State == cluster.LinkStalled
 		}
 	}
 	return false

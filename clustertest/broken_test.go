@@ -26,6 +26,7 @@ type broken struct {
 	shutdown func(context.Context) error
 	done     func() <-chan struct{}
 	say      func(context.Context, *cluster.Envelope) error
+	urge     func(context.Context, *cluster.Envelope) error
 	stats    func() cluster.Stats
 	group    func(...int) (int, error)
 	peers    func() []int
@@ -55,6 +56,13 @@ func (b *broken) Send(ctx context.Context, e *cluster.Envelope) error {
 		return b.say(ctx, e)
 	}
 	return b.Node.Send(ctx, e)
+}
+
+func (b *broken) SendUrgent(ctx context.Context, e *cluster.Envelope) error {
+	if b.urge != nil {
+		return b.urge(ctx, e)
+	}
+	return b.Node.SendUrgent(ctx, e)
 }
 
 func (b *broken) Stats() cluster.Stats {
@@ -152,6 +160,8 @@ func (resetting) Carry(head, tail []byte, deliver func(head, tail []byte) bool) 
 }
 
 func (resetting) Full(string, string) <-chan struct{} { return nil }
+
+func (resetting) Stands(string, string) bool { return true }
 
 func (resetting) Listens(string, bool) {}
 
@@ -259,7 +269,7 @@ func TestWhatServersDoNotHaveIsSkipped(t *testing.T) {
 	for _, rule := range clustertest.RuleNames() {
 		want := "PASS"
 		switch rule {
-		case ruleBroadcasts, ruleShutdown, ruleBounded, ruleDone, ruleClosed, ruleBooks, ruleSend, ruleSendWaits, ruleSendOrder, ruleReceive,
+		case ruleBroadcasts, ruleShutdown, ruleBounded, ruleDone, ruleClosed, ruleBooks, ruleSend, ruleSendWaits, ruleSendOrder, ruleUrgent, ruleReceive,
 			ruleGroup, ruleCatalog:
 			want = "SKIP"
 		}

@@ -227,6 +227,7 @@ func (p *path) breaks(n *Network, slow bool) {
 		tried: now.Add(transport.ReconnectMin), pause: 2 * transport.ReconnectMin,
 	}
 	c.way = p.wayNow(n)
+	n.mem.Broke(n.address(p.link.From), n.address(p.link.To))
 	p.dial(n, c.way)
 	if p.free.After(now) {
 		p.free = now // what waited for the line is gone

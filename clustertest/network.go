@@ -6,6 +6,10 @@
 // same seed makes the same decisions. What happened can be drawn: see
 // [Network.SavePage] and [Network.Mermaid].
 //
+// Nodes on a Network do not confirm what they get: [cluster.Node.Deliver] returns
+// [cluster.ErrUnsupported] there at once, also to oneself. Test programs that call it with
+// [StartLocal].
+//
 // A [History] tells whether what was received is what was sent. [TestServer] holds
 // anything that behaves like a node against the rules of package cluster.
 // [StartLocal] starts nodes over TCP on free ports of this machine.
@@ -85,6 +89,7 @@ type Network struct {
 	drawn     map[Link]Faults // that Disturb has, on top of these
 	watcher   func(Message) Verdict
 	paths     map[Link]*path
+	mem       *mem.Network
 	held      []*parcel // by the watcher, the oldest first
 	events    []Event
 	agenda    agenda
@@ -166,7 +171,8 @@ func newNetwork(t testing.TB, seed uint64, ids []int) *Network {
 		drawn:     make(map[Link]Faults),
 		paths:     make(map[Link]*path),
 	}
-	forget := (&mem.Network{Carrier: carrier{net}}).Name(net.name)
+	net.mem = &mem.Network{Carrier: carrier{net}}
+	forget := net.mem.Name(net.name)
 	t.Cleanup(func() {
 		net.end()
 		forget()
@@ -183,10 +189,12 @@ func newNetwork(t testing.TB, seed uint64, ids []int) *Network {
 func (n *Network) Config() cluster.Config {
 	cfg := cluster.Config{Cluster: n.name}
 	for _, id := range n.ids {
-		cfg.Peers = append(cfg.Peers, peercatalog.Peer{ID: id, Address: fmt.Sprintf("mem://%s/%d", n.name, id)})
+		cfg.Peers = append(cfg.Peers, peercatalog.Peer{ID: id, Address: n.address(id)})
 	}
 	return cfg
 }
+
+func (n *Network) address(id int) string { return fmt.Sprintf("mem://%s/%d", n.name, id) }
 
 // idOf is the server whose address that is.
 func (n *Network) idOf(endpoint string) (id int, ok bool) {

@@ -173,6 +173,24 @@ func TestNodesOnANetworkDoNotSendAgainWhatItLoses(t *testing.T) {
 	})
 }
 
+// What is urgent goes with the rest, so that the network has one order for each link to decide about.
+func TestNodesOnANetworkSendWhatIsUrgentWithTheRest(t *testing.T) {
+	bubble(t, 8, 2, func(t *testing.T, net *clustertest.Network, nodes []*cluster.Node) {
+		send(nodes[1], 0, 0, 1)
+		equal(t, "so that they know each other", drain(nodes[0]), numbers(0, 1))
+		for i := range 20 {
+			how := nodes[0].Send
+			if i%2 == 0 {
+				how = nodes[0].SendUrgent
+			}
+			if err := how(t.Context(), &cluster.Envelope{Pid: 1, Msg: i}); err != nil {
+				t.Fatal(err)
+			}
+		}
+		equal(t, "both ways together", drain(nodes[1]), numbers(0, 20))
+	})
+}
+
 func TestTheSameSeedMakesTheSameDecisions(t *testing.T) {
 	run := func(seed uint64) (events string) {
 		bubble(t, seed, 3, func(t *testing.T, net *clustertest.Network, nodes []*cluster.Node) {
@@ -380,6 +398,27 @@ func TestAFailedTestPrintsTheSeedAndTheLastEvents(t *testing.T) {
 			if !strings.Contains(f.log.String(), want) {
 				t.Errorf("%q is missing in:\n%s", want, f.log.String())
 			}
+		}
+	})
+}
+
+func TestNodesOnANetworkDoNotConfirmWhatIsDelivered(t *testing.T) {
+	bubble(t, 1, 2, func(t *testing.T, net *clustertest.Network, nodes []*cluster.Node) {
+		began := time.Now()
+		for range 2 {
+			for _, n := range nodes {
+				if err := nodes[0].Deliver(t.Context(), &cluster.Envelope{Pid: n.Pid(), Msg: "x"}); !errors.Is(err, cluster.ErrUnsupported) {
+					t.Errorf("Deliver to server %d returns %v, want ErrUnsupported", n.Pid(), err)
+				}
+			}
+			if took := time.Since(began); took > 0 {
+				t.Errorf("that takes %v", took)
+			}
+			time.Sleep(10 * time.Second)
+			began = time.Now()
+		}
+		if s := nodes[0].Stats().Sent; s.Accepted != 0 {
+			t.Errorf("%d messages were accepted, want none", s.Accepted)
 		}
 	})
 }

@@ -25,6 +25,7 @@ type path struct {
 	life     int       // in which its sender sent that
 	spoke    time.Time // when its sender last sent a message, or asked
 	room     chan struct{}
+	used     bool // a message was sent on it
 	connection
 
 	// The next that happens on it, and where it is in the network's queue.
@@ -48,7 +49,8 @@ func (c carrier) Carry(head, tail []byte, deliver func(head, tail []byte) bool) 
 	}
 	n.mu.Lock()
 	p := n.path(parcels[0].link())
-	if parcels[0].bare == 0 && !n.ended {
+	if (parcels[0].bare == 0 || parcels[0].asks) && !n.ended { // a question is not left to chance
+		p.used = p.used || parcels[0].bare == 0
 		p.want(n)
 	}
 	crowded := p.stands && parcels[0].bare == 0 && n.crowded(p)
@@ -86,6 +88,16 @@ func (c carrier) Full(from, to string) (again <-chan struct{}) {
 		p.room = make(chan struct{})
 	}
 	return p.room
+}
+
+// Stands implements mem.Carrier.
+func (c carrier) Stands(from, to string) bool {
+	n := c.Network
+	n.mu.Lock()
+	defer n.mu.Unlock()
+	sender, known := n.idOf(from)
+	receiver, listed := n.idOf(to)
+	return !known || !listed || n.path(Link{sender, receiver}).stands
 }
 
 // path is the path of a link. The caller holds mu.
@@ -185,9 +197,10 @@ func (n *Network) leave(p *path, x *parcel) {
 // has heard nothing in its life. A node asks that after three quiet seconds if it has no
 // acknowledgment, which is left to chance (see depart). To a new life the question says
 // from which message on it may miss some; so it is lost, for that must not be left to
-// chance. A node that needs the answer to go on asks several times a second.
+// chance. A node that needs the answer to go on asks several times a second. One that only wants to know whether the receiver is
+// there, or what it knows, asks sooner, and says nothing of messages.
 func (p *path) speaks(x *parcel) (idle bool) {
-	if x.bare != 0 && !x.asks {
+	if x.bare != 0 && (!x.asks || x.number <= p.greatest+1) {
 		return false
 	}
 	now := time.Now()
@@ -299,6 +312,9 @@ func (p *path) arrive(n *Network) {
 	case n.dead[p.link.To]:
 		n.lost(x, byCrash)
 	case x.bare != 0:
+		if x.asks && !p.used {
+			n.path(p.link.reverse()).want(n) // for the answer
+		}
 		p.hush(x)
 		x.deliver(x.head, x.tail)
 	case x.receiver != n.births[p.link.To] || !x.deliver(x.head, x.tail):

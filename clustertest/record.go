@@ -36,24 +36,37 @@ const textMost = 60
 
 func (m *Message) describe(r wire.Record) {
 	m.MsgID, m.Size = r.MsgID, len(r.Payload)
-	kind := codec.Kind(r.Kind)
-	if len(r.Payload) > 4096 {
-		m.Text = fmt.Sprintf("%v of %d bytes", kind, len(r.Payload))
-		return
-	}
-	v, _, err := codec.Decode(kind, r.Payload, false, codec.Limits{}, nil)
-	if err != nil {
-		m.Text = fmt.Sprintf("%v of %d bytes", kind, len(r.Payload))
-		return
-	}
-	text := fmt.Sprintf("%+v", v)
-	if b, ok := v.([]byte); ok {
-		text = fmt.Sprintf("%q", b)
+	text, ok := textOf(codec.Kind(r.Kind), r.Payload)
+	if !ok {
+		text = fmt.Sprintf("%v of %d bytes", codec.Kind(r.Kind), len(r.Payload))
 	}
 	if len(text) > textMost {
 		text = strings.ToValidUTF8(text[:textMost], "") + "…"
 	}
 	m.Text = text
+}
+
+// textOf is what a payload says, unless it is long or cannot be read.
+func textOf(kind codec.Kind, payload []byte) (text string, ok bool) {
+	switch {
+	case len(payload) > 4096:
+		return "", false
+	case kind == codec.Failure:
+		_, text, err := codec.ParseFailure(payload)
+		return fmt.Sprintf("%v: %s", kind, text), err == nil
+	case kind.OfCall():
+		_, inner, rest, err := codec.Unwrap(payload)
+		if err != nil {
+			return "", false
+		}
+		text, ok = textOf(inner, rest)
+		return fmt.Sprintf("%v: %s", kind, text), ok
+	}
+	v, _, err := codec.Decode(kind, payload, false, codec.Limits{}, nil)
+	if b, ok := v.([]byte); ok {
+		return fmt.Sprintf("%q", b), err == nil
+	}
+	return fmt.Sprintf("%+v", v), err == nil
 }
 
 // A Kind says what an Event is.

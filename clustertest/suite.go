@@ -18,7 +18,8 @@ import (
 type Implementation struct {
 	// New starts a server, as cluster.NewFromConfig does. What the server has
 	// besides the methods of cluster.Server and is named as in cluster.Node is
-	// tested too: Close, Shutdown, Done, Send, Receive, Stats, Group and Catalog.
+	// tested too: Close, Shutdown, Done, Send, SendUrgent, Receive, Stats, Group and
+	// Catalog.
 	// Servers that have Close are closed by TestServer.
 	New func(pid int, cfg cluster.Config) (cluster.Server, error)
 	// Config returns the configuration of n servers with the ids 0 to n-1, at

@@ -38,6 +38,11 @@ var accountRules = []rule{
 		testSendOrder,
 	},
 	{
+		"what SendUrgent sends keeps an order of its own",
+		"What one goroutine gives to SendUrgent arrives in that order, and what it gives to Send in that; each message comes once. Between the two there is no order.",
+		testUrgentOrder,
+	},
+	{
 		"Receive takes from Inbox",
 		"Receive returns what would come next from Inbox, and each envelope goes to one who takes it. It waits as long as its context allows, and returns ErrClosed when the server has closed and Inbox is empty.",
 		testReceive,
@@ -236,6 +241,59 @@ func testSendOrder(t *trial) {
 	}
 	if err := <-failed; err != nil {
 		t.Errorf("Send: %v", err)
+	}
+}
+
+type urgentSender interface {
+	SendUrgent(ctx context.Context, env *cluster.Envelope) error
+}
+
+func testUrgentOrder(t *trial) {
+	servers := t.startAll(2)
+	const method = "SendUrgent(context.Context, *cluster.Envelope) error"
+	a, b := need[urgentSender](t, servers[0], method), need[urgentSender](t, servers[1], method)
+	ordinary := need[sender](t, servers[0], "Send(context.Context, *cluster.Envelope) error")
+	// Until the servers have heard of one another, the messages may go by the one stream or the other.
+	if err := a.SendUrgent(context.Background(), &cluster.Envelope{Pid: 1, Msg: "hello"}); err != nil {
+		t.Fatalf("SendUrgent: %v", err)
+	}
+	t.expect(servers[1], 0, "hello")
+	if err := b.SendUrgent(context.Background(), &cluster.Envelope{Pid: 0, Msg: "hello"}); err != nil {
+		t.Fatalf("SendUrgent: %v", err)
+	}
+	t.expect(servers[0], 1, "hello")
+	const count = 300
+	failed := make(chan error, 1)
+	go func() { // It ends with the last message, or with the trial: then the server closes.
+		defer close(failed)
+		for i := range count {
+			large := append(make([]byte, 1+i%7*50_000), byte(i), byte(i>>8))
+			err := ordinary.Send(context.Background(), &cluster.Envelope{Pid: 1, Msg: large})
+			if err == nil {
+				err = a.SendUrgent(context.Background(), &cluster.Envelope{Pid: 1, Msg: i})
+			}
+			if err != nil {
+				failed <- err
+				return
+			}
+		}
+	}()
+	next := map[string]int{}
+	for range 2 * count {
+		stream, got := "SendUrgent", 0
+		switch msg := t.take(servers[1]).Msg.(type) {
+		case int:
+			got = msg
+		case []byte:
+			stream, got = "Send", int(msg[len(msg)-2])+int(msg[len(msg)-1])<<8
+		}
+		if got != next[stream] {
+			t.Fatalf("message %d of %s came after message %d, want message %d", got, stream, next[stream]-1, next[stream])
+		}
+		next[stream]++
+	}
+	if err := <-failed; err != nil {
+		t.Errorf("sending: %v", err)
 	}
 }
 

@@ -27,7 +27,7 @@ type column struct {
 
 // columns are those of the table of links. What Stats says of a link has its place here.
 var columns = []column{
-	{key: "state", Head: "link", About: "whether the peer takes what is sent to it",
+	{key: "state", Head: "link", About: "whether the peer answers, and takes what is sent to it",
 		value: func(l linkView) (string, string) { return stateWord(l.now.State), stateClass(l.now.State) }},
 	{key: "since", Head: "since", About: "for how long the link has had this state", Numeric: true,
 		value: func(l linkView) (string, string) {
@@ -49,6 +49,8 @@ var columns = []column{
 		meter: func(l linkView) (int, int) { return l.now.Sent.QueueBytes, l.bound }},
 	{key: "flight", Head: "on its way", About: "what is written and not acknowledged", Numeric: true,
 		value: func(l linkView) (string, string) { return quantity.Size(float64(l.now.Sent.FlightBytes)), "" }},
+	{key: "rtt", Head: "round trip", About: "how long the peer takes to answer, with the way there and back", Numeric: true,
+		value: func(l linkView) (string, string) { return roundTrip(l.now.RoundTrip), "" }},
 	{key: "backlog", Head: "waits here", About: "what has come and waits for room in Inbox, or for what is missing before it", Numeric: true,
 		value: func(l linkView) (string, string) {
 			return quantity.Size(float64(l.now.Received.BacklogBytes + l.now.Received.HeldBytes)), ""
@@ -65,7 +67,7 @@ var columns = []column{
 		value: func(l linkView) (string, string) { return l.total(lost) }},
 	{key: "restarts", Head: "restarts", About: "times that the peer was seen to have started anew", Numeric: true,
 		value: func(l linkView) (string, string) { return quantity.Count(l.now.Received.Restarts), "" }},
-	{key: "why", Head: "trouble", About: "why there is no connection, as far as that is known",
+	{key: "why", Head: "trouble", About: "why the peer does not answer, as far as that is known",
 		value: func(l linkView) (string, string) { return l.now.Trouble, "" }},
 }
 

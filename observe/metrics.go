@@ -2,6 +2,7 @@ package observe
 
 import (
 	"strconv"
+	"time"
 
 	"github.com/prometheus/client_golang/prometheus"
 
@@ -75,6 +76,9 @@ func describePeers(add func(prometheus.ValueType, string, string, func(cluster.P
 	add(gauge, "queue_messages", "Messages that wait to be written to the peer.", func(s p) float64 { return float64(s.Sent.Queued) })
 	add(gauge, "queue_bytes", "Bytes of the messages that wait to be written to the peer.", func(s p) float64 { return float64(s.Sent.QueueBytes) })
 	add(gauge, "unacknowledged_bytes", "Bytes that are written to the peer and not acknowledged.", func(s p) float64 { return float64(s.Sent.FlightBytes) })
+	add(gauge, "link_round_trip_seconds", "How long the peer takes to answer, with the way there and back; 0: not measured yet.", func(s p) float64 { return s.RoundTrip.Seconds() })
+	add(gauge, "link_acknowledged_timestamp_seconds", "When the peer last acknowledged something, or answered when it was asked, as a Unix time; 0: not yet.", func(s p) float64 { return unixSeconds(s.LastAcknowledged) })
+	add(gauge, "link_heard_timestamp_seconds", "When anything last came from the peer, as a Unix time; 0: not yet.", func(s p) float64 { return unixSeconds(s.LastHeard) })
 	add(counter, "messages_received_total", "Messages of the peer that were put into Inbox.", func(s p) float64 { return float64(s.Received.Received) })
 	add(counter, "received_bytes_total", "Bytes of the payloads of these messages.", func(s p) float64 { return float64(s.Received.Bytes) })
 	add(counter, "messages_lost_total", "Messages of the peer that never came.", func(s p) float64 { return float64(s.Received.Lost) })
@@ -83,12 +87,15 @@ func describePeers(add func(prometheus.ValueType, string, string, func(cluster.P
 	add(counter, "peer_restarts_total", "Times that the peer was seen to have started anew.", func(s p) float64 { return float64(s.Received.Restarts) })
 	add(gauge, "backlog_bytes", "Bytes of the peer's frames that wait for room in Inbox.", func(s p) float64 { return float64(s.Received.BacklogBytes) })
 	add(gauge, "held_bytes", "Bytes of the peer's frames that came before others that are missing.", func(s p) float64 { return float64(s.Received.HeldBytes) })
-	add(gauge, "link_state_timestamp_seconds", "Since when the link has its state, as a Unix time; 0: nothing was sent yet.", func(s p) float64 {
-		if s.Since.IsZero() {
-			return 0
-		}
-		return float64(s.Since.UnixMicro()) / 1e6
-	})
+	add(gauge, "link_state_timestamp_seconds", "Since when the link has its state, as a Unix time; 0: nothing was sent yet.", func(s p) float64 { return unixSeconds(s.Since) })
+}
+
+// unixSeconds is a Unix time; 0 for none.
+func unixSeconds(t time.Time) float64 {
+	if t.IsZero() {
+		return 0
+	}
+	return float64(t.UnixMicro()) / 1e6
 }
 
 // describeNode lists the numbers about the node as a whole.

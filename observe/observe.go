@@ -36,6 +36,7 @@ package observe
 
 import (
 	"net/http"
+	"time"
 
 	"github.com/prometheus/client_golang/prometheus"
 	"github.com/prometheus/client_golang/prometheus/promhttp"
@@ -60,8 +61,8 @@ type Options struct {
 	Pages func(peercatalog.Peer) string
 
 	// Quorum makes /readyz answer 503 while the server, and those that it has a link to which is
-	// up, are no majority of the cluster (without observers). A link is up when its peer has taken
-	// what was sent last, so this is for programs that send to all others now and then. It is not
+	// up, are no majority of the cluster (without observers). A link is up when its peer has acknowledged
+	// what was sent, so this is for programs that send to all others now and then, or have Config.Watch. It is not
 	// for the readiness of pods that must be reachable in order to find their quorum.
 	Quorum bool
 }
@@ -74,7 +75,7 @@ type Options struct {
 // streams last: an http.Server with a WriteTimeout does not cut them, and its Shutdown waits for
 // them unless the node is closed before.
 func Handler(node *cluster.Node, o Options) http.Handler {
-	h := &handler{node: node, options: o, sampler: newSampler(node, o.Pages)}
+	h := &handler{node: node, options: o, sampler: newSampler(node, o.Pages), interval: interval}
 	registry := prometheus.NewRegistry()
 	registry.MustRegister(Collector(node))
 	mux := http.NewServeMux()
@@ -99,6 +100,8 @@ type handler struct {
 	options Options
 	sampler *sampler
 	viewers viewers
+
+	interval time.Duration // how often a page renews itself
 }
 
 // closed reports whether the node has closed.

@@ -60,7 +60,7 @@ func TestTheStreamMakesThePageWhatItIsAtTheServer(t *testing.T) {
 		if sampler.last != nil {
 			sampler.last.at = sampler.last.at.Add(-interval) // it is not fresh any more
 		}
-		v, err := sampler.look(t.Context())
+		v, err := sampler.look(t.Context(), time.Time{})
 		if err != nil {
 			t.Fatal(err)
 		}
@@ -321,6 +321,8 @@ func TestReadyzCanWantAQuorum(t *testing.T) {
 	expect(503, "1 of 3")
 	observer := Handler(nodes[3], Options{Quorum: true})
 	linkState(t, nodes[3], 2, cluster.LinkUp)
+	nodes[0].Close() // which it had answered
+	linkState(t, nodes[3], 0, cluster.LinkDown)
 	if w := ask(t, observer, "/readyz"); w.Code != 503 || !strings.Contains(w.Body.String(), "1 of 3") {
 		t.Errorf("an observer that finds one of three up: %d %s", w.Code, w.Body)
 	}
@@ -344,13 +346,13 @@ func TestThePageOfAVeryLargeClusterIsBounded(t *testing.T) {
 func TestViewersShareSamples(t *testing.T) {
 	n := start(t, 1)[0]
 	s := newSampler(n, nil)
-	first, err := s.look(t.Context())
+	first, err := s.look(t.Context(), time.Time{})
 	if err != nil {
 		t.Fatal(err)
 	}
 	seen := map[*view]bool{first: true}
 	for range 100 {
-		v, err := s.look(t.Context())
+		v, err := s.look(t.Context(), time.Time{})
 		if err != nil {
 			t.Fatal(err)
 		}
@@ -358,5 +360,23 @@ func TestViewersShareSamples(t *testing.T) {
 	}
 	if len(seen) > 100/2 {
 		t.Errorf("100 looks at once took %d samples", len(slices.Collect(maps.Keys(seen))))
+	}
+}
+
+// A page is told of what becomes of a peer when it happens, and not only when it is time to renew it.
+func TestAPageShowsEventsAsTheyCome(t *testing.T) {
+	nodes := start(t, 2)
+	linkState(t, nodes[0], 1, cluster.LinkUp)
+	h := &handler{node: nodes[0], sampler: newSampler(nodes[0], nil), interval: 10 * limit}
+	server := serve(t, http.HandlerFunc(h.events))
+	v, err := h.sampler.look(t.Context(), time.Time{})
+	if err != nil {
+		t.Fatal(err)
+	}
+	r, _ := openStream(t, server, "?layout="+v.layout)
+	r.patch() // how things stand
+	nodes[1].Close()
+	if p := r.patch(); len(p.Events) == 0 || !strings.Contains(p.Events[len(p.Events)-1].Text, "the link to server 1 is down") {
+		t.Errorf("the page is told %+v", p.Events)
 	}
 }

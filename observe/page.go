@@ -39,7 +39,7 @@ func (a asset) ServeHTTP(w http.ResponseWriter, r *http.Request) { write(w, r, a
 
 // page serves the page as it is now.
 func (h *handler) page(w http.ResponseWriter, r *http.Request) {
-	v, err := h.sampler.look(r.Context())
+	v, err := h.sampler.look(r.Context(), time.Time{})
 	if err != nil {
 		return // the client has gone
 	}

@@ -31,6 +31,8 @@ type link struct {
 	State   rowState `json:"state"`
 	Sent    uint64   `json:"sent"`    // messages since it started
 	Dropped uint64   `json:"dropped"` // messages since it started
+	// RoundTrip is how many seconds the peer takes to answer, with the way there and back; 0: not measured yet.
+	RoundTrip float64 `json:"roundTripSeconds,omitempty"`
 }
 
 // A rowState is a cluster.LinkState that is also read from servers of later versions.
@@ -51,7 +53,7 @@ func rowOf(s cluster.Stats, at time.Time) row {
 	r := row{ID: s.Pid, Incarnation: s.Incarnation, Time: at, Links: make([]link, 0, len(s.Peers))}
 	for _, p := range s.Peers {
 		if p.ID != s.Pid {
-			r.Links = append(r.Links, link{To: p.ID, State: rowState{p.State}, Sent: p.Sent.Sent, Dropped: p.Sent.DroppedTotal()})
+			r.Links = append(r.Links, link{To: p.ID, State: rowState{p.State}, Sent: p.Sent.Sent, Dropped: p.Sent.DroppedTotal(), RoundTrip: p.RoundTrip.Seconds()})
 		}
 	}
 	return r

@@ -2,6 +2,7 @@ package observe
 
 import (
 	"context"
+	"maps"
 	"time"
 
 	"github.com/abhishekg16/cluster"
@@ -33,8 +34,10 @@ type sampler struct {
 
 	// turn is held, as its only token, while a sample is taken, by who may use what follows.
 	turn chan struct{}
-	last *sample // nil: nobody has looked yet
-	view *view   // made from last
+	last *sample     // nil: nobody has looked yet
+	rows map[int]row // that other servers have told,
+	told time.Time   // and when
+	view *view       // made from last
 	log  journal
 }
 
@@ -42,15 +45,15 @@ func newSampler(node *cluster.Node, pages func(peercatalog.Peer) string) *sample
 	return &sampler{node: node, fetcher: newFetcher(pages), turn: make(chan struct{}, 1)}
 }
 
-// look returns what is to be seen now, from a sample that is new or fresh. Nobody changes a view.
-func (s *sampler) look(ctx context.Context) (*view, error) {
+// look returns what is to be seen now, from a sample that is new or fresh, and not from before a time. Nobody changes a view.
+func (s *sampler) look(ctx context.Context, since time.Time) (*view, error) {
 	select {
 	case s.turn <- struct{}{}:
 		defer func() { <-s.turn }()
 	case <-ctx.Done():
 		return nil, ctx.Err()
 	}
-	if s.view != nil && time.Since(s.last.at) < fresh {
+	if s.view != nil && time.Since(s.last.at) < fresh && !s.last.at.Before(since) {
 		return s.view, nil
 	}
 	now := s.take(ctx)
@@ -64,7 +67,10 @@ func (s *sampler) look(ctx context.Context) (*view, error) {
 }
 
 func (s *sampler) take(ctx context.Context) *sample {
-	rows := s.fetcher.rows(ctx, s.node.Catalog(), s.node.Pid())
+	if time.Since(s.told) >= fresh { // the others are asked once a second at most
+		s.rows, s.told = s.fetcher.rows(ctx, s.node.Catalog(), s.node.Pid()), time.Now()
+	}
+	rows := maps.Clone(s.rows)
 	now := &sample{at: time.Now(), report: reportOf(s.node), rows: rows}
 	rows[s.node.Pid()] = rowOf(now.report.Stats, now.at)
 	now.peers = make(map[int]int)

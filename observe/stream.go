@@ -3,6 +3,7 @@ package observe
 import (
 	"bytes"
 	"cmp"
+	"context"
 	"encoding/json"
 	"errors"
 	"fmt"
@@ -61,7 +62,33 @@ type patchEvent struct {
 	Class string `json:"class"`
 }
 
-// events is the stream of a page: server-sent events, one each interval. The page says what it has: its layout, and
+// together is how long after an event of the node what comes with it is waited for, before a page is told.
+const together = 100 * time.Millisecond
+
+// wakes returns a channel that gets the time at which something has become of a peer, and the function that ends that. What happens before
+// a time is taken is not told again.
+func (h *handler) wakes(ctx context.Context) (woke <-chan time.Time, end func()) {
+	ctx, cancel := context.WithCancel(ctx)
+	c, ended, began := make(chan time.Time, 1), make(chan struct{}), time.Now()
+	go func() { // end ends it, and waits for it.
+		defer close(ended)
+		for e := range h.node.Events(ctx) {
+			if e.At.Before(began) {
+				continue // how things stood
+			}
+			select {
+			case c <- time.Now():
+			default:
+			}
+		}
+	}()
+	return c, func() {
+		cancel()
+		<-ended
+	}
+}
+
+// events is the stream of a page: server-sent events, one each interval, and one as soon as something has become of a peer. The page says what it has: its layout, and
 // the number of its newest event.
 func (h *handler) events(w http.ResponseWriter, r *http.Request) {
 	if h.closed() {
@@ -83,15 +110,24 @@ func (h *handler) events(w http.ResponseWriter, r *http.Request) {
 		}
 	}()
 	s := stream{w: w, out: http.NewResponseController(w), layout: r.URL.Query().Get("layout"), newest: newestOf(r)}
-	ticker := time.NewTicker(interval)
+	ticker := time.NewTicker(h.interval)
 	defer ticker.Stop()
+	woke, end := h.wakes(r.Context())
+	defer end()
+	var since time.Time // of the event that woke it; zero: it was none
 	for {
-		v, err := h.sampler.look(r.Context())
+		v, err := h.sampler.look(r.Context(), since)
 		if err != nil || s.show(v) != nil {
 			return
 		}
 		select {
 		case <-ticker.C:
+			since = time.Time{}
+		case since = <-woke:
+			select {
+			case <-time.After(together):
+			case <-r.Context().Done():
+			}
 		case <-h.node.Done():
 			_ = s.send("closed", struct{}{}) // it ends here, whether the page is told or not
 			return

@@ -29,8 +29,8 @@ makes them. A server that does not answer is no fault.
 It looks up names and tries their addresses in turn, as servers do, and goes through
 ZeroMQ's handshake with what answers. Where there are keys it needs one for that: that of
 the server -id, or any that is here. Such a server has the key that the configuration
-says, and lets in who asks; for what was agreed beyond that, and the way back, see cluster
-ping. Without a key nothing is asked, unless --without-key is given: then it hangs up after
+says, and lets in who asks. With -id it also asks in that server's place, if that does not run, as
+cluster ping does: one that does not answer it is of another cluster, does not list it, or cannot reach it. Without a key nothing is asked, unless --without-key is given: then it hangs up after
 the greeting, which each server counts as a handshake that failed.
 
 Where an entry says by a field "http" where the server's page is (see cluster run), that is asked
@@ -79,6 +79,10 @@ func check(ctx context.Context, c *cli.Command, s streams) error {
 	if ctx.Err() != nil {
 		return context.Cause(ctx)
 	}
+	r.checkHearing(ctx, wait)
+	if ctx.Err() != nil {
+		return context.Cause(ctx)
+	}
 	r.checkPages(ctx, wait)
 	if ctx.Err() != nil {
 		return context.Cause(ctx)
@@ -124,7 +128,8 @@ type serverReport struct {
 	// Runs is what the page of the server says of it, if it has one and that answers.
 	Runs *runState `json:"runs,omitempty"`
 
-	peer peer
+	peer    peer
+	running bool // it has answered as a server of this configuration
 }
 
 // A finding is one fault, or one note.

@@ -44,7 +44,7 @@ func (r *report) checkNetwork(ctx context.Context, wait time.Duration, a asker) 
 		for _, text := range p.notes {
 			r.note("address", p.server, "%s", text)
 		}
-		p.server.Here, p.server.Answers = p.here, p.answers
+		p.server.Here, p.server.Answers, p.server.running = p.here, p.answers, p.answered
 		if p.answered && p.here {
 			p.server.Answers = "yes, a server runs here"
 		}

@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"io"
 	"log/slog"
+	"slices"
 	"time"
 
 	"github.com/urfave/cli/v3"
@@ -81,10 +82,31 @@ func send(ctx context.Context, c *cli.Command, s streams) error {
 	}
 	closing, cancel := within(ctx, "timeout", timeout)
 	defer cancel()
+	acknowledged(closing, node)
+	before := node.Stats()
 	if e := because(closing, node.Shutdown(closing)); err == nil {
 		err = e
 	}
-	return errors.Join(err, account(s, node.Stats(), c.Bool("json")))
+	return errors.Join(err, account(s, newSendReport(node.Stats(), before), c.Bool("json")))
+}
+
+// acknowledged waits until the servers have acknowledged what was written, or are down.
+func acknowledged(ctx context.Context, node *cluster.Node) {
+	look := time.NewTicker(10 * time.Millisecond)
+	defer look.Stop()
+	for {
+		waits := slices.ContainsFunc(node.Stats().Peers, func(p cluster.PeerStats) bool {
+			return p.Sent.Queued > 0 || p.Sent.FlightBytes > 0 && p.State != cluster.LinkDown && p.State != cluster.LinkStalled
+		})
+		if !waits {
+			return
+		}
+		select {
+		case <-look.C:
+		case <-ctx.Done():
+			return
+		}
+	}
 }
 
 // messageLimit is the largest message of the configuration.
@@ -137,6 +159,8 @@ type sendReport struct {
 	Unaddressed map[string]uint64 `json:"unaddressed,omitempty"`
 	Written     uint64            `json:"written"`
 	Dropped     uint64            `json:"dropped"`
+	// Unacknowledged are those of Written of which nobody knows whether they arrived.
+	Unacknowledged uint64 `json:"unacknowledged,omitempty"`
 }
 
 type sendRow struct {
@@ -144,12 +168,22 @@ type sendRow struct {
 	Written   uint64            `json:"written"`
 	Encrypted bool              `json:"encrypted"`
 	Dropped   map[string]uint64 `json:"dropped,omitempty"` // by the reason
+	// Unacknowledged is how many of Written the server had not acknowledged in its time, and Trouble why, as far as that is known.
+	Unacknowledged uint64 `json:"unacknowledged,omitempty"`
+	Trouble        string `json:"trouble,omitempty"`
 }
 
-func newSendReport(st cluster.Stats) sendReport {
+// newSendReport tells what has become of the messages at the end, and of those that were on their way before the node closed.
+func newSendReport(st, before cluster.Stats) sendReport {
 	r := sendReport{Servers: []sendRow{}, Unaddressed: byName(st.Unaddressed.Dropped), Written: st.Sent.Sent, Dropped: st.Sent.DroppedTotal()}
 	for _, p := range st.Peers {
-		row := sendRow{p.ID, p.Sent.Sent, p.Encrypted, byName(p.Sent.Dropped)}
+		row := sendRow{ID: p.ID, Written: p.Sent.Sent, Encrypted: p.Encrypted, Dropped: byName(p.Sent.Dropped)}
+		for _, b := range before.Peers {
+			if b.ID == p.ID && b.Sent.FlightBytes > 0 {
+				row.Unacknowledged, row.Trouble = b.Sent.Sent-b.Sent.Confirmed, b.Trouble
+				r.Unacknowledged += row.Unacknowledged
+			}
+		}
 		if row.Written > 0 || len(row.Dropped) > 0 {
 			r.Servers = append(r.Servers, row)
 		}
@@ -167,9 +201,8 @@ func byName(dropped map[cluster.Reason]uint64) map[string]uint64 {
 	return names
 }
 
-// account tells what became of the messages, and returns an error if some were dropped.
-func account(s streams, st cluster.Stats, asJSON bool) error {
-	r := newSendReport(st)
+// account tells what became of the messages, and returns an error if some were dropped, or not acknowledged.
+func account(s streams, r sendReport, asJSON bool) error {
 	if asJSON {
 		if err := printJSON(s.out, r); err != nil {
 			return err
@@ -177,10 +210,14 @@ func account(s streams, st cluster.Stats, asJSON bool) error {
 	} else {
 		r.print(s)
 	}
-	if r.Dropped == 0 {
-		return nil
+	var dropped, lacking error
+	if r.Dropped > 0 {
+		dropped = fmt.Errorf("%s dropped", messages(r.Dropped))
 	}
-	return fmt.Errorf("%s dropped", messages(r.Dropped))
+	if r.Unacknowledged > 0 {
+		lacking = fmt.Errorf("%s not acknowledged", messages(r.Unacknowledged))
+	}
+	return errors.Join(dropped, lacking)
 }
 
 func (r sendReport) print(s streams) {
@@ -191,6 +228,13 @@ func (r sendReport) print(s streams) {
 	}
 	for _, row := range r.Servers {
 		printDropped(s.err, fmt.Sprint("server ", row.ID), row.Dropped)
+		if row.Unacknowledged > 0 {
+			why := ""
+			if row.Trouble != "" {
+				why = ": " + plain(row.Trouble)
+			}
+			fmt.Fprintf(s.err, "server %d: %s not acknowledged%s\n", row.ID, messages(row.Unacknowledged), why)
+		}
 	}
 	printDropped(s.err, "no server", r.Unaddressed)
 	if r.Written+r.Dropped == 0 {

@@ -199,6 +199,35 @@ func TestPingTellsWhetherAServerAnswers(t *testing.T) {
 	}
 }
 
+func TestSendAndCheckFailWherePingDoes(t *testing.T) {
+	t.Parallel()
+	dir, _ := configured(t, 2)
+	listening(t, dir, "Config.json", "-id", "1")
+	write(t, dir, "other.json", strings.Replace(read(t, dir+"/Config.json"), `"test"`, `"another"`, 1), 0o644)
+	for _, command := range [][]string{
+		{"ping", "other.json", "-id", "0", "--to", "1", "-n", "1", "--wait", "2s"},
+		{"send", "other.json", "-id", "0", "--to", "1", "hello"},
+		{"check", "other.json", "-id", "0"},
+	} {
+		call(t, dir, "", command...).want(t, 1)
+	}
+	got := call(t, dir, "", "send", "other.json", "-id", "0", "--to", "1", "hello").want(t, 1, "1 message not acknowledged")
+	if !strings.Contains(got.err, "another cluster") || !strings.Contains(got.err, "not list this server") {
+		t.Errorf("it does not name the likely causes: %s", got.err)
+	}
+}
+
+// A server that runs somewhere else, while its port is free here, keeps its place.
+func TestCheckTakesNoServersPlaceThatAnswers(t *testing.T) {
+	t.Parallel()
+	dir, at := configured(t, 2)
+	listening(t, dir, "Config.json", "-id", "0")
+	listening(t, dir, "Config.json", "-id", "1")
+	write(t, dir, "elsewhere.json", strings.Replace(read(t, dir+"/Config.json"), `"address": "`+at[0]+`"`,
+		`"address": "`+at[0]+`", "bind": "`+addresses(t, 1)[0]+`"`, 1), 0o644)
+	call(t, dir, "", "check", "elsewhere.json", "-id", "0").want(t, 0)
+}
+
 func TestAnObserverIsLeftOutOfAll(t *testing.T) {
 	t.Parallel()
 	dir, _ := configured(t, 3)

@@ -21,6 +21,7 @@ package main
 import (
 	"context"
 	"fmt"
+	"iter"
 	"math/rand/v2"
 	"slices"
 	"time"
@@ -135,6 +136,8 @@ func (e *Election) Run(ctx context.Context) error {
 	e.beat.Stop()
 	defer e.timeout.Stop()
 	defer e.beat.Stop()
+	downs, end := e.watch(ctx)
+	defer end()
 	for {
 		var err error
 		select {
@@ -147,6 +150,8 @@ func (e *Election) Run(ctx context.Context) error {
 			err = e.canvass()
 		case <-e.beat.C:
 			e.repeat()
+		case peer := <-downs:
+			e.down(peer)
 		case <-ctx.Done():
 			return nil
 		}
@@ -158,6 +163,48 @@ func (e *Election) Run(ctx context.Context) error {
 
 func (e *Election) patience() time.Duration {
 	return leastTimeout + time.Duration(e.random.Int64N(int64(mostTimeout-leastTimeout)))
+}
+
+// A watching server tells what becomes of its peers, as a *cluster.Node does.
+type watching interface {
+	Events(context.Context) iter.Seq[cluster.Event]
+}
+
+// watch returns a channel of the peers that go down, as this server sees it, and the function that ends it.
+func (e *Election) watch(ctx context.Context) (downs <-chan int, end func()) {
+	server, ok := e.server.(watching)
+	if !ok {
+		return nil, func() {}
+	}
+	ctx, cancel := context.WithCancel(ctx)
+	c, ended := make(chan int), make(chan struct{})
+	go func() { // end ends it, and waits for it.
+		defer close(ended)
+		for event := range server.Events(ctx) {
+			if event.Kind != cluster.EventDown {
+				continue
+			}
+			select {
+			case c <- event.Peer:
+			case <-ctx.Done():
+			}
+		}
+	}()
+	return c, func() {
+		cancel()
+		<-ended
+	}
+}
+
+// down makes a follower whose leader is down not wait for its election timeout, which is for a leader that is silent. It waits for a moment that is
+// drawn, since the other followers find the same at the same time. That the leader is down for this server does not mean that it is for
+// others: those would not vote for another then (see prevote.go).
+func (e *Election) down(peer int) {
+	if e.status.Role != Follower || e.status.Leader != peer {
+		return
+	}
+	e.heard = time.Time{}
+	e.timeout.Reset(time.Duration(e.random.Int64N(int64(heartbeat))))
 }
 
 // campaign begins an election: a new term, a vote for oneself, and requests to all others (section 5.2).

@@ -25,10 +25,16 @@ type cast struct {
 // elected starts servers, and returns them with the leader that they have elected.
 func elected(t *testing.T, seed uint64) (c *cast, leader int) {
 	t.Helper()
+	return electedAs(t, seed, func(n *cluster.Node) cluster.Server { return n })
+}
+
+// electedAs is elected with servers that an election sees as something else than nodes.
+func electedAs(t *testing.T, seed uint64, of func(*cluster.Node) cluster.Server) (c *cast, leader int) {
+	t.Helper()
 	c = &cast{net: clustertest.NewNetwork(t, seed, servers), status: make(map[int]Status)}
 	for _, node := range c.net.Start() {
 		id := node.Pid()
-		e, err := NewElection(node, &memory{ballot: Ballot{VotedFor: Nobody}}, rand.New(rand.NewPCG(seed, uint64(id))), func(s Status) {
+		e, err := NewElection(of(node), &memory{ballot: Ballot{VotedFor: Nobody}}, rand.New(rand.NewPCG(seed, uint64(id))), func(s Status) {
 			c.mu.Lock()
 			defer c.mu.Unlock()
 			c.status[id] = s
@@ -140,6 +146,55 @@ func TestALeaderNeedsNoLinksToAsk(t *testing.T) {
 		}
 		if !slices.Contains(said, "main.AppendEntries") {
 			t.Errorf("it said %v, want heartbeats", said)
+		}
+	})
+}
+
+// mute hides from an election what its server tells of its peers.
+type mute struct{ cluster.Server }
+
+// succeeded crashes a leader, and returns how long it takes until another leads, in virtual time.
+func succeeded(t *testing.T, seed uint64, of func(*cluster.Node) cluster.Server) (took time.Duration) {
+	synctest.Test(t, func(t *testing.T) {
+		c, leader := electedAs(t, seed, of)
+		crashed := time.Now()
+		c.net.Crash(leader)
+		for took = 0; took < 10*mostTimeout; took = time.Since(crashed) {
+			for id := range servers {
+				if id != leader && c.of(id).Role == Leader {
+					return
+				}
+			}
+			time.Sleep(10 * time.Millisecond)
+		}
+		t.Fatalf("seed %d: nobody leads %v after the leader has crashed", seed, took)
+	})
+	return took
+}
+
+// The servers find that the leader's link is down before their election timeouts are over.
+func TestALeaderWhoseLinkIsDownIsSucceededSoonerThanByTimeout(t *testing.T) {
+	var told, untold time.Duration
+	const seeds = 10
+	for seed := range uint64(seeds) {
+		told += succeeded(t, seed, func(n *cluster.Node) cluster.Server { return n })
+		untold += succeeded(t, seed, func(n *cluster.Node) cluster.Server { return mute{n} })
+	}
+	t.Logf("another leads after %v where servers are told of it, and %v where they are not, on average", told/seeds, untold/seeds)
+	if told >= untold {
+		t.Error("that is no sooner")
+	}
+}
+
+func TestAFollowerWhoseLinkToALeaderIsDownAloneElectsNoOther(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		c, leader := elected(t, 1)
+		follower := (leader + 1) % servers
+		term := c.of(leader).Term
+		c.net.Set(clustertest.Faults{Cut: true}, clustertest.Link{From: leader, To: follower}, clustertest.Link{From: follower, To: leader})
+		time.Sleep(time.Minute)
+		if s := c.of(leader); s.Role != Leader || s.Term != term {
+			t.Errorf("the leader of term %d, which all others hear, is now %v in term %d", term, s.Role, s.Term)
 		}
 	})
 }

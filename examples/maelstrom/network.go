@@ -82,6 +82,9 @@ func (n *network) Carry(head, tail []byte, deliver func(head, tail []byte) bool)
 // Full implements mem.Carrier: a frame can always be sent.
 func (n *network) Full(from, to string) <-chan struct{} { return nil }
 
+// Stands implements mem.Carrier: there are no connections that could break.
+func (n *network) Stands(from, to string) bool { return true }
+
 // Listens implements mem.Carrier.
 func (n *network) Listens(string, bool) {}
 

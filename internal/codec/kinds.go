@@ -42,7 +42,7 @@ const (
 var kindNames = [...]string{
 	"invalid", "nil", "false", "true", "int", "int8", "int16", "int32", "int64", "uint", "uint8", "uint16", "uint32",
 	"uint64", "float32", "float64", "string", "bytes", "nil bytes", "typed", "binary",
-	"typed 2",
+	"typed 2", "request", "reply", "failure",
 }
 
 // String names the kind for messages to people.

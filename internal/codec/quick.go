@@ -10,6 +10,9 @@ const (
 // Quick reports whether decoding the payload takes little time for certain: it runs no code of the program's, such as
 // a type's UnmarshalBinary, and makes little of it. A false answer says nothing: a composite type that was never decoded before gets one.
 func Quick(kind Kind, payload []byte) bool {
+	if kind == Request {
+		_, kind, payload, _ = Unwrap(payload)
+	}
 	return kind != Typed && kind != Typed2 && kind != Binary || quickComposite(kind, payload)
 }
 

@@ -10,7 +10,7 @@ import (
 var (
 	TopFields = []string{
 		"cluster", "peers", "inboxSize", "outboxSize", "sendTimeout",
-		"queueBytes", "maxMessageBytes", "linger", "transport", "keyDir", "reload",
+		"queueBytes", "maxMessageBytes", "linger", "watch", "watchInterval", "transport", "keyDir", "reload",
 		"replicas", "replicaAddress", "replicaBind",
 	}
 	PeerFields = []string{"id", "address", "bind", "public_key", "previous_public_key", "observer"}

@@ -15,6 +15,8 @@ func TestFieldsThatLookLikeAMisspelling(t *testing.T) {
 		"queueBytes":      {"queuBytes", "queue_bytes", "queueByte", "queuebites", "qeueuBytes"},
 		"maxMessageBytes": {"max_message_bytes", "maxMesageBytes", "maxMessagesBytes", "maxMesagBytes"},
 		"transport":       {"transprot", "transpot", "trasnport", "transports", "Transport_"},
+		"watch":           {"wacth", "wathc", "watchs", "_watch"},
+		"watchInterval":   {"watch_interval", "watchIntervall", "watchInterval_ms", "wacthInterval"},
 		"linger":          {"lingr", "ligner", "lingers", "lingger"},
 		"reload":          {"relaod", "reloads", "re_load", "reolad", "relod"},
 	} {
@@ -45,6 +47,7 @@ func TestFieldsOfAProgramAreKept(t *testing.T) {
 		indexSize batchSize bufferSize maxSize InboxDir outboxDir inbox outbox queue queueSize QueueLen maxBytes
 		maxMessages messageBytes MinElectionTimeout MaxElectionTimeout snapshotThreshold StateDir logger lines line
 		clusterId clusterName cluster_id nodes servers replicas leader users term terms timeouts trace tracing tls transfers transport2 transportAddress clients quorum debug finger
+		watchdog watcher watched watchList watchTimeout heartbeat heartbeatInterval batch match catch
 		reader readonly replay relay release reloadInterval reloadCommand load
 		ClusterSize peerCount peersFile peers2 raft etcd state`)
 	entries := strings.Fields(`FSAddress fsAddress HTTPAddress httpAddr LogDir Name Role Host Zone Weight Data Timeout Path

@@ -25,6 +25,8 @@ type File struct {
 	Peers                       []peercatalog.Peer
 	InboxSize, OutboxSize       int
 	SendTimeout, Linger         time.Duration
+	Watch                       bool
+	WatchInterval               time.Duration
 	QueueBytes, MaxMessageBytes int
 	Transport, KeyDir           string
 	Reload                      bool
@@ -113,6 +115,8 @@ func (p *parser) top(object value) {
 	p.take(f, "maxMessageBytes", &p.MaxMessageBytes, octets+"67108864")
 	p.take(f, "sendTimeout", &p.SendTimeout, duration)
 	p.take(f, "linger", &p.Linger, duration)
+	p.take(f, "watch", &p.Watch, "true or false")
+	p.take(f, "watchInterval", &p.WatchInterval, duration)
 	p.take(f, "transport", &p.Transport, `"go" or "libzmq"`)
 	p.take(f, "keyDir", &p.KeyDir, `a string such as "keys"`)
 	p.take(f, "reload", &p.Reload, "true or false")

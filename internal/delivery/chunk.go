@@ -34,6 +34,8 @@ type chunk[E any] struct {
 	faults  *faults // of the messages that could not be decoded, until they are settled
 	untold  int     // what was left when the owner was last told
 	toldAll bool    // with nothing left
+
+	answered bool // the replies in it were passed on
 }
 
 // A decoded message is one that waits for its place in the channel.
@@ -90,14 +92,30 @@ func (c *chunk[E]) dealtWith() bool { return c.toldAll }
 type faults struct {
 	counts [stream.Refusals]uint64
 	causes [stream.Refusals]error // the first of each kind
+	named  []fault                // where the sender waits to hear of each
+
+	requests []refusedRequest
 }
 
-func (c *chunk[E]) fault(r stream.Refusal, err error) {
+// A fault is a record that could not be decoded.
+type fault struct {
+	number uint64
+	why    stream.Refusal
+}
+
+// number is that of the next record.
+func (c *chunk[E]) number() uint64 { return c.End.Seq - uint64(c.count) }
+
+// fault notes what became of the record with a number.
+func (c *chunk[E]) fault(number uint64, r stream.Refusal, err error) {
 	if c.faults == nil {
 		c.faults = new(faults)
 	}
 	if c.faults.counts[r]++; c.faults.counts[r] == 1 {
 		c.faults.causes[r] = err
+	}
+	if c.Confirm {
+		c.faults.named = append(c.faults.named, fault{number, r})
 	}
 }
 
@@ -114,8 +132,17 @@ func (c *chunk[E]) unpack(q *Queue[E], quickOnly bool) {
 	owned := c.rest == nil
 	slow := time.Duration(0)
 	for n, cost := len(c.ready), 0; n < most && cost < readyBytes && slow < slowTime; n++ {
-		id, kind, payload, rest := c.peek()
-		quick := codec.Quick(codec.Kind(kind), payload)
+		id, k, payload, rest := c.peek()
+		kind, call := codec.Kind(k), uint64(0)
+		if kind.OfCall() && q.calls != nil {
+			if kind != codec.Request {
+				c.pass(q, kind, payload, owned, !quickOnly)
+				c.skip(id, rest)
+				continue
+			}
+			call, kind, payload = unwrap(payload)
+		}
+		quick := codec.Quick(kind, payload)
 		if !quick && (quickOnly || !q.reserve(len(payload), n == 0)) {
 			break
 		}
@@ -123,19 +150,26 @@ func (c *chunk[E]) unpack(q *Queue[E], quickOnly bool) {
 		var msg any
 		var err error
 		if quick {
-			d.envelope, msg, d.cost, err = s.message(codec.Kind(kind), payload, owned, most-n, &q.stage.limits, q.types)
+			d.envelope, msg, d.cost, err = s.message(kind, payload, owned, most-n, &q.stage.limits, q.types)
 		} else {
 			began := time.Now()
-			if d.envelope, msg, d.cost, err = q.decode(&s, codec.Kind(kind), payload, owned, most-n, n == 0); err == errNoBudget {
+			if d.envelope, msg, d.cost, err = q.decode(&s, kind, payload, owned, most-n, n == 0); err == errNoBudget {
 				break
 			}
 			slow += time.Since(began)
 			d.budget = q.settleReserve(d.cost)
 		}
+		number := c.number()
 		c.skip(id, rest)
 		if err != nil {
-			c.fault(refusalOf(err), err)
+			c.fault(number, refusalOf(err), err)
+			if codec.Kind(k) == codec.Request && q.calls != nil {
+				c.faults.requests = append(c.faults.requests, refusedRequest{id, call, refusalOf(err), err})
+			}
 			continue
+		}
+		if codec.Kind(k) == codec.Request {
+			msg = q.calls.Request(id, call, msg)
 		}
 		q.stage.cfg.Fill(d.envelope, q.from, id, msg)
 		c.ready = append(c.ready, d)

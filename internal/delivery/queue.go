@@ -15,6 +15,7 @@ type Queue[E any] struct {
 	from  int
 	owner Owner
 	types *codec.Types // that its messages have named, in all of its incarnations
+	calls Calls        // nil: there are none
 
 	current  chunk[E] // used by the goroutine alone, while it runs
 	budget   *budget  // of which this much is reserved for the message that is being decoded; likewise
@@ -36,7 +37,11 @@ type Books struct {
 
 // Queue makes the queue of the messages from a sender.
 func (st *Stage[E]) Queue(from int, o Owner) *Queue[E] {
-	return &Queue[E]{stage: st, from: from, owner: o, types: codec.NewTypes(), current: chunk[E]{toldAll: true}}
+	q := &Queue[E]{stage: st, from: from, owner: o, types: codec.NewTypes(), current: chunk[E]{toldAll: true}}
+	if st.cfg.Calls != nil {
+		q.calls = st.cfg.Calls(from)
+	}
+	return q
 }
 
 // Books returns what was counted so far.
@@ -61,6 +66,7 @@ func (q *Queue[E]) Put(d *stream.Delivery, goOn func() bool) {
 			return
 		}
 	}
+	c.overtake(q)
 	q.mu.Lock()
 	defer q.mu.Unlock()
 	q.chunks = append(q.chunks, c)
@@ -104,6 +110,12 @@ func (q *Queue[E]) settle(c *chunk[E]) {
 		if n > 0 {
 			q.owner.Refused(stream.Refusal(r), n, o.causes[r])
 		}
+	}
+	for _, f := range o.named {
+		q.owner.Undelivered(c.Place, f.number, f.why)
+	}
+	for _, r := range o.requests {
+		q.calls.Refuse(r.id, r.number, r.why, r.cause)
 	}
 }
 
@@ -161,9 +173,14 @@ func (q *Queue[E]) run() {
 		if q.budget != nil {
 			q.settleReserve(0)
 		}
-		id, _, _, rest := q.current.peek()
+		id, kind, payload, rest := q.current.peek()
+		number := q.current.number()
+		if call, ok := codec.CallNumber(payload); ok && q.calls != nil && codec.Kind(kind) == codec.Request {
+			q.calls.Refuse(id, call, stream.RefusedUndecodable, errEnded)
+		}
 		q.current.skip(id, rest)
 		q.owner.Refused(stream.RefusedUndecodable, 1, errEnded)
+		q.owner.Undelivered(q.current.Place, number, stream.RefusedUndecodable)
 		go q.run() // As the one before it.
 	}()
 	for q.more() {

@@ -27,6 +27,8 @@ type Config[E any] struct {
 	// MaxBytes bounds what the messages in Out take in memory; one message may be larger. As much again, and
 	// twice the largest that one message may be, are what is being decoded or waits for room.
 	MaxBytes int
+	// Calls are those between this node and a sender; nil: there are none, and what is a part of one is refused.
+	Calls func(from int) Calls
 	// Woke is called after something was put into Out by another goroutine than the one that calls Put.
 	Woke func()
 }
@@ -37,6 +39,9 @@ type Owner interface {
 	Taken(p stream.Place, records, left int)
 	// Refused counts messages that cannot be delivered, with the first's cause.
 	Refused(r stream.Refusal, count uint64, cause error)
+	// Undelivered tells, before Taken does, that one record of the delivery at a place is among those. Who has not asked to hear of it
+	// need not be told.
+	Undelivered(p stream.Place, number uint64, why stream.Refusal)
 	// Taking tells that the program takes messages, if slowly, and will come to this sender's.
 	Taking()
 }

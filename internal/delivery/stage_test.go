@@ -138,6 +138,7 @@ type account struct {
 	gone    int // deliveries
 	refused [stream.Refusals]uint64
 	taking  []time.Time
+	named   []fault
 }
 
 func (a *account) Taken(_ stream.Place, records, left int) {
@@ -152,6 +153,12 @@ func (a *account) Refused(r stream.Refusal, count uint64, _ error) {
 	a.mu.Lock()
 	defer a.mu.Unlock()
 	a.refused[r] += count
+}
+
+func (a *account) Undelivered(_ stream.Place, number uint64, why stream.Refusal) {
+	a.mu.Lock()
+	defer a.mu.Unlock()
+	a.named = append(a.named, fault{number, why})
 }
 
 func (a *account) Taking() {

@@ -22,10 +22,12 @@ func TestImportsRunOneWay(t *testing.T) {
 	// What of this module each may import, beside what those may.
 	below := map[string][]string{
 		"/internal/wire":     {},
+		"/internal/events":   {},
 		"/internal/fifo":     {},
 		"/internal/stream":   {"/internal/wire", "/internal/fifo"},
-		"/internal/outgoing": {"/internal/stream", "/internal/wire", "/internal/codec", "/internal/transport", "/internal/fifo"},
-		"/internal/delivery": {"/internal/stream", "/internal/wire", "/internal/codec", "/internal/transport"},
+		"/internal/calls":    {"/internal/stream", "/internal/codec"},
+		"/internal/outgoing": {"/internal/stream", "/internal/wire", "/internal/codec", "/internal/transport", "/internal/fifo", "/internal/calls"},
+		"/internal/delivery": {"/internal/stream", "/internal/wire", "/internal/codec", "/internal/transport", "/internal/calls"},
 		"/internal/incoming": {"/internal/stream", "/internal/wire", "/internal/transport", "/internal/delivery", "/peercatalog"},
 		"/internal/journal":  {},
 	}

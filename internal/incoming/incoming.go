@@ -45,10 +45,15 @@ type Config struct {
 	// Link finds the link to a server, which acknowledgments concern; nil if there is none. With create it
 	// makes one where there can be one.
 	Link func(id int, create bool) Link
+	// Urgent is Link for the acknowledgments of the urgent stream.
+	Urgent func(id int, create bool) Link
 	// Name is what Stats and logs call a refusal.
 	Name func(stream.Refusal) string
 	// Inbox is how many envelopes wait for the program.
 	Inbox func() int
+	// Began is told that a life of a server is heard that was not before, and whether it is the first of it. It does not block; nil: nobody
+	// wants to know.
+	Began func(from int, incarnation uint64, first bool)
 	// Failed is told that the listener is of no use any more. It does not wait for anything.
 	Failed func(error)
 	// Mistake is told of each kind of refusal once for each peer, or for nobody (-1). It does not block.
@@ -58,19 +63,22 @@ type Config struct {
 // Queue is the way of one sender's messages to the program; see delivery.Queue.
 type Queue interface {
 	Put(d *stream.Delivery, goOn func() bool)
+	RefuseLarge(r wire.Record)
 	Books() delivery.Books
 	Left() int
 }
 
 // Link is the other direction, to the same peer: it carries the acknowledgments.
 type Link interface {
-	// Acked takes in what a frame of the peer says of what it got.
-	Acked(h *wire.Header)
+	// Acked takes in what a frame of the peer says of what it got. Names are the records that it names beside, which were not delivered.
+	Acked(h *wire.Header, names []byte)
 	// PeerBegan tells that a new life of the peer was heard, whether it is the first that is heard at all, and the public key that it
 	// proved, if there are keys.
 	PeerBegan(key string, first bool)
 	// Acknowledge notes what the peer is to be told.
 	Acknowledge(a stream.Ack)
+	// Prompt is Acknowledge for what is to be told at once. It may write to the connection, and does not wait.
+	Prompt(a stream.Ack)
 }
 
 // In is the receiving half of a node.
@@ -78,6 +86,7 @@ type In struct {
 	cfg      Config
 	listener transport.Listener // used by who has the lease; others may only interrupt it
 	lease    *Lease
+	owing    int         // frames that have come while some peer waits to be told how far it was taken; used like the listener
 	halted   atomic.Bool // Run is to end
 	goOn     func() bool // mayGoOn
 
@@ -85,9 +94,11 @@ type In struct {
 	// comes before mu, which is let go of while their messages are delivered.
 	rx sync.Mutex
 
-	mu         sync.Mutex // guards what follows
-	sources    map[int]*source
-	holding    bool // some source may hold frames
+	mu         sync.Mutex      // guards what follows
+	sources    map[int]*source // by id, and for urgent messages by id and urgentSource
+	holding    bool            // some source may hold frames
+	prompts    []*source       // whose peers wait to be told how far they were taken, as soon as nothing else is at hand,
+	lone       bool            // or at once, since one does for a lone message
 	closed     bool
 	refused    [stream.Refusals]uint64 // of no known peer
 	handshakes map[string]bool         // the causes of failed ones that were logged
@@ -114,7 +125,7 @@ func (in *In) Open(l transport.Listener) {
 func (in *In) Halt() {
 	in.halted.Store(true)
 	in.listener.Interrupt()
-	in.lease.recall()
+	in.lease.Recall()
 }
 
 // Run reads the listener until Halt, but for when a Receive does. It closes the listener.
@@ -144,7 +155,11 @@ func (in *In) Lease() *Lease { return in.lease }
 // else to do. It reports whether there was a frame. The caller has the lease.
 func (in *In) Read() bool {
 	l := in.listener
-	head, tail, err := l.Recv(in.deadline())
+	deadline, waited := in.deadline()
+	if waited {
+		deadline = past
+	}
+	head, tail, err := l.Recv(deadline)
 	switch {
 	case err == nil:
 		if !in.frame(head, tail, l.Key(), false) {
@@ -160,21 +175,25 @@ func (in *In) Read() bool {
 	case errors.Is(err, transport.ErrInterrupted):
 		return false // to look at once at what it was for; there may be another deadline now
 	case errors.Is(err, transport.ErrTimeout):
+		in.prompt() // nothing else is at hand
 	default:
 		in.cfg.Failed(fmt.Errorf("receiving: %w", err))
 		in.Halt()
 	}
-	in.overdue()
+	if waited, lone := in.overdue(); waited {
+		in.promptSoon(lone)
+	}
 	return err == nil
 }
 
-// deadline is when some source will have waited long enough for what it misses.
-func (in *In) deadline() time.Time {
+// deadline is when some source will have waited long enough for what it misses, and whether some peer waits to be told at once
+// how far it was taken.
+func (in *In) deadline() (d time.Time, waited bool) {
 	in.mu.Lock()
 	defer in.mu.Unlock()
-	var d time.Time
+	waited = len(in.prompts) > 0
 	if !in.holding {
-		return d
+		return d, waited
 	}
 	in.holding = false
 	for _, s := range in.sources {
@@ -182,22 +201,23 @@ func (in *In) deadline() time.Time {
 			in.holding, d = true, stream.Earlier(d, due)
 		}
 	}
-	return d
+	return d, waited
 }
 
-// overdue gives up waiting for what should have come by now.
-func (in *In) overdue() {
+// overdue gives up waiting for what should have come by now. It reports whether some peer waits to be told at once how far it was
+// taken, and whether for a lone message.
+func (in *In) overdue() (waited, lone bool) {
 	in.rx.Lock()
 	defer in.rx.Unlock()
 	in.mu.Lock()
 	defer in.mu.Unlock()
-	if !in.holding {
-		return
+	if in.holding {
+		now := time.Now()
+		for _, s := range in.sources {
+			in.carryOut(s, s.stream.Overdue(now))
+		}
 	}
-	now := time.Now()
-	for _, s := range in.sources {
-		in.carryOut(s, s.stream.Overdue(now))
-	}
+	return len(in.prompts) > 0, in.lone
 }
 
 // frame takes one frame, which it owns, and whose sender has proved to have the public key,
@@ -231,7 +251,7 @@ func (in *In) frame(head, tail []byte, key string, own bool) (sound bool) {
 	defer in.rx.Unlock()
 	in.mu.Lock()
 	defer in.mu.Unlock()
-	switch s := in.source(int(h.From)); {
+	switch s := in.source(sourceOf(&h)); {
 	case in.closed:
 	case err != nil:
 		in.refuse(s, refusal{stream.RefusedMalformed, 1, err, !own})

@@ -92,12 +92,12 @@ func (s *Lease) watch() {
 	}
 	s.armed.Store(false)
 	if s.inside.Load() == 0 { // or else it calls Leave
-		s.recall()
+		s.Recall()
 	}
 }
 
-// recall makes Run take the lease back as soon as it is free.
-func (s *Lease) recall() {
+// Recall makes Run take the lease back as soon as it is free.
+func (s *Lease) Recall() {
 	select {
 	case s.back <- struct{}{}:
 	default:

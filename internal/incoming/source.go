@@ -4,6 +4,7 @@ import (
 	"time"
 
 	"github.com/abhishekg16/cluster/internal/stream"
+	"github.com/abhishekg16/cluster/internal/wire"
 )
 
 // ackDelay is how long an acknowledgment that is not urgent waits for a frame to travel with.
@@ -18,17 +19,38 @@ type source struct {
 
 	stream  *stream.Receiver
 	refused [stream.Refusals]uint64
+	urgent  bool      // it is that of the peer's urgent messages
 	logged  time.Time // a restart was last logged
 	closed  bool
+	putting bool // what has come is being put into queue, by who reads the listener
+	// announced is the last frame of the present life that announced what the peer knows, when there was no link to tell of it.
+	announced *wire.Header
+	owed      bool // it is among the prompts of in
 }
 
-// source returns the source with that id. The caller holds mu.
-func (in *In) source(id int) *source {
-	s := in.sources[id]
+// urgentSource is added to the id of a peer for the source of its urgent messages: these have a stream and a queue of their own.
+const urgentSource = 1 << 16
+
+// sourceOf is the key of the source that a frame is for.
+func sourceOf(h *wire.Header) int {
+	if h.Flags&wire.FlagUrgent != 0 {
+		return int(h.From) + urgentSource
+	}
+	return int(h.From)
+}
+
+// source returns the source with that key. The caller holds mu.
+func (in *In) source(key int) *source {
+	s := in.sources[key]
 	if s == nil {
-		s = &source{in: in, id: id, stream: stream.NewReceiver(&in.cfg.Limits)}
-		s.queue = in.cfg.Queue(id, s)
-		in.sources[id] = s
+		s = &source{in: in, id: key % urgentSource, stream: stream.NewReceiver(&in.cfg.Limits), urgent: key >= urgentSource}
+		if s.urgent {
+			limits := in.cfg.Limits
+			limits.Window = stream.UrgentWindow
+			s.stream = stream.NewReceiver(&limits)
+		}
+		s.queue = in.cfg.Queue(s.id, s)
+		in.sources[key] = s
 	}
 	return s
 }
@@ -40,8 +62,8 @@ func (in *In) Release() {
 	defer in.rx.Unlock()
 	in.mu.Lock()
 	defer in.mu.Unlock()
-	for id, s := range in.sources {
-		if !in.closed && !in.cfg.Catalog.Has(id) {
+	for _, s := range in.sources {
+		if !in.closed && !in.cfg.Catalog.Has(s.id) {
 			in.carryOut(s, s.stream.Release())
 		}
 	}
@@ -55,18 +77,23 @@ func (in *In) carryOut(s *source, effects []stream.Effect) {
 		e := &effects[i]
 		switch e.Do {
 		case stream.Deliver:
+			s.putting = s.id != in.cfg.Pid
 			in.mu.Unlock()
 			s.queue.Put(&e.Delivery, in.goOn)
 			if s.id == in.cfg.Pid {
 				in.Wake() // it did not come by the listener
 			}
 			in.mu.Lock()
+			s.putting = false
 		case stream.Refused:
 			in.refuse(s, refusal{e.Refusal, 1, e.Cause, false})
-		case stream.Present:
-			if l := in.cfg.Link(s.id, false); l != nil {
-				l.Acked(&e.Header)
+			if r := e.Delivery.Record; r.Kind != 0 {
+				in.mu.Unlock()
+				s.queue.RefuseLarge(r)
+				in.mu.Lock()
 			}
+		case stream.Present:
+			s.present(&e.Header, e.Names)
 		case stream.NewLife:
 			in.began(s, e)
 		case stream.AckNow:
@@ -90,6 +117,9 @@ func (in *In) mayGoOn() bool {
 
 // began takes in that a new life of the peer is heard. The caller holds mu.
 func (in *In) began(s *source, e *stream.Effect) {
+	if s.urgent {
+		return // the other stream tells of it
+	}
 	if now := time.Now(); !e.First && now.Sub(s.logged) >= time.Second {
 		s.logged = now
 		text := "cluster: peer has restarted"
@@ -98,8 +128,46 @@ func (in *In) began(s *source, e *stream.Effect) {
 		}
 		in.cfg.Log.Info(text, "peer", s.id)
 	}
-	if l := in.cfg.Link(s.id, false); l != nil {
+	if in.cfg.Began != nil {
+		in.cfg.Began(s.id, s.stream.Incarnation(), e.First)
+	}
+	s.announced = nil
+	if l := s.link(false); l != nil {
 		l.PeerBegan(e.Key, e.First)
+	}
+}
+
+// present tells the link of a frame of the present life. The caller holds mu.
+func (s *source) present(h *wire.Header, names []byte) {
+	if l := s.link(false); l != nil {
+		l.Acked(h, names)
+	} else if _, ok := h.Announced(); ok {
+		announced := *h
+		s.announced = &announced
+	}
+}
+
+// link is the link to the peer; nil if there is none. With create it is made if it can be. It is told what the peer had announced before
+// there was one. The caller holds mu.
+func (s *source) link(create bool) Link {
+	of := s.in.cfg.Link
+	if s.urgent {
+		of = s.in.cfg.Urgent
+	}
+	l := of(s.id, create)
+	if h := s.announced; l != nil && h != nil {
+		s.announced = nil
+		l.Acked(h, nil)
+	}
+	return l
+}
+
+// Meet tells a new link to a server what that had announced before there was one.
+func (in *In) Meet(id int) {
+	in.mu.Lock()
+	defer in.mu.Unlock()
+	if s := in.sources[id]; s != nil {
+		s.link(false)
 	}
 }
 
@@ -113,8 +181,14 @@ func (s *source) Taken(p stream.Place, records, left int) {
 		s.tell(false, time.Now())
 	case stream.AckSoon:
 		s.tell(false, time.Now().Add(ackDelay))
+	case stream.AckPrompt:
+		if s.putting {
+			in.owe(s, records == 1)
+			return
+		}
+		s.tell(false, time.Now())
 	case stream.AckAlong:
-		if l := in.cfg.Link(s.id, false); l != nil {
+		if l := s.link(false); l != nil {
 			l.Acknowledge(s.stream.Ack(false, time.Time{}))
 		}
 	}
@@ -125,6 +199,13 @@ func (s *source) Taking() {
 	s.in.mu.Lock()
 	defer s.in.mu.Unlock()
 	s.tell(true, time.Now())
+}
+
+// Undelivered implements delivery.Owner.
+func (s *source) Undelivered(p stream.Place, number uint64, why stream.Refusal) {
+	s.in.mu.Lock()
+	defer s.in.mu.Unlock()
+	s.stream.Undelivered(p, number, why)
 }
 
 // Refused implements delivery.Owner.
@@ -138,7 +219,7 @@ func (s *source) Refused(r stream.Refusal, count uint64, cause error) {
 // is taking envelopes, if slowly. The caller holds mu.
 func (s *source) tell(taking bool, due time.Time) {
 	ack := s.stream.Ack(taking, due)
-	if l := s.in.cfg.Link(s.id, true); l != nil {
+	if l := s.link(true); l != nil {
 		l.Acknowledge(ack)
 	}
 }
@@ -152,12 +233,12 @@ type Stats struct {
 	Backlog, Held          int // bytes of frames
 }
 
-// Each calls f with the books of each sender that was heard, and returns what was refused of no known
+// Each calls f with the books of each sender that was heard, once for each of its streams, and returns what was refused of no known
 // peer.
 func (in *In) Each(f func(id int, s Stats)) [stream.Refusals]uint64 {
 	in.mu.Lock()
 	defer in.mu.Unlock()
-	for id, s := range in.sources {
+	for _, s := range in.sources {
 		b, q := s.stream.Books, s.queue.Books()
 		st := Stats{
 			Received: q.Received, Bytes: q.Bytes,
@@ -168,7 +249,10 @@ func (in *In) Each(f func(id int, s Stats)) [stream.Refusals]uint64 {
 		if !s.closed {
 			st.Backlog = s.stream.Backlog() + s.stream.Assembling()
 		}
-		f(id, st)
+		if s.urgent {
+			st.Restarts = 0 // the other stream has counted it
+		}
+		f(s.id, st)
 	}
 	return in.refused
 }

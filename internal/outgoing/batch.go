@@ -155,8 +155,8 @@ func (b *Batch) Append(id int64, msg any, lim *codec.Limits) error {
 
 // appendLarge makes the payload the batch's large message.
 func (b *Batch) appendLarge(id int64, kind codec.Kind, payload []byte, limit int) error {
-	if len(payload) > limit {
-		return &TooLarge{len(payload)}
+	if n := len(payload) - kind.Around(); n > limit {
+		return &TooLarge{n}
 	}
 	b.large = payload
 	wire.PutRecordHeader(b.largeHead[:], id, uint8(kind), len(payload))

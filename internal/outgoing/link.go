@@ -5,8 +5,10 @@ package outgoing
 import (
 	"log/slog"
 	"sync"
+	"sync/atomic"
 	"time"
 
+	"github.com/abhishekg16/cluster/internal/calls"
 	"github.com/abhishekg16/cluster/internal/stream"
 	"github.com/abhishekg16/cluster/internal/transport"
 	"github.com/abhishekg16/cluster/internal/wire"
@@ -21,14 +23,20 @@ type Config struct {
 
 	// Dial sets up the connection to a server. It returns before the connection stands.
 	Dial func(id int, t Target) (transport.Conn, error)
+	// Calls has the calls to a server; nil: there are none.
+	Calls func(id int) *calls.Peer
+	// Woke is told that calls have ended. It does not block.
+	Woke func()
 	// Linger is how long a link that ends may wait for its connection to be flushed.
 	Linger func() time.Duration
 	// Encrypts reports whether what goes to a server is encrypted.
 	Encrypts func(id int) bool
 	// Trouble is told why there is no connection to a server whose link goes down, where that is known. It does not block.
 	Trouble func(id int, why error)
+	// Stands is told how the way to a server stands, and why it does not, whenever that changes. It does not block.
+	Stands func(id int, s stream.Standing, why error)
 	// StateName is what logs call a state.
-	StateName func(stream.PeerState) string
+	StateName func(stream.Standing) string
 }
 
 // A Link is the way to one peer: a queue bounded in bytes, and a goroutine that writes what is in it; while that sleeps, a
@@ -42,6 +50,7 @@ type Link struct {
 	cfg      *Config
 	id       int
 	wake     chan struct{} // holds a token when run should look again
+	broke    atomic.Bool   // a connection has ended that stood
 	finished chan struct{} // closed when run has returned
 
 	// io is held by who uses conn and the current parcel: run, or a sender that drives the link while run
@@ -56,10 +65,17 @@ type Link struct {
 	route   route
 	conn    transport.Conn // nil while there is none; used with io held, but for Interrupt
 	queue   queue
-	current *parcel // that sender has as its load; nil if it has none
-	kept    kept    // what was written, and may have to be written again
+	current *parcel     // that sender has as its load; nil if it has none
+	kept    kept        // what was written, and may have to be written again
+	urgent  *urgent     // the urgent stream; nil until it is used
+	turn    *urgent     // the same if the frame at hand is its; used with io held
+	waiters waiters     // who waits to hear what becomes of a message
+	calls   *calls.Peer // who waits for replies; nil if nobody ever does
 	sender  *stream.Sender
-	logged  stream.PeerState
+	logged  stream.Standing
+	poll    time.Duration // how often to look whether conn stands though nothing is on its way; 0: it says so
+	rests   bool          // conn tells when it is to be looked at again
+	pollAt  time.Time
 	books   Books
 	room    chan struct{} // closed when senders that wait should look again; nil if none waits
 
@@ -80,28 +96,19 @@ const (
 	parked                       // it has ended, since there is no such peer; it begins again when there is, or to end for good
 )
 
-// Books count the messages to one peer.
-type Books struct {
-	Accepted, Sent, SentBytes uint64
-	Dropped                   [stream.Reasons]uint64
-	Fates                     stream.SenderBooks // of those that were sent, but for what is still kept
-}
-
-// drop counts messages that are dropped instead of being queued.
-func (b *Books) drop(r stream.Reason, count int) {
-	b.Accepted += uint64(count)
-	b.Dropped[r] += uint64(count)
-}
-
 // NewLink makes the link to a server. Redirect tells it where that is, before all else; then Start sets it going.
 func NewLink(c *Config, id int) *Link {
-	return &Link{
+	l := &Link{
 		cfg: c, id: id,
 		wake:     make(chan struct{}, 1),
 		finished: make(chan struct{}),
 		sender:   stream.NewSender(c.Self, uint16(id), c.Policy, time.Now()),
-		logged:   stream.Connecting,
+		logged:   stream.StandsConnecting,
 	}
+	if c.Calls != nil {
+		l.calls = c.Calls(id)
+	}
+	return l
 }
 
 // Start starts the link's goroutine. Finish or Abandon end it for good, and Finished tells when. While there is no such
@@ -121,6 +128,9 @@ type Waiting struct {
 	Stop    <-chan struct{} // if not nil, until it is closed
 	Then    stream.Reason   // and then this is the reason of the drop
 	Give    bool            // the queue may have the batch's buffer, and leave it another
+	Urgent  bool            // by the urgent stream, if the peer has one: see urgent
+	Waiter  *Waiter         // if not nil, who waits to hear what becomes of the batch, which is one message; it is left if the peer may not tell: see Knows
+	Call    *calls.Call     // if not nil, the batch is the request of this call; it is left if the peer may not take calls: see TakesCalls
 }
 
 // Put queues a batch. If the queue is full it waits for room, or for the link to go down, as w
@@ -135,9 +145,12 @@ func (l *Link) Put(b *Batch, w Waiting) stream.Reason {
 		// What a node sends to itself is received where it is written. That is run's, since the
 		// sender may hold what receiving needs.
 		l.wakeUp()
+	case w.Waiter != nil && l.gathers():
+		l.io.Unlock()
+		l.wakeUp()
 	default:
 		// It leaves from here, without waking run.
-		l.drive(lone)
+		l.drive(lone, driveMost)
 		l.io.Unlock()
 	}
 	return reason
@@ -150,18 +163,23 @@ func (l *Link) enqueue(b *Batch, w Waiting) (reason stream.Reason, wake bool) {
 	defer l.mu.Unlock()
 	for b.count > 0 {
 		// As much as fits goes in: all of it, or one message.
-		all := b.count == 1 || b.size() <= l.cfg.QueueBytes
+		q, limit := l.way(w.Urgent)
+		all := b.count == 1 || b.size() <= limit
 		one, rest := b, (*Batch)(nil)
-		if !all || !l.queue.fits(b.size(), l.cfg.QueueBytes) {
+		if !all || !q.fits(b.size(), limit) {
 			if b.count > 1 {
 				first, behind := b.first()
 				one, rest = &first, &behind
 			}
 		}
-		verdict, why := l.sender.Admit(l.queue.fits(one.size(), l.cfg.QueueBytes), w.ForRoom)
+		verdict, why := l.admit(q, q.fits(one.size(), limit), w.ForRoom)
 		switch {
+		case verdict == stream.Accept && w.Waiter != nil && l.sender.Confirming() != stream.Confirms:
+			return reason, wake
+		case verdict == stream.Accept && w.Call != nil && l.sender.Calling() != stream.TakesCalls:
+			return reason, wake
 		case verdict == stream.Accept:
-			l.accept(one, w.Give && rest == nil, &wake)
+			l.accept(q, one, w, rest == nil, &wake)
 			one.count = 0
 		case verdict == stream.Refuse && why != stream.TimedOut:
 			reason = l.refuse(b, why)
@@ -190,10 +208,7 @@ func (l *Link) enqueue(b *Batch, w Waiting) (reason stream.Reason, wake bool) {
 // awaitRoom waits until there may be room in the queue. It reports false if stop was closed before. The caller holds
 // mu, which is let go of meanwhile.
 func (l *Link) awaitRoom(stop <-chan struct{}) bool {
-	if l.room == nil {
-		l.room = make(chan struct{})
-	}
-	room := l.room
+	room := l.roomMade()
 	l.mu.Unlock()
 	defer l.mu.Lock()
 	select {
@@ -218,10 +233,19 @@ func (l *Link) refuse(b *Batch, r stream.Reason) stream.Reason {
 	return r
 }
 
-// accept queues messages for which there is room, and sets wake if nobody is about to write
+// accept queues messages for which there is room in q, and sets wake if nobody is about to write
 // them. The caller holds mu.
-func (l *Link) accept(b *Batch, give bool, wake *bool) {
-	l.queue.push(b, give)
+func (l *Link) accept(q *queue, b *Batch, w Waiting, whole bool, wake *bool) {
+	if w.Waiter != nil {
+		l.await(w.Waiter)
+	}
+	q.push(b, w.Give && whole)
+	if w.Waiter != nil {
+		l.queue.newest().confirm = true
+	}
+	if w.Call != nil {
+		w.Call.Place(l.queue.pushed)
+	}
 	l.books.Accepted += uint64(b.count)
 	switch l.activity {
 	case sleeping:
@@ -242,21 +266,43 @@ func (l *Link) Redirect(endpoint string, keys []string) {
 	}
 	if now := time.Now(); endpoint == "" {
 		l.sender.Vanished(now)
-		l.kept.release(l.sender.KeptFrom())
+		l.settle()
+		l.endCalls(calls.Removed)
 	} else {
 		l.sender.Appeared(now)
 	}
 	l.wakeAll()
 }
 
-// Acked takes in what a frame of the peer says of what it got.
-func (l *Link) Acked(h *wire.Header) {
+// Acked takes in what a frame of the peer says of what it got. Names are the records that it names beside, which were not delivered.
+func (l *Link) Acked(h *wire.Header, names []byte) {
+	told := l.acked(h, names)
+	told.wake(l.id != int(l.cfg.Self.ID)) // without mu: they come back for that
+}
+
+// acked is Acked but for waking those who hear now what became of their messages.
+func (l *Link) acked(h *wire.Header, names []byte) (told chain) {
 	l.mu.Lock()
 	defer l.mu.Unlock()
+	knew, knewCalls := l.sender.Confirming(), l.sender.Calling()
 	if l.sender.Acked(h, time.Now()) || !l.queue.empty() {
 		l.wakeUp() // there may be something to be written now
 	}
+	before := l.logged
+	if l.note(); l.logged != before && l.conn != nil {
+		l.conn.Interrupt() // a peer that answers is looked after, also while its connection takes nothing
+	}
+	if confirms := l.sender.Confirming(); confirms != knew {
+		if knew == stream.Confirms {
+			l.unasked(l.sender.NextNumber())
+		}
+		l.wakeSenders()
+	}
+	if l.sender.Calling() != knewCalls {
+		l.wakeSenders()
+	}
 	l.kept.release(l.sender.KeptFrom())
+	return l.fates(names)
 }
 
 // PeerBegan tells that a new life of the peer was heard, and whether it is the first that is heard at all. Key is the one that it
@@ -266,7 +312,10 @@ func (l *Link) PeerBegan(key string, first bool) {
 	defer l.mu.Unlock()
 	now := time.Now()
 	l.sender.PeerBegan(first, now)
-	l.kept.release(l.sender.KeptFrom())
+	l.settle()
+	if !first {
+		l.endCalls(calls.Restarted)
+	}
 	if l.route.proved(key) {
 		l.sender.ResetSilence(now)
 	}
@@ -326,49 +375,5 @@ func (l *Link) wakeSenders() {
 	if l.room != nil {
 		close(l.room)
 		l.room = nil
-	}
-}
-
-// note logs a change of the peer's state. The caller holds mu.
-func (l *Link) note(attrs ...any) {
-	state, _ := l.sender.State()
-	peer := state.Peer
-	if peer == stream.Starved {
-		peer = stream.Down
-	}
-	if peer == l.logged {
-		return
-	}
-	l.logged = peer
-	attrs = append([]any{"peer", l.id, "endpoint", l.route.endpoint, "encrypted", l.cfg.Encrypts(l.id)}, attrs...)
-	text := "cluster: link is " + l.cfg.StateName(peer)
-	if peer == stream.Down {
-		l.cfg.Log.Warn(text, attrs...)
-	} else {
-		l.cfg.Log.Info(text, attrs...)
-	}
-}
-
-// Stats are the books of a link, and how it stands.
-type Stats struct {
-	Books
-	State      stream.PeerState
-	Since      time.Time // of State
-	Queued     int       // messages
-	QueueBytes int       // of Queued
-	OnItsWay   int       // bytes that were written and not yet acknowledged
-	Trouble    error     // why there is no connection, as far as that is known: see transport.Trouble
-}
-
-// Stats returns a copy.
-func (l *Link) Stats() Stats {
-	l.mu.Lock()
-	defer l.mu.Unlock()
-	state, since := l.sender.State()
-	l.books.Fates = l.sender.Books
-	return Stats{
-		Books: l.books, State: state.Peer, Since: since,
-		Queued: l.queue.messages, QueueBytes: l.queue.bytes, OnItsWay: l.sender.OnItsWay(),
-		Trouble: transport.Trouble(l.conn),
 	}
 }

@@ -32,7 +32,7 @@ func TestOnlyACutEndsTheFlushOfAClosingLink(t *testing.T) {
 			Log:       slog.New(slog.DiscardHandler),
 			Linger:    func() time.Duration { return time.Second },
 			Encrypts:  func(int) bool { return false },
-			StateName: func(stream.PeerState) string { return "" },
+			StateName: func(stream.Standing) string { return "" },
 		}, 1)
 		conn := &slowConn{make(chan struct{}), make(chan struct{}, 10)}
 		l.conn = conn
@@ -75,7 +75,7 @@ func TestAPeerThatIsRemovedWhileItIsDialledIsUnknown(t *testing.T) {
 					Log:        slog.New(slog.DiscardHandler),
 					Linger:     func() time.Duration { return time.Second },
 					Encrypts:   func(int) bool { return false },
-					StateName:  func(stream.PeerState) string { return "" },
+					StateName:  func(stream.Standing) string { return "" },
 					Dial: func(int, Target) (transport.Conn, error) {
 						close(dialing)
 						<-removed
@@ -100,7 +100,7 @@ func TestAPeerThatIsRemovedWhileItIsDialledIsUnknown(t *testing.T) {
 				if err := b.Append(1, "text", &codec.Limits{Bytes: 1 << 10}); err != nil {
 					t.Fatal(err)
 				}
-				if why := l.Put(&b, Waiting{}); why != stream.UnknownPeer || l.Stats().State != stream.Idle {
+				if why := l.Put(&b, Waiting{}); why != stream.UnknownPeer || l.Stats().State != stream.StandsIdle {
 					t.Errorf("a message is dropped for reason %d, in state %d; want %d, %d", why, l.Stats().State, stream.UnknownPeer, stream.Idle)
 				}
 			})
@@ -144,7 +144,7 @@ func TestMessagesThatComeFasterThanTheyAreWrittenGather(t *testing.T) {
 					Log:        slog.New(slog.DiscardHandler),
 					Linger:     func() time.Duration { return time.Second },
 					Encrypts:   func(int) bool { return false },
-					StateName:  func(stream.PeerState) string { return "" },
+					StateName:  func(stream.Standing) string { return "" },
 					Dial:       func(int, Target) (transport.Conn, error) { return conn, nil },
 				}, 1)
 				l.Redirect("mem://somewhere", nil)

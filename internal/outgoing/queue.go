@@ -18,13 +18,15 @@ type parcel struct {
 	large []byte
 	count int
 	seq   uint64 // of its first record, once it is the sender's load
-	done  bool   // it is kept no more, and freed as soon as it is not being written
+	// confirm tells that somebody waits to hear what becomes of some of its messages.
+	confirm bool
+	done    bool // it is kept no more, and freed as soon as it is not being written
 }
 
 func (p *parcel) size() int { return len(p.buf) - headRoom + len(p.large) }
 
 func (p *parcel) load() stream.Load {
-	return stream.Load{Count: p.count, Small: len(p.buf) - headRoom + wire.HeaderSize, Large: len(p.large)}
+	return stream.Load{Count: p.count, Small: len(p.buf) - headRoom + wire.HeaderSize, Large: len(p.large), Confirm: p.confirm}
 }
 
 // frame is what the connection is handed for a frame of the parcel, in two parts, but for the header: there is room
@@ -45,7 +47,7 @@ func newParcel() *parcel {
 	if cap(p.buf) < headRoom {
 		p.buf = make([]byte, 0, 512)
 	}
-	p.buf, p.large, p.count, p.done = p.buf[:headRoom], nil, 0, false
+	p.buf, p.large, p.count, p.confirm, p.done = p.buf[:headRoom], nil, 0, false, false
 	return p
 }
 
@@ -61,8 +63,9 @@ func (p *parcel) free() {
 type queue struct {
 	parcels  []*parcel
 	room     fifo.Memory[*parcel]
-	bytes    int // of records and payloads, including the parcel that is being written
-	messages int // likewise
+	bytes    int    // of records and payloads, including the parcel that is being written
+	messages int    // likewise
+	pushed   uint64 // messages ever
 }
 
 func (q *queue) empty() bool { return len(q.parcels) == 0 }
@@ -76,6 +79,7 @@ func (q *queue) fits(size, limit int) bool { return q.bytes == 0 || q.bytes+size
 func (q *queue) push(b *Batch, give bool) {
 	q.bytes += b.size()
 	q.messages += b.count
+	q.pushed += uint64(b.count)
 	small := b.count
 	if b.large != nil {
 		small--
@@ -108,6 +112,9 @@ func (q *queue) pushRecords(b *Batch, count int, give bool) {
 	}
 	q.parcels = q.room.Append(q.parcels, p)
 }
+
+// newest is the parcel that was pushed last.
+func (q *queue) newest() *parcel { return q.parcels[len(q.parcels)-1] }
 
 // pop takes the oldest parcel out. Its bytes count until release.
 func (q *queue) pop() *parcel {

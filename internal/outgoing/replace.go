@@ -17,7 +17,7 @@ const (
 
 // replacing reports whether replaceStalled has something to do. The caller holds io and mu.
 func (l *Link) replacing(now time.Time) bool {
-	at := l.sender.DoubtsAt()
+	at := l.doubtsAt()
 	doubt := !at.IsZero() && !now.Before(at)
 	if !doubt || now.Before(l.lookAt) {
 		return !doubt && l.spare != nil
@@ -39,7 +39,7 @@ func (l *Link) stalled() bool { return transport.Stalled(l.conn, l.sender.DoubtT
 // caller holds io.
 func (l *Link) replaceStalled() {
 	l.mu.Lock()
-	to, at, now := l.route.dialed, l.sender.DoubtsAt(), time.Now()
+	to, at, now := l.route.dialed, l.doubtsAt(), time.Now()
 	l.mu.Unlock()
 	if at.IsZero() || now.Before(at) {
 		l.dropSpare() // what was written has been acknowledged after all
@@ -56,12 +56,13 @@ func (l *Link) replaceStalled() {
 	}
 	l.mu.Lock()
 	old := l.conn
-	l.conn, l.spare = l.spare, nil
+	l.attend(l.spare)
+	l.spare = nil
 	now = time.Now()
 	l.sender.Left(now)
 	l.sender.Dialed(true, now)
 	l.sender.Writable(now)
-	l.kept.release(l.sender.KeptFrom())
+	l.settle()
 	l.mu.Unlock()
 	l.hangUp(old, 0)
 }

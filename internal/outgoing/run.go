@@ -1,10 +1,13 @@
 package outgoing
 
 import (
+	"runtime"
 	"time"
 
+	"github.com/abhishekg16/cluster/internal/calls"
 	"github.com/abhishekg16/cluster/internal/stream"
 	"github.com/abhishekg16/cluster/internal/transport"
+	"github.com/abhishekg16/cluster/internal/wire"
 )
 
 // step is what run does next: what the stream says, or what concerns the connection.
@@ -40,6 +43,9 @@ func (l *Link) run() {
 			l.sleepUntil(deadline)
 			l.io.Unlock()
 			l.sleep(timer, deadline)
+			if l.gathers() {
+				runtime.Gosched()
+			}
 			l.io.Lock()
 		case stepPark:
 			return
@@ -50,6 +56,9 @@ func (l *Link) run() {
 		}
 	}
 }
+
+// promptMost is driveMost for who reads the network.
+const promptMost = 2
 
 // driveMost is how much drive does: others may go on queueing while it writes, and its caller has
 // a message to send and no more.
@@ -74,8 +83,8 @@ func (l *Link) pressing(now time.Time) bool {
 
 // drive does run's work while run sleeps, as far as that needs no waiting. A lone message is all that was queued. The
 // caller holds io.
-func (l *Link) drive(lone bool) {
-	for i := range driveMost {
+func (l *Link) drive(lone bool, most int) {
+	for i := range most {
 		now := time.Now()
 		if i == 0 && lone && l.pressing(now) {
 			break
@@ -125,10 +134,11 @@ func (l *Link) decide(now time.Time) (step, time.Time) {
 	}
 	l.load(now)
 	l.sender.Look(now)
-	if l.sender.Ended() {
+	l.loadUrgent(now)
+	if l.ended() {
 		return stepEnd, time.Time{}
 	}
-	retryAt := l.route.retryAt(l.sender.SilentSince(), l.sender.OnItsWay() > 0)
+	retryAt := l.route.retryAt(l.sender.SilentSince(), l.onItsWay() > 0)
 	if dial, at := l.route.due(now, retryAt); dial {
 		return stepDial, time.Time{}
 	} else if l.route.endpoint == "" {
@@ -139,22 +149,31 @@ func (l *Link) decide(now time.Time) (step, time.Time) {
 	if l.replacing(now) {
 		return stepReplace, time.Time{}
 	}
-	next, deadline := l.sender.Next(now)
+	pollAt := l.look(now)
+	write, urgentAt := l.nextUrgent(now)
+	if write {
+		return stepWrite, urgentAt
+	}
+	l.sender.Queued(!l.queue.empty())
+	next, deadline := l.next(now)
+	l.settle() // it may keep nothing more, since the peer says nothing
+	deadline = stream.Earlier(deadline, pollAt)
+	deadline = stream.Earlier(deadline, urgentAt)
 	if l.spare != nil {
 		deadline = stream.Earlier(deadline, l.lookAt)
 	}
 	switch next {
 	case stream.GiveUp:
-		if trouble := transport.Trouble(l.conn); trouble != nil {
-			l.cfg.Trouble(l.id, trouble)
-			l.down(stream.TimedOut, "error", trouble)
-		} else {
-			l.down(stream.TimedOut, "took_nothing_for", l.sender.Patience())
-		}
+		l.giveUp()
 		return l.decide(now)
 	case stream.Write:
 		l.note()
-		l.kept.use(l.parcelOf(l.sender.Pending()))
+		f := l.sender.Pending()
+		l.kept.use(l.parcelOf(f))
+		if p := l.current; p != nil && p == l.kept.used && p.confirm && !f.Confirm {
+			p.confirm = false
+			l.unasked(p.seq + uint64(p.count)) // it has become a peer that does not tell
+		}
 		return stepWrite, deadline
 	case stream.AwaitConn:
 		l.note()
@@ -199,7 +218,7 @@ func (l *Link) sent() {
 	l.wakeSenders()
 	l.current = nil
 	l.kept.add(p)
-	l.kept.release(l.sender.KeptFrom())
+	l.settle()
 }
 
 // dial leaves the connection that the link had, if any, and makes one to where the peer is now.
@@ -213,7 +232,7 @@ func (l *Link) dial() {
 		l.hangUp(old, 0)
 		l.mu.Lock()
 		l.sender.Left(time.Now())
-		l.kept.release(l.sender.KeptFrom())
+		l.settle()
 		l.mu.Unlock()
 	}
 	if to.Endpoint == "" {
@@ -231,7 +250,8 @@ func (l *Link) dial() {
 		l.fail(err, now)
 		return
 	}
-	l.conn, l.route.dialed = conn, to
+	l.attend(conn)
+	l.route.dialed = to
 	l.sender.Dialed(old != nil && was.Endpoint == to.Endpoint, now)
 	l.note()
 }
@@ -240,16 +260,22 @@ func (l *Link) dial() {
 func (l *Link) fail(err error, now time.Time) {
 	l.route.dialed, l.route.redialAt = Target{}, now.Add(redialInterval)
 	l.sender.Failed(now)
-	l.kept.release(l.sender.KeptFrom())
+	l.settle()
 	l.down(stream.Unreachable, "error", err)
 }
 
 // write hands the sender's frame to the connection.
 func (l *Link) write() {
+	if u := l.turn; u != nil {
+		l.writeUrgent(u)
+		return
+	}
 	f := l.sender.Pending()
 	head, tail := l.bare[:f.Header.Size()], []byte(nil)
 	if p := l.kept.used; p != nil {
 		head, tail = p.frame(f)
+	} else if f.Names != nil {
+		head = wire.AppendUndelivered(make([]byte, f.Header.Size()), f.Names)
 	}
 	f.Header.Put(head)
 	ok, err := l.conn.TrySend(head, tail)
@@ -261,6 +287,9 @@ func (l *Link) write() {
 	case ok:
 		l.wrote = now
 		l.route.took()
+		if l.urgent != nil {
+			l.urgent.inARow = 0
+		}
 		if l.sender.Took(now) {
 			l.sent()
 		}
@@ -311,7 +340,7 @@ func (l *Link) end() {
 	linger := l.cfg.Linger()
 	l.mu.Lock()
 	l.drop(stream.Closed)
-	if l.sender.Phase() == stream.Cut || l.logged == stream.Down {
+	if l.sender.Phase() == stream.Cut || l.logged == stream.StandsDown {
 		linger = 0
 	}
 	conn := l.conn
@@ -325,45 +354,13 @@ func (l *Link) end() {
 	defer l.mu.Unlock()
 	l.conn = nil
 	l.sender.Leave()
-	l.kept.release(l.sender.KeptFrom())
+	l.settle()
+	l.urgent.leave()
+	l.endCalls(calls.Closed)
 }
 
 func (l *Link) hangUp(conn transport.Conn, linger time.Duration) {
 	if err := conn.Close(linger); err != nil {
 		l.cfg.Log.Warn("cluster: closing a connection", "peer", l.id, "error", err)
 	}
-}
-
-// down drops what is queued, since the sender says that the peer is down, and logs why. The caller holds io and mu.
-func (l *Link) down(r stream.Reason, attr string, why any) {
-	l.note("dropped", l.drop(r), attr, why)
-}
-
-// drop empties the queue, and reports how many messages that cost. A message of which a part has left
-// counts as sent. So does what is kept no more then. The caller holds io, since the parcel at hand may be on its way, and mu.
-func (l *Link) drop(r stream.Reason) int {
-	n := 0
-	if p := l.current; p != nil {
-		if l.sender.Abandon() {
-			l.sent()
-		} else {
-			n += l.release(p)
-			l.current = nil
-		}
-	}
-	for !l.queue.empty() {
-		n += l.release(l.queue.pop())
-	}
-	l.kept.release(l.sender.KeptFrom())
-	l.books.Dropped[r] += uint64(n)
-	l.wakeSenders()
-	return n
-}
-
-// release lets go of a parcel that is not written, and reports how many messages it has.
-func (l *Link) release(p *parcel) int {
-	n := p.count
-	l.queue.release(p.size(), n)
-	p.free()
-	return n
 }

@@ -39,12 +39,12 @@ func TestAWindowThatIsNeverAcknowledgedStopsTheSender(t *testing.T) {
 		if probes < 5 || probes > 10 || last.Flags&wire.FlagAckNow == 0 {
 			t.Errorf("%d frames asked for an acknowledgment in %v, the last with the flags %#x", probes, 2*testcluster.SendTimeout, last.Flags)
 		}
-		if s := testcluster.StatsOf(a, 1).State; s != cluster.LinkDown {
+		if s := testcluster.StatsOf(a, 1).State; s != cluster.LinkUnacknowledged {
 			t.Errorf("the link is %v", s)
 		}
 		p.Send(0, cfg, wire.Header{AckIncarnation: a.Stats().Incarnation, Ack: last.Start}, nil)
 		synctest.Wait()
-		if s := testcluster.StatsOf(a, 1).State; s == cluster.LinkDown {
+		if s := testcluster.StatsOf(a, 1).State; s != cluster.LinkUp {
 			t.Errorf("the link is %v after the acknowledgment", s)
 		}
 	})

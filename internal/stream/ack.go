@@ -13,6 +13,10 @@ type Ack struct {
 	Taking      bool          // the program takes envelopes, if slowly
 	// All before Wanted has come, and what is between it and Held is missing. If Held is no later, nothing is known to be.
 	Wanted, Held wire.Position
+	// Undelivered are records before Done that were not delivered, and that the peer has asked about; it does not know yet. A frame
+	// that does not name them may acknowledge no more than what comes before them, UpTo. Nobody changes what they are in.
+	Undelivered []wire.Undelivered
+	Done        wire.Position // as UpTo, with a frame that names them
 
 	Due time.Time // when it has to be told at the latest; zero: with whatever is written next
 }
@@ -21,13 +25,17 @@ type Ack struct {
 // its own when it is due.
 type ack struct {
 	Ack
-	aboard Ack // what the frame at hand says
+	aboard struct {
+		Ack        // what the frame at hand says
+		Named bool // with Undelivered
+	}
 }
 
-// carried is called when the frame at hand was handed over.
-func (a *ack) carried() {
+// carried is called when the frame at hand was handed over. Resends tells whether one could have named what was not delivered:
+// else that is told when the peer asks again.
+func (a *ack) carried(resends bool) {
 	if b := &a.aboard; b.Incarnation == a.Incarnation && b.UpTo == a.UpTo && b.Taking == a.Taking &&
-		b.Wanted == a.Wanted && b.Held == a.Held {
+		b.Wanted == a.Wanted && b.Held == a.Held && (b.Named && b.Done == a.Done || len(a.Undelivered) == 0 || !resends) {
 		a.Due = time.Time{}
 	}
 	if a.aboard.Taking {

@@ -57,7 +57,7 @@ func (r *Receiver) take(f Frame) {
 	if f.Bare() {
 		return
 	}
-	d := Delivery{Place: Place{Life: r.life, Bytes: f.size()}}
+	d := Delivery{Place: Place{Life: r.life, Bytes: f.size(), Confirm: f.Flags&wire.FlagConfirm != 0}}
 	start := r.want
 	if f.isPiece() {
 		d.Buffer = f.Buffer
@@ -85,7 +85,9 @@ func (r *Receiver) assemble(f Frame, d *Delivery) {
 		*p = assembly{msgID: piece.MsgID, kind: piece.Kind, total: piece.Total}
 		if p.total > r.limits.MaxMessage {
 			p.discard = true
+			r.Undelivered(d.Place, f.Start.Seq, RefusedTooLarge)
 			r.refuse(RefusedTooLarge, ErrTooLarge)
+			r.effects[len(r.effects)-1].Delivery.Record = wire.Record{MsgID: p.msgID, Kind: p.kind, Payload: piece.Data}
 		} else {
 			p.data = make([]byte, 0, min(p.total, assemblyTimes*len(piece.Data), blockBytes))
 		}
@@ -94,6 +96,9 @@ func (r *Receiver) assemble(f Frame, d *Delivery) {
 	if end > p.total {
 		// The record ends here for us; what its sender meant by the rest will be refused as a
 		// sequence that went back.
+		if !p.discard {
+			r.Undelivered(d.Place, f.Start.Seq, RefusedMalformed)
+		}
 		r.refuse(RefusedMalformed, errPastItsEnd)
 		r.want, *p = wire.Position{Seq: r.want.Seq + 1}, assembly{}
 		return

@@ -24,6 +24,8 @@ type Place struct {
 	Life  int           // of the peer
 	Bytes int           // of the frame
 	End   wire.Position // after it in the stream
+
+	Confirm bool // the peer waits to hear what becomes of its records
 }
 
 // backlog is what left the stream and was not taken yet, and what the peer is told of it.
@@ -64,6 +66,7 @@ const (
 	AckAlong                 // with the next frame to it, if there is one
 	AckSoon                  // soon: it has asked
 	AckAtOnce                // at once: a good part of its window is used
+	AckPrompt                // as soon as nothing else of it is at hand: it waits
 )
 
 // Taken notes that so many records of the delivery at a place were dealt with, and left more of it were
@@ -94,10 +97,18 @@ func (r *Receiver) Taken(d Place, records, left int) AckWhen {
 	case r.unacked >= r.limits.Window/4:
 		r.unacked = 0
 		return AckAtOnce
+	case r.prompt.due(r.position()):
+		return AckPrompt
 	case r.asked:
 		return AckSoon
 	}
 	return AckAlong
+}
+
+// ackNow has the peer told at once how far it was taken.
+func (r *Receiver) ackNow() {
+	r.unacked = 0
+	r.effects = append(r.effects, Effect{Do: AckNow})
 }
 
 // position is how far the peer's stream was taken or given up, as far as the peer may count on.
@@ -115,5 +126,15 @@ func (r *Receiver) Ack(taking bool, due time.Time) Ack {
 		// What still waits is to be told of as well.
 		r.asked = r.asked && (r.backlog.records > 0 || len(r.held) > 0 || r.missing())
 	}
-	return Ack{Incarnation: r.incarnation, UpTo: r.position(), Taking: taking, Due: due, Wanted: r.want, Held: r.heldFrom()}
+	a := Ack{Incarnation: r.incarnation, UpTo: r.position(), Taking: taking, Due: due, Wanted: r.want, Held: r.heldFrom()}
+	if a.Done = a.UpTo; len(r.undelivered) > 0 {
+		var first, done uint64
+		if a.Undelivered, first, done = r.undelivered.before(a.UpTo.Seq); done < a.UpTo.Seq {
+			a.Done = wire.Position{Seq: done}
+		}
+		if first < a.UpTo.Seq {
+			a.UpTo = wire.Position{Seq: first}
+		}
+	}
+	return a
 }

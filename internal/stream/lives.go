@@ -21,6 +21,7 @@ type earlierLife struct {
 	incarnation uint64
 	want        wire.Position // where its stream stood
 	resends     bool
+	confirms    bool
 	lost        uint64    // counted as lost, though it may still be sent again
 	came        time.Time // the first of its frames that came while the present life was silent
 }
@@ -107,7 +108,7 @@ func (r *Receiver) begin() {
 // change makes another life the present one, which goes on from where its stream stood, and tells of it.
 func (r *Receiver) change(to earlierLife, e Effect) {
 	if r.incarnation != 0 {
-		from := earlierLife{incarnation: r.incarnation, resends: r.resends, lost: r.flush()}
+		from := earlierLife{incarnation: r.incarnation, resends: r.resends, confirms: r.confirms, lost: r.flush()}
 		from.want = r.want
 		if r.earlier = append(r.earlier, from); len(r.earlier) > rememberedLives {
 			r.earlier = slices.Delete(r.earlier, 0, 1)
@@ -118,5 +119,10 @@ func (r *Receiver) change(to earlierLife, e Effect) {
 	r.life++
 	r.backlog.begin()
 	r.unacked, r.asked = 0, false
+	r.confirms, r.prompt, r.undelivered = to.confirms, asked{}, nil
+	if n := to.want.Seq; to.confirms && n > 1 {
+		// What left its stream before is not told any more when it is taken, or refused.
+		r.undelivered.add(1, n-1, wire.WhyUnknown)
+	}
 	r.effects = append(r.effects, e)
 }

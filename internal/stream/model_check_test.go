@@ -42,6 +42,15 @@ type oracle struct {
 	begunAt        time.Time
 	down           downFor
 
+	// Of whether the peer answers.
+	owedAt    time.Time // since when it owes an answer; zero: it owes none
+	owedFor   time.Duration
+	silentAt  time.Time // since when nothing has shown that it is reachable, while it owes one
+	silentFor time.Duration
+	looked    bool // whether anything moves towards it, since then
+	met       bool // it has ever answered, on a connection to where it is
+	instant   bool // it has answered while the frame at hand was written
+
 	// Of what is received.
 	lastID           int64
 	excused          bool          // the stream may have been given up though the sender was there: the peer was removed, or a life returned
@@ -104,7 +113,78 @@ func (o *oracle) looks() {
 	look := min(o.now.Sub(o.lookedAt), max(o.patience/looksPerPatience, time.Millisecond))
 	o.waited += look
 	o.unheardFor += look
+	look = min(look, o.silenceLook())
+	o.owedFor += look
+	o.silentFor += look
 	o.lookedAt = o.now
+}
+
+func (o *oracle) silenceLook() time.Duration { return max(o.silence/looksPerSilence, time.Millisecond) }
+
+// answers notes that the peer has answered, and that it owes another answer if it lacks something.
+func (o *oracle) answers() {
+	o.owedAt, o.instant, o.met = time.Time{}, true, true
+	if o.resends && o.unheard() {
+		o.owes()
+	}
+}
+
+// owes notes that the peer owes an answer from now on, if it does not.
+func (o *oracle) owes() {
+	if o.owedAt.IsZero() {
+		o.owedAt, o.owedFor, o.looked = o.now, 0, false
+		o.reachable()
+	}
+}
+
+// reachable notes that something has shown that the peer is.
+func (o *oracle) reachable() { o.silentAt, o.silentFor = o.now, 0 }
+
+// speaks notes that the peer has said something, whatever it is. That alone shows for a while only that it is reachable.
+func (o *oracle) speaks() {
+	if min(o.now.Sub(o.owedAt), o.owedFor) < hearsayMost-2*o.silenceLook() {
+		o.reachable()
+	}
+}
+
+// asks notes that a frame was written that asks for an answer.
+func (o *oracle) asks(h *wire.Header, bare bool) {
+	if bare && h.Flags&wire.FlagAckNow == 0 || o.instant && !(o.resends && o.unheard()) {
+		return
+	}
+	o.owes()
+}
+
+// settles notes that the peer owes nothing: it is to be asked afresh.
+func (o *oracle) settles() { o.owedAt = time.Time{} }
+
+// silent is for how long nothing has shown that the peer is reachable, as far as this end was looking.
+func (o *oracle) silent() time.Duration {
+	if o.owedAt.IsZero() {
+		return 0
+	}
+	return min(o.now.Sub(o.silentAt), o.silentFor)
+}
+
+// judged checks what the sender makes of the peer's silence: before is what it made of it before it looked.
+func (o *oracle) judged(before ReachState, broken bool) {
+	least := o.silence
+	if !o.met {
+		least = max(least, meetingTime)
+	}
+	most := least + 6*o.silenceLook() + o.patience/looksPerPatience
+	if !o.sees {
+		most += time.Duration(o.away()) * silencePerByte
+	}
+	// One that is watched, and to which there was never a connection.
+	unmet := o.watch > 0 && !o.met && o.owedAt.IsZero() && o.s.state.Path == Blocked && o.now.Sub(o.triedAt) >= least
+	switch after := o.s.reach.state; {
+	case after == Lost && unmet:
+	case after == Lost && before != Lost && o.silent() < least && !broken && (o.met || !isDown(o.s.state.Peer)):
+		o.fail("end %d: reach: the peer is lost after %v", o.id, o.silent())
+	case after != Lost && o.silent() > most:
+		o.fail("end %d: reach: nothing has shown for %v that the peer is reachable, and it is %v", o.id, o.silent(), after)
+	}
 }
 
 // decided checks what the sender has decided.
@@ -143,6 +223,13 @@ func (o *oracle) gaveUp() {
 		o.fail("end %d: patience: it gave up after %v", o.id, since)
 	}
 	o.resends, o.spoken, o.wasDown = false, false, true
+	switch {
+	case o.s.state.Peer == Starved:
+	case !o.met:
+		o.settles() // it is asked when the connection takes frames again
+	case o.s.reach.state != Lost:
+		o.owes()
+	}
 	if o.down = wantsRoom; o.closed(o.s.frameSize()) {
 		o.down = wantsNews
 	} else if o.s.state.Path == Ready {
@@ -192,13 +279,14 @@ func (o *oracle) admits() {
 func (o *oracle) writes(f *Outbound) {
 	h := &f.Header
 	o.checkResend(f)
+	o.instant = false
 	switch want := o.expect; {
 	case f.Again:
 		o.checkAgain(f)
 		return
 	case h.Incarnation != o.end.life || int(h.To) != o.peer.id:
 		o.fail("end %d: wrong frame: %+v", o.id, h)
-	case h.Start != want:
+	case h.Start != want && !(f.Bare && !o.able && h.Start == o.done):
 		o.fail("end %d: order: it writes %v after %v", o.id, h.Start, want)
 	case f.Bare:
 		return
@@ -354,6 +442,7 @@ func (o *oracle) peerBegan(first bool) {
 // acked takes an acknowledgment in.
 func (o *oracle) acked(h *wire.Header) {
 	o.covered, o.coveredBy, o.wordAt = nil, h.Incarnation, o.now
+	o.speaks()
 	if _, announces := h.Announced(); o.able && (announces || h.ShowsResending()) {
 		o.resends = h.ShowsResending()
 		o.toldBy[h.Incarnation] = o.resends
@@ -365,7 +454,7 @@ func (o *oracle) acked(h *wire.Header) {
 	if h.Flags&wire.FlagTaking != 0 {
 		o.progress()
 	}
-	whole := !o.unheard()
+	whole, done, wanted := !o.unheard(), o.done, o.wanted
 	news := !o.resends || whole
 	if h.Flags&wire.FlagResend != 0 && o.wanted.Before(h.Wanted) && o.possible(h.Wanted) {
 		o.wanted, news = h.Wanted, true
@@ -380,6 +469,10 @@ func (o *oracle) acked(h *wire.Header) {
 	}
 	if news {
 		o.newsAt, o.unheardFor, o.wasDown = o.now, 0, false
+	}
+	moved := news && (o.resends && !whole || o.done != done || o.wanted != wanted)
+	if lost := o.s.reach.state == Lost; news && (moved || !lost || o.s.state.Path == Clear || o.s.state.Path == Ready) {
+		o.answers()
 	}
 }
 
@@ -624,7 +717,7 @@ func (m *model) settle() {
 			e.s.Appeared(m.now)
 		}
 		e.failing = false
-		*e.way = way{up: true, frames: e.way.frames}
+		*e.way = way{up: true, frames: e.way.frames, came: e.way.came}
 		e.stalled = false
 		e.take(1 << 20)
 		e.hurry()
@@ -666,6 +759,9 @@ func (m *model) settle() {
 	}
 	m.run(quietTime+time.Second, true)
 	for _, e := range m.ends {
+		if m.err == nil && e.s.standing != StandsUp {
+			m.fail("end %d: traffic: it stands %v: %v, %v", e.id, e.s.standing, e.s.state, e.s.reach.state)
+		}
 		if m.err == nil {
 			e.oracle.checkQuiet()
 		}
@@ -678,6 +774,7 @@ func (o *oracle) sound() bool {
 	for _, e := range o.ends {
 		if !e.s.resends || e.removed || !e.dialed || e.moved || e.way.broken || e.s.state.Peer != Up ||
 			e.r.incarnation != e.peer.life || len(e.r.next) > 0 || e.s.torn || e.s.window.early > e.s.window.kept ||
+			e.s.reach.state != Reached || e.oracle.owedFor > e.patience/4 ||
 			slices.ContainsFunc(e.way.frames, func(f Frame) bool { return f.Incarnation != e.life }) {
 			return false
 		}

@@ -105,6 +105,8 @@ var actions = []action{
 		e.removed, e.oracle.excused, e.oracle.wasDown = true, true, false
 		e.oracle.down = notDown // it has its time if it is added again
 		e.oracle.letsGo()
+		e.oracle.settles()
+		e.oracle.met = false
 		e.s.Vanished(e.now)
 		e.hurry()
 		e.carryOut(e.r.Release())
@@ -143,7 +145,11 @@ func play(schedule []byte, logf func(string, ...any)) error {
 	schedule = schedule[copy(how[:], schedule):]
 	m.patience = []time.Duration{time.Second, 300 * time.Millisecond, 4 * time.Second}[how[0]%3]
 	m.limits = Limits{Window: 256 << 10 << (how[0] >> 2 & 1), Slack: 1, MaxMessage: []int{1 << 20, 200 << 10}[how[0]>>3&1]}
-	m.instant = how[1]&1 != 0
+	m.instant, m.sees = how[1]&1 != 0, how[0]>>4&1 != 0
+	m.silence = []time.Duration{3 * time.Second, 400 * time.Millisecond, time.Second, 10 * time.Second}[how[1]>>5&3]
+	if how[0]>>5&3 == 0 {
+		m.watch = m.silence / 3
+	}
 	for i, e := range m.ends {
 		e.limits, e.able = m.limits, how[1]>>(1+2*i)&3 != 0
 		e.start()

@@ -15,6 +15,9 @@ type model struct {
 	now      time.Time
 	ends     [2]*end
 	patience time.Duration
+	silence  time.Duration
+	sees     bool // the transport can tell whether bytes move
+	watch    time.Duration
 	limits   Limits
 	instant  bool              // a frame arrives, and is answered, before its sender knows that it was taken
 	written  map[uint64]uint64 // by life: the number of the last record of which anything was written
@@ -95,12 +98,15 @@ type end struct {
 	failing  bool // the next connection cannot be made
 	removed  bool // the catalogue has no peer
 	redialAt time.Time
+	triedAt  time.Time // the first connection to where the peer is now was made
 	waits    waiting
 	until    time.Time
-	token    bool // it is to look again, if it waits for work
-	hurried  bool // whatever it waits for
-	idle     bool // it waits for the connection, with nothing to write
-	busy     bool // it is in drive
+	token    bool   // it is to look again, if it waits for work
+	hurried  bool   // whatever it waits for
+	idle     bool   // it waits for the connection, with nothing to write
+	busy     bool   // it is in drive
+	came     uint64 // bytes that had reached the peer when it was last looked
+	target   uint64 // when so many have, those have that were on their way when it was first looked
 
 	// The program.
 	stalled bool // it takes nothing
@@ -123,6 +129,7 @@ type way struct {
 	up, full, broken bool // it stands; it takes nothing; it fails for good with the next frame
 	swallows         bool // what it takes goes nowhere
 	frames           []Frame
+	came             uint64 // bytes that have reached the other end
 }
 
 func (w *way) takes() bool { return w.up && !w.full && len(w.frames) < modelCapacity }
@@ -159,7 +166,7 @@ func (e *end) start() {
 	if e.limits.Resends = e.able; e.able {
 		self.Knows |= wire.CapResend
 	}
-	e.s = NewSender(self, uint16(1-e.id), Policy{Patience: e.patience}, e.now)
+	e.s = NewSender(self, uint16(1-e.id), Policy{Patience: e.patience, Silence: e.silence, Watch: e.watch}, e.now)
 	e.s.Appeared(e.now)
 	e.r = NewReceiver(&e.limits)
 	e.queue, e.queued, e.loaded, e.kept = nil, 0, false, nil
@@ -288,7 +295,10 @@ func (e *end) plan() (Step, time.Time) {
 	if end := e.s.silenceEnds(); !end.IsZero() && !e.now.Before(end) {
 		e.oracle.hearsNothing()
 	}
+	e.see()
+	before, broken := e.s.reach.state, !e.s.reach.broken.IsZero()
 	step, until := e.s.Next(e.now)
+	e.oracle.judged(before, broken)
 	if step == GiveUp {
 		e.log("end %d gives up: %v", e.id, e.s.state)
 		e.oracle.gaveUp()
@@ -296,20 +306,49 @@ func (e *end) plan() (Step, time.Time) {
 		return e.plan()
 	}
 	e.oracle.decided(step)
-	return step, until
+	return step, Earlier(until, e.s.SeeAt())
+}
+
+// see looks whether frames move towards the peer, if the sender wants to know.
+func (e *end) see() {
+	if at := e.s.SeeAt(); at.IsZero() || e.now.Before(at) {
+		return
+	}
+	var waits uint64
+	for i := range e.way.frames {
+		waits += uint64(e.way.frames[i].size())
+	}
+	o, came := &e.oracle, e.way.came
+	if !e.sees {
+		came, waits = 0, 0
+	}
+	switch {
+	case o.owedAt.IsZero():
+	case !o.looked:
+		if e.target = 0; waits >= waitsLeast {
+			e.target = came + max(waits, uint64(o.away()))
+		}
+	case came > e.came && e.came < e.target:
+		o.reachable()
+	}
+	o.looked, e.came = true, came
+	e.s.Saw(e.sees, came, waits, e.now)
 }
 
 func (e *end) dial() {
 	if e.failing {
 		e.failing, e.redialAt = false, e.now.Add(modelRedial)
 		e.oracle.letsGo()
+		e.oracle.settles()
 		e.oracle.wasDown = true
 		e.s.Failed(e.now)
 		e.drop(Unreachable)
 		return
 	}
 	e.s.Dialed(e.moved && e.again, e.now)
+	e.oracle.settles()
 	if !(e.moved && e.again) {
+		e.oracle.met, e.triedAt = false, e.now
 		e.oracle.progress()
 		e.oracle.newsAt, e.oracle.unheardFor, e.oracle.wasDown = e.now, 0, false
 	}
@@ -376,6 +415,7 @@ func (e *end) write() {
 		e.dialed, e.redialAt = false, e.now.Add(modelRedial)
 		e.way.broken = false
 		e.oracle.letsGo()
+		e.oracle.settles()
 		e.oracle.wasDown = true
 		e.s.Failed(e.now)
 		e.drop(Unreachable)
@@ -411,6 +451,7 @@ func (e *end) write() {
 	if again {
 		e.oracle.wroteAgain(header.Start)
 	}
+	e.oracle.asks(&header, bare)
 	e.oracle.carried(&header)
 }
 
@@ -441,6 +482,7 @@ func (e *end) frame(f *Outbound) Frame {
 func (e *end) arrive(i int) {
 	f := e.way.frames[i]
 	e.way.frames = append(e.way.frames[:i:i], e.way.frames[i+1:]...)
+	e.way.came += uint64(f.size())
 	e.peer.hear(f)
 }
 
@@ -531,6 +573,12 @@ func (m *model) rest() {
 			if d := e.r.Deadline(); !d.IsZero() && !m.now.Before(d) {
 				ran = true
 				e.carryOut(e.r.Overdue(m.now))
+			}
+			if should, _ := e.s.Stands(); should && e.dialed && !e.way.up {
+				e.log("the connection of end %d has broken", e.id)
+				e.s.Broke(e.now)
+				e.oracle.settles()
+				e.token = true
 			}
 			if e.runs() {
 				ran = true

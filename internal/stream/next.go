@@ -24,13 +24,15 @@ func (s *Sender) Next(now time.Time) (Step, time.Time) {
 	if !s.loaded || open && (s.state.Path == Clear) {
 		s.progress = now // nothing is kept from going out
 	}
-	if end := s.silenceEnds(); !end.IsZero() && !now.Before(end) {
+	if end := Earlier(s.silenceEnds(), s.expectEnds()); !end.IsZero() && !now.Before(end) {
 		s.estrange()
+		s.forsake()
 		s.dropKept()
 		if s.Ended() {
 			return Sleep, now // to see that at once
 		}
 	}
+	s.silence(now)
 	if s.givesUp(open, now) {
 		return GiveUp, time.Time{}
 	}
@@ -41,24 +43,34 @@ func (s *Sender) Next(now time.Time) (Step, time.Time) {
 	if s.loaded {
 		deadline = Earlier(s.progress.Add(s.policy.Patience), now.Add(s.lookInterval()))
 	}
-	if end := s.silenceEnds(); !end.IsZero() {
+	if end := Earlier(s.silenceEnds(), s.expectEnds()); !end.IsZero() {
 		deadline = Earlier(deadline, Earlier(end, now.Add(s.lookInterval())))
 	}
+	deadline = Earlier(deadline, s.reachDeadline(now))
 	askAt := s.asks(open, now)
 	switch {
 	case s.state.Path == NoPath:
 		return Sleep, deadline
 	case s.state.Path == Blocked:
 		return AwaitConn, deadline
+	case s.query, s.answers():
+		s.word(now)
+		return Write, deadline
+	case len(s.ack.Undelivered) > 0 && !s.ack.Due.IsZero() && !now.Before(s.ack.Due) && s.resends:
+		s.name(now)
+		return Write, deadline
 	case s.window.due > 0:
 		s.repeat(now)
 		return Write, deadline
-	case s.loaded && open:
+	case s.loaded && open && !s.asksFirst():
 		s.frame(now)
 		return Write, deadline
 	case !askAt.IsZero() && !now.Before(askAt):
-		s.window.probed, s.window.asked, s.askedAt, s.ask = now, true, now, false
-		s.bare(wire.FlagAckNow, now)
+		early := s.early(open, now)
+		s.window.probed, s.window.asked, s.askedAt, s.ask = now, s.window.asked || !early, now, false
+		if s.bare(wire.FlagAckNow, now); early {
+			s.pending.Header.Start = s.window.done
+		}
 		return Write, deadline
 	case s.waited && s.resends, !s.ack.Due.IsZero() && !now.Before(s.ack.Due):
 		s.bare(0, now)
@@ -75,6 +87,7 @@ func (s *Sender) givesUp(open bool, now time.Time) bool {
 	switch over := s.loaded && !now.Before(s.progress.Add(s.policy.Patience)); {
 	case over && open:
 		s.on(Exhausted, now)
+		s.takesNone(now)
 	case over:
 		s.on(Throttled, now)
 	default:
@@ -113,10 +126,14 @@ func (s *Sender) Look(now time.Time) {
 	}
 	if asleep := now.Sub(since) - s.lookInterval(); asleep > 0 {
 		s.moved = s.moved.Add(asleep)
+		if s.calls.since = s.calls.since.Add(asleep); s.calls.since.After(now) {
+			s.calls.since = now
+		}
 		if s.wordAt = s.wordAt.Add(asleep); s.wordAt.After(now) {
 			s.wordAt = now
 		}
 	}
+	s.reach.overslept(s.lookedAt, now, s.silenceLook())
 	s.lookedAt = now
 }
 
@@ -145,6 +162,7 @@ func (s *Sender) frame(now time.Time) {
 	if !f.whole {
 		f.upTo = wire.Position{Seq: s.next, Offset: uint32(f.End)}
 	}
+	flags |= s.confirmFlags(f)
 	s.head(flags, s.position(), s.load.Count, now)
 	s.window.leaving(f.upTo)
 }
@@ -152,12 +170,18 @@ func (s *Sender) frame(now time.Time) {
 // bare makes a frame without records the pending one, for an acknowledgment or to ask for one.
 func (s *Sender) bare(flags uint8, now time.Time) {
 	f := &s.pending
+	f.Confirm = false
 	f.Bare, f.Again, f.bytes, f.Offset, f.End, f.whole = true, false, wire.HeaderSize, 0, 0, false
 	s.head(flags, s.position(), 0, now)
 }
 
 // head makes the header of the pending frame, which begins at start.
 func (s *Sender) head(flags uint8, start wire.Position, count int, now time.Time) {
+	s.reach.instant = false
+	s.pending.Names = nil
+	if s.twin.urgent {
+		flags |= wire.FlagUrgent
+	}
 	h := &s.pending.Header
 	*h = wire.Header{
 		Flags:       flags,
@@ -173,13 +197,18 @@ func (s *Sender) head(flags uint8, start wire.Position, count int, now time.Time
 	case s.resends:
 		h.Flags |= wire.FlagResend
 		h.Resend = wire.Resend{Kept: s.KeptFrom(), Wanted: s.ack.Wanted, Held: s.ack.Held}
+	case s.reach.state == Lost && flags&wire.FlagAckNow != 0 && count == 0:
+		s.ack.aboard.Ack, s.ack.aboard.Named = Ack{}, false // who is not heard is told so
+		s.announce(h)
+		return
 	case s.ack.Incarnation != 0 && s.self.Knows.Has(wire.CapResend) && (flags&wire.FlagAckNow != 0 && count == 0 || !now.Before(s.announceAt)):
-		s.ack.aboard = Ack{} // this frame has no room for it
+		s.ack.aboard.Ack, s.ack.aboard.Named = Ack{}, false // this frame has no room for it
 		s.announceAt = now.Add(announceInterval)
 		s.announce(h)
 		return
 	}
-	if s.ack.aboard = s.ack.Ack; s.ack.Incarnation == 0 {
+	s.ack.aboard.Named = false
+	if s.ack.aboard.Ack = s.ack.Ack; s.ack.Incarnation == 0 {
 		s.announce(h)
 		return
 	}
@@ -191,6 +220,9 @@ func (s *Sender) head(flags uint8, start wire.Position, count int, now time.Time
 
 // announce makes a header tell what this sender knows.
 func (s *Sender) announce(h *wire.Header) {
+	if s.twin.urgent {
+		return
+	}
 	if h.Announce(s.self.Knows); s.self.Knows.Has(wire.CapResend) {
 		h.AnnounceKept(s.KeptFrom())
 	}

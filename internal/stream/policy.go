@@ -9,6 +9,11 @@ type Policy struct {
 	Patience time.Duration
 	// NeverWait drops what a full queue cannot hold instead of making its sender wait.
 	NeverWait bool
+	// Silence is how long nothing may show that a peer is reachable, while it owes an answer, before it counts as lost.
+	// Zero means DefaultSilence.
+	Silence time.Duration
+	// Watch is how often a peer is asked whether it is there when nothing else is written to it; zero: it is not.
+	Watch time.Duration
 }
 
 // PolicyOf is the policy that a SendTimeout means: its own length of patience, or, if it is negative,

@@ -33,5 +33,6 @@ const (
 	RefusedKey                             // of a key that no peer has
 	RefusedIdentity                        // it names another sender than the one whose key was proved
 	RefusedHandshake                       // a connection that was not set up
+	RefusedLate                            // a reply for which no call waits
 	Refusals                               // how many there are, and one
 )

@@ -57,6 +57,10 @@ type Receiver struct {
 	unacked int  // bytes taken since an acknowledgment was last due
 	asked   bool // the peer has asked for one, and is to have it
 
+	confirms    bool // it has asked what becomes of records
+	prompt      asked
+	undelivered undelivered
+
 	effects []Effect
 	Books   Books
 }
@@ -74,7 +78,7 @@ type Do uint8
 
 const (
 	Deliver Do = iota // Delivery leaves the stream
-	Refused           // a frame or message was refused, as Refusal for Cause
+	Refused           // a frame or message was refused, as Refusal for Cause; of one in pieces that is too large, Delivery.Record has the first of them
 	Present           // a frame of the present life has come: the acknowledgment in its Header counts
 	NewLife           // a life of the peer begins, the First that is heard or another, or one has Returned; Key is of its first frame
 	AckNow            // the peer is to be told at once how far it was taken
@@ -85,6 +89,7 @@ type Effect struct {
 	Do       Do
 	Delivery Delivery
 	Header   wire.Header
+	Names    []byte // records that were not delivered, with Header
 	Key      string
 	First    bool
 	Returned bool // the life is an earlier one
@@ -108,6 +113,9 @@ func (r *Receiver) State() StreamState {
 	return InOrder
 }
 
+// Incarnation is that of the peer's present life; 0: none was heard.
+func (r *Receiver) Incarnation() uint64 { return r.incarnation }
+
 // Held is how many bytes of frames came before others that are missing.
 func (r *Receiver) Held() int { return r.heldBytes }
 
@@ -121,7 +129,14 @@ func (r *Receiver) Arrive(f Frame) []Effect {
 // present takes a frame of the present life.
 func (r *Receiver) present(f Frame) {
 	r.heard = f.Came
-	r.effects = append(r.effects, Effect{Do: Present, Header: f.Header})
+	e := Effect{Do: Present, Header: f.Header}
+	if f.names() {
+		e.Names = f.Body
+	}
+	r.effects = append(r.effects, e)
+	if f.Flags&wire.FlagResend != 0 && len(r.undelivered) > 0 {
+		r.undelivered.heard(f.Kept.Seq)
+	}
 	r.resends = r.resends || r.limits.Resends && f.ShowsResending()
 	if !f.Bare() && !r.backlog.fits(f.size(), r.limits) {
 		r.refuse(RefusedWindow, nil)
@@ -129,17 +144,17 @@ func (r *Receiver) present(f Frame) {
 	}
 	ask := f.Flags&wire.FlagAckNow != 0
 	r.asked = r.asked || ask
+	if f.Flags&wire.FlagConfirm != 0 && !f.Bare() {
+		r.confirms = true
+		if ask {
+			r.prompt.add(f.end())
+		}
+	}
 	r.place(f)
 	if f.Bare() && ask {
 		r.gap.told = true
 		r.ackNow()
 	}
-}
-
-// ackNow has the peer told at once how far it was taken.
-func (r *Receiver) ackNow() {
-	r.unacked = 0
-	r.effects = append(r.effects, Effect{Do: AckNow})
 }
 
 // place puts a frame of the present life where it belongs.
@@ -286,6 +301,9 @@ func (r *Receiver) lose(to wire.Position) {
 	if r.want.Before(r.first) { // was numbered before the first that was heard
 		n := min(to.Seq, r.first.Seq) - r.want.Seq
 		r.Books.Lost, r.Books.Missed = r.Books.Lost-n, r.Books.Missed+n
+	}
+	if n := to.Seq - r.want.Seq; r.confirms && n > 0 {
+		r.undelivered.add(r.want.Seq, n, wire.WhyUnknown)
 	}
 	r.want, r.part = to, assembly{}
 }

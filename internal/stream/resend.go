@@ -33,15 +33,25 @@ type SenderBooks struct {
 }
 
 // estrange makes nothing be known of what the peer knows: it may be of another version now.
-func (s *Sender) estrange() { s.resends, s.spoke, s.announceAt = false, false, time.Time{} }
+func (s *Sender) estrange() {
+	if s.twin.urgent {
+		s.twin.silent = !isDown(s.state.Peer)
+		return // the other sender has what is known
+	}
+	s.Doubt()
+	s.resends, s.spoke, s.announceAt = false, false, time.Time{}
+	s.confirming, s.queriedAt, s.owesWord = ConfirmsUnknown, time.Time{}, false
+	s.calls.calling = CallsUnknown
+}
 
 // learn takes in what a frame of the peer shows of what that knows.
 func (s *Sender) learn(h *wire.Header) {
-	if !s.self.Knows.Has(wire.CapResend) {
+	if !s.self.Knows.Has(wire.CapResend) || s.twin.urgent {
 		return
 	}
 	if c, ok := h.Announced(); ok {
 		s.resends = c.Has(wire.CapResend)
+		s.twin.learn(s.self.Knows&c, h.Incarnation)
 	}
 	// Who sends this has heard what is announced here.
 	s.resends = s.resends || h.Flags&wire.FlagResend != 0
@@ -99,7 +109,7 @@ func (s *Sender) position() wire.Position {
 // written takes in that a frame of the load was handed over for the first time.
 func (s *Sender) written(now time.Time) {
 	f := &s.pending
-	sent := sentFrame{start: f.Header.Start, end: f.upTo, bytes: f.bytes, payload: f.End}
+	sent := sentFrame{start: f.Header.Start, end: f.upTo, bytes: f.bytes, payload: f.End, confirm: f.Confirm}
 	if f.whole {
 		sent.count = f.Header.Count
 	}
@@ -124,13 +134,15 @@ func (s *Sender) tells() bool {
 // silenceEnds is when nothing is kept any more for a peer that does not say that it got what was written; zero: never, since
 // all is well, or nothing is kept.
 func (s *Sender) silenceEnds() time.Time {
-	if !s.self.Knows.Has(wire.CapResend) || !s.window.missing() || s.window.kept == len(s.window.frames) {
+	if !s.self.Knows.Has(wire.CapResend) || !s.window.missing() && !s.awaits() || s.window.kept == len(s.window.frames) {
 		return time.Time{}
 	}
 	since := s.moved
 	if s.wordAt.After(since) && s.phase == Open {
 		since = s.wordAt
-		if most := s.moved.Add((silenceMost - 1) * s.policy.Patience); most.Before(since) {
+		if !s.window.missing() {
+			// It has all, and its program takes its time.
+		} else if most := s.moved.Add((silenceMost - 1) * s.policy.Patience); most.Before(since) {
 			since = most
 		}
 	}
@@ -180,7 +192,7 @@ func (s *Sender) asks(open bool, now time.Time) (at time.Time) {
 		at = probeAt
 	}
 	switch {
-	case s.window.missing() && s.tells() && s.ask:
+	case s.window.missing() && s.tells() && s.ask, s.mayCheck():
 		return now
 	case s.window.missing() && s.resends:
 		since := s.moved
@@ -188,10 +200,22 @@ func (s *Sender) asks(open bool, now time.Time) (at time.Time) {
 			since = s.askedAt
 		}
 		at = Earlier(at, since.Add(min(probeInterval, s.policy.Patience/4)))
+	case s.awaits():
+		since := s.wroteAt
+		if s.askedAt.After(since) {
+			since = s.askedAt
+		}
+		at = Earlier(at, since.Add(min(probeInterval, s.policy.Patience/4, s.policy.Silence/4)))
+	case !s.reach.owed.IsZero():
+		since := s.reach.owed
+		if s.askedAt.After(since) {
+			since = s.askedAt
+		}
+		at = Earlier(at, since.Add(min(probeInterval, s.policy.Silence/4)))
 	case s.window.bytes > 0 && !s.window.asked:
 		at = Earlier(at, s.wroteAt.Add(quietTime))
 	}
-	return at
+	return Earlier(Earlier(at, s.watchAt()), s.expectAsks())
 }
 
 // repeat makes the first frame that is to be sent again the pending one.
@@ -202,7 +226,11 @@ func (s *Sender) repeat(now time.Time) {
 	if sent.start.Offset > 0 || sent.end.Offset > 0 {
 		flags, count = wire.FlagPiece, 1
 	}
+	if sent.confirm && s.confirming == Confirms && s.resends {
+		flags |= wire.FlagConfirm | wire.FlagAckNow
+	}
 	f := &s.pending
+	f.Confirm = flags&wire.FlagConfirm != 0
 	f.Bare, f.Again, f.bytes, f.whole, f.upTo = false, true, sent.bytes, false, sent.end
 	f.Offset, f.End = int(sent.start.Offset), sent.payload
 	s.head(flags, sent.start, count, now)

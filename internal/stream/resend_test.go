@@ -153,7 +153,7 @@ func TestWhatAPeerDoesNotSayThatItGotIsKeptForItsPatience(t *testing.T) {
 			if got, asked := s.keepsFor(start); got < c.want || got > c.want+testPatience/100 || asked < 3 {
 				t.Errorf("it is kept for %v, and asked for %d times; want %v", got, asked, c.want)
 			}
-			if s.Books.Unconfirmed != 1 || s.KeptFrom() != at(2) || s.state.Peer != Up || s.resends {
+			if s.Books.Unconfirmed != 1 || s.KeptFrom() != at(2) || s.state.Peer != Up || s.standing != StandsDown || s.resends {
 				t.Errorf("%+v, %v, it still takes the peer for one that resends: %v", s.Books, s.state, s.resends)
 			}
 		})
@@ -274,8 +274,9 @@ func TestAnAnnouncementDoesNotPassForAnAcknowledgment(t *testing.T) {
 		said = append(said, s.Pending().Header)
 		s.Took(now)
 	}
-	if len(said) != 2 || !said[0].ShowsResending() || said[1].AckIncarnation != 9 || said[1].Ack != at(5) || said[1].Flags&wire.FlagTaking == 0 {
-		t.Errorf("it says %+v, want an announcement and what was due", said)
+	if len(said) != 3 || !said[0].ShowsResending() || said[1].Flags != wire.FlagAckNow ||
+		said[2].AckIncarnation != 9 || said[2].Ack != at(5) || said[2].Flags&wire.FlagTaking == 0 {
+		t.Errorf("it says %+v, want an announcement, a question and what was due", said)
 	}
 }
 

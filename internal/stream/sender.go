@@ -33,6 +33,8 @@ type Load struct {
 	Count int // of records
 	Small int // bytes of the first frame but for the large payload, its header included
 	Large int // bytes of the large payload
+	// Confirm tells that somebody waits to hear what becomes of the records.
+	Confirm bool
 }
 
 // A Sender is one direction as its sender sees it. It has one Load at a time, and numbers its
@@ -43,10 +45,13 @@ type Sender struct {
 	peer   uint16
 	policy Policy
 	state  State
-	since  time.Time // of the peer's part of state
+	reach  reach
 	phase  Phase
 	window window
 	ack    ack
+
+	standing Standing // what state and reach make
+	since    time.Time
 
 	next    uint64 // number of the next record
 	load    Load
@@ -66,6 +71,18 @@ type Sender struct {
 	refused    bool      // the connection did not take the last frame; the first of those in a row was at blockedAt
 	Books      SenderBooks
 
+	confirming Confirming
+	query      bool          // the peer is to be asked what it knows
+	queriedAt  time.Time     // when it last was
+	ackedAt    time.Time     // when a frame of it last acknowledged something
+	owesWord   bool          // it has asked that
+	awaited    uint64        // before it are records of which somebody waits to hear what becomes
+	promptTo   wire.Position // where the last frame ends with which that was asked for
+	more       bool          // something is to be written behind the load
+	calls      callsOut
+
+	twin twin
+
 	progress  time.Time // when the peer last took something, or could have
 	blockedAt time.Time // when the connection last stopped taking frames, or was made
 	heardAt   time.Time // when the peer last said that it takes
@@ -82,8 +99,10 @@ type Outbound struct {
 	Bare        bool // it carries no records: the header is all
 	Again       bool // it was written before
 	Offset, End int
-	whole       bool          // it ends the load
-	upTo        wire.Position // where it ends in the stream
+	Confirm     bool               // it asks what becomes of its records
+	Names       []wire.Undelivered // follow the header of a bare frame
+	whole       bool               // it ends the load
+	upTo        wire.Position      // where it ends in the stream
 	bytes       int
 }
 
@@ -92,6 +111,12 @@ var beginning = wire.Position{Seq: 1}
 
 // NewSender makes the sender to a peer that the catalogue does not have yet: Appeared tells that it has.
 func NewSender(self Self, peer uint16, p Policy, now time.Time) *Sender {
+	if p.Silence == 0 {
+		p.Silence = DefaultSilence
+	}
+	if peer == self.ID {
+		p.Watch = 0
+	}
 	return &Sender{
 		self: self, peer: peer, policy: p,
 		state:  State{Idle, NoPath},
@@ -100,9 +125,6 @@ func NewSender(self Self, peer uint16, p Policy, now time.Time) *Sender {
 		next:   beginning.Seq,
 	}
 }
-
-// State is what is known of the way to the peer, and since when of the peer itself.
-func (s *Sender) State() (State, time.Time) { return s.state, s.since }
 
 // Phase is how far the sender is from its end.
 func (s *Sender) Phase() Phase { return s.phase }
@@ -119,9 +141,8 @@ func (s *Sender) Loaded() bool { return s.loaded }
 // on takes an event in.
 func (s *Sender) on(e Event, now time.Time) {
 	before := s.state.Peer
-	if s.state = decide(s.state, e); s.state.Peer != before && !(isDown(before) && isDown(s.state.Peer)) {
-		s.since = now
-	}
+	s.state = decide(s.state, e)
+	s.show(now)
 	if isDown(before) && !isDown(s.state.Peer) {
 		s.moved = now // it has its time again
 	}
@@ -145,20 +166,27 @@ func (s *Sender) Cut() { s.phase = Cut }
 // Vanished notes that there is no such peer any more. What is queued is to be dropped as UnknownPeer.
 func (s *Sender) Vanished(now time.Time) {
 	s.on(Vanished, now)
+	s.reached(Unsettled, now)
 	s.dropKept()
 }
 
 // Appeared notes that there is one.
-func (s *Sender) Appeared(now time.Time) { s.on(Appeared, now) }
+func (s *Sender) Appeared(now time.Time) {
+	s.reach.check = s.reach.check || s.policy.Watch > 0
+	s.on(Appeared, now)
+}
 
 // Dialed notes that a connection was begun. Again tells that it leads where the one before it
 // did: it is only another try, and the peer's time runs on.
 func (s *Sender) Dialed(again bool, now time.Time) {
+	s.twin.dialed(again)
 	s.blockedAt, s.refused = now, again
 	if again {
+		s.reach.settle()
 		s.on(Redialed, now)
 	} else {
 		s.on(Dialed, now)
+		s.reached(Unsettled, now)
 		s.progress, s.moved = now, now
 	}
 }
@@ -166,6 +194,7 @@ func (s *Sender) Dialed(again bool, now time.Time) {
 // Left notes that a connection was left. What was written to it is sent again on the next one, if the peer asks for that;
 // one that does not resend, or was down, will acknowledge nothing of it.
 func (s *Sender) Left(now time.Time) {
+	s.twin.left++
 	s.on(Left, now)
 	if s.window.kept < len(s.window.frames) && s.tells() {
 		s.ask = true
@@ -178,11 +207,15 @@ func (s *Sender) Left(now time.Time) {
 // to be dropped as Unreachable.
 func (s *Sender) Failed(now time.Time) {
 	s.on(Failed, now)
+	s.reached(Severed, now)
 	s.dropKept()
 }
 
 // Writable notes that the connection would take a frame now.
-func (s *Sender) Writable(now time.Time) { s.on(Writable, now) }
+func (s *Sender) Writable(now time.Time) {
+	s.reach.broken, s.reach.anew = time.Time{}, true
+	s.on(Writable, now)
+}
 
 // SilentSince is when the connection last took a frame or the peer last spoke, while the
 // connection takes none; zero if it does.
@@ -200,12 +233,15 @@ func (s *Sender) SilentSince() time.Time {
 // something to write now.
 func (s *Sender) Acked(h *wire.Header, now time.Time) bool {
 	s.learn(h)
+	s.learnConfirming(h)
+	s.learnCalling(h)
 	s.wordAt = now
+	s.reach.hear(now)
 	s.waited = s.waited || s.resends && h.Flags&wire.FlagResend == 0 // it does not know that this one does
 	if h.AckIncarnation != s.self.Incarnation {
-		return s.waited
+		return s.waited || s.owesWord
 	}
-	s.window.grant = int(min(h.Window, maxGrant))
+	s.window.grant, s.ackedAt = int(min(h.Window, maxGrant)), now
 	whole := !s.window.missing()
 	news, records := s.window.acked(h.Ack)
 	s.confirm(records)
@@ -222,11 +258,12 @@ func (s *Sender) Acked(h *wire.Header, now time.Time) bool {
 	if s.spoke = true; more || whole {
 		s.moved = now
 	}
+	s.hears(more && (news || s.resends), whole || !s.resends, now)
 	if news || h.Flags&wire.FlagTaking != 0 {
 		s.progress, s.heardAt = now, now
 		s.on(Heard, now)
 	}
-	return isDown(s.state.Peer) || s.loaded || s.window.due > 0 || s.waited
+	return isDown(s.state.Peer) || s.loaded || s.window.due > 0 || s.waited || s.owesWord
 }
 
 // PeerBegan notes that a life of the peer was heard that was not before. What is on its way to another one will not be
@@ -235,12 +272,15 @@ func (s *Sender) Acked(h *wire.Header, now time.Time) bool {
 // at all nobody knows whether there was another one before: what that may have got is acknowledged if this one has it,
 // and is not sent again if it has not.
 func (s *Sender) PeerBegan(first bool, now time.Time) {
+	s.ack.Undelivered = nil // was for the life before
 	if first && s.tells() {
 		s.window.early = len(s.window.frames)
 	} else {
 		s.estrange()
 		s.forget()
+		s.twin.lives++
 	}
+	s.reach.check = true
 	if now.Sub(s.begunAt) >= 2*s.policy.Patience {
 		s.begunAt, s.progress, s.moved = now, now, now
 		s.on(Began, now)
@@ -269,10 +309,17 @@ func (s *Sender) frameSize() int {
 // Took notes that the frame of the last Next was handed over. It reports whether the load is
 // written whole: then its records have used their numbers up, and it is gone.
 func (s *Sender) Took(now time.Time) (whole bool) {
+	whole = s.took(now)
+	s.wrote(now)
+	return whole
+}
+
+func (s *Sender) took(now time.Time) (whole bool) {
 	s.on(Took, now)
 	s.refused = false
 	f := &s.pending
-	s.ack.carried()
+	s.ack.carried(s.resends)
+	s.tookWord(&f.Header, now)
 	s.waited = s.waited && f.Header.Flags&wire.FlagResend == 0
 	if !f.Header.ShowsResending() {
 		// The first that the peer gets may be this one. It gives up what it misses then.

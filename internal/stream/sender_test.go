@@ -87,7 +87,7 @@ func TestAQuestionThatWasNotTakenIsAskedAgain(t *testing.T) {
 	s.Load(Load{Count: 1, Small: wire.HeaderSize + wire.RecordSize}, start)
 	s.Next(start)
 	s.Took(start)
-	now := start.Add(quietTime)
+	now := start.Add(probeInterval)
 	for range 2 {
 		step, _ := s.Next(now)
 		if step != Write || !s.Pending().Bare || s.Pending().Header.Flags&wire.FlagAckNow == 0 {
@@ -95,6 +95,7 @@ func TestAQuestionThatWasNotTakenIsAskedAgain(t *testing.T) {
 		}
 		s.Full(now)
 		s.Writable(now)
+		now = now.Add(probeInterval)
 	}
 }
 

@@ -9,13 +9,13 @@ type State struct {
 	Path PathState
 }
 
-// PeerState is whether the peer takes what it is sent.
+// PeerState is whether the peer takes what it is sent. Whether its node answers is another fact: see ReachState.
 type PeerState uint8
 
 const (
 	Idle       PeerState = iota // there is no such peer
 	Connecting                  // it has not taken anything yet
-	Up                          // it took the last that was sent
+	Up                          // its connection took the last that was sent
 	Down                        // it took nothing for as long as the policy allows; it is up again as soon as its connection takes a frame
 	Starved                     // the same with its window closed: only a word of the peer ends it
 )

@@ -202,7 +202,9 @@ func TestTheTablesInTheDocumentAreThoseInTheComments(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	for _, function := range []struct{ file, name string }{{"state.go", "decide"}, {"receiver_state.go", "judge"}} {
+	for _, function := range []struct{ file, name string }{
+		{"state.go", "decide"}, {"reach.go", "follow"}, {"reach.go", "standing"}, {"receiver_state.go", "judge"},
+	} {
 		for _, line := range commentLines(t, function.file, function.name) {
 			if !strings.Contains(string(document), "\n    "+line+"\n") {
 				t.Errorf("%s: docs/protocol.md does not have the line %q", function.name, line)

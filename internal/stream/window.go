@@ -44,6 +44,7 @@ type sentFrame struct {
 	payload    int       // where it ends in the payload of a large record
 	again      time.Time // it was last to be sent again
 	due        bool      // it is to be sent again
+	confirm    bool      // somebody waits to hear what becomes of its records
 }
 
 // open reports whether a frame of size bytes may be written now. One that is larger than the

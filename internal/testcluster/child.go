@@ -122,6 +122,18 @@ func (c *Child) forward(t testing.TB, stderr io.Reader) {
 	}
 }
 
+// Logged is in how many lines that the child has written to stderr so far a text is.
+func (c *Child) Logged(text string) (count int) {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	for _, line := range c.logs {
+		if strings.Contains(line, text) {
+			count++
+		}
+	}
+	return count
+}
+
 // Do gives the child a command and waits for its reply, which reply is decoded
 // from unless it is nil.
 func (c *Child) Do(command string, reply any) {

@@ -2,8 +2,8 @@ package transport
 
 import (
 	"net/netip"
-	"os"
-	"strconv"
+	"slices"
+	"strings"
 	"time"
 
 	"golang.org/x/sys/unix"
@@ -38,30 +38,63 @@ func StalledTCP(fd, handshake int, d time.Duration) bool {
 // StalledTo is the same for a TCP connection of this process to an address, whose descriptor is not known. Where there is more than
 // one it is stalled if all are.
 func StalledTo(to netip.AddrPort, handshake int, d time.Duration) bool {
-	descriptors, err := os.ReadDir("/proc/self/fd")
-	if err != nil {
+	all, now, err := descriptorsTo(leads{addr: to})
+	if err != nil || len(all) == 0 && !now {
 		return false
 	}
-	for _, entry := range descriptors {
-		fd, err := strconv.Atoi(entry.Name())
-		if err == nil && leadsTo(fd, to) && !StalledTCP(fd, handshake, d) {
+	for _, fd := range all {
+		if !StalledTCP(fd, handshake, d) {
 			return false
 		}
 	}
 	return true
 }
 
-// leadsTo reports whether a descriptor is that of a connection to an address.
-func leadsTo(fd int, to netip.AddrPort) bool {
-	peer, err := unix.Getpeername(fd)
+// FlowOfTCP is FlowOf for the descriptor of a TCP connection.
+func FlowOfTCP(fd int) (Flow, bool) {
+	info, err := unix.GetsockoptTCPInfo(fd, unix.IPPROTO_TCP, unix.TCP_INFO)
 	if err != nil {
-		return false
+		return Flow{}, false
 	}
-	switch a := peer.(type) {
-	case *unix.SockaddrInet4:
-		return netip.AddrPortFrom(netip.AddrFrom4(a.Addr), uint16(a.Port)) == to
-	case *unix.SockaddrInet6:
-		return netip.AddrPortFrom(netip.AddrFrom16(a.Addr).Unmap(), uint16(a.Port)) == to
+	waits, err := unix.IoctlGetInt(fd, unix.TIOCOUTQ) // SIOCOUTQ
+	return Flow{info.Bytes_acked, uint64(waits)}, err == nil
+}
+
+// FlowTo is the same for all TCP connections of this process to an address, whose descriptors are not known.
+func FlowTo(to netip.AddrPort) (all Flow, known bool) {
+	mine, _, _ := descriptorsTo(leads{addr: to})
+	for _, fd := range mine {
+		if f, ok := FlowOfTCP(fd); ok {
+			all, known = Flow{all.Came + f.Came, all.Waits + f.Waits}, true
+		}
 	}
-	return false
+	return all, known
+}
+
+// Connected reports whether this process has an established connection to an endpoint, tcp:// with an address, or ipc://: true where that is
+// not known.
+func Connected(endpoint string) bool {
+	path, ipc := strings.CutPrefix(endpoint, "ipc://")
+	to, err := netip.ParseAddrPort(strings.TrimPrefix(endpoint, "tcp://"))
+	if !ipc && err != nil {
+		return true
+	}
+	where := leads{path: path}
+	if !ipc {
+		where = leads{addr: netip.AddrPortFrom(to.Addr().Unmap().WithZone(""), to.Port())}
+	}
+	stands := func(all []int) bool {
+		return slices.ContainsFunc(all, func(fd int) bool {
+			if ipc {
+				return true
+			}
+			info, err := unix.GetsockoptTCPInfo(fd, unix.IPPROTO_TCP, unix.TCP_INFO)
+			return err == nil && info.State == established
+		})
+	}
+	if stands(knownTo(where)) {
+		return true
+	}
+	all, _, err := descriptorsTo(where)
+	return err != nil || stands(all)
 }

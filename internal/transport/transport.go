@@ -77,7 +77,7 @@ type Security struct {
 // Listener receives the frames that all peers send. One goroutine at a time calls Recv,
 // Key and Close, which the caller sees to; any may call Interrupt.
 type Listener interface {
-	// Recv waits for a frame until the deadline (the zero time: for ever). The
+	// Recv waits for a frame until the deadline (the zero time: for ever; one that has passed: not at all). The
 	// sender may have split the frame in two: it is head and tail in a row.
 	// The caller owns both, and may give them to PutBuffer. The error is ErrTimeout,
 	// ErrInterrupted, or one that wraps ErrMalformed: for a message of more than two
@@ -142,3 +142,46 @@ func Stalled(c Conn, d time.Duration) bool {
 	s, ok := c.(interface{ Stalled(d time.Duration) bool })
 	return ok && s.Stalled(d)
 }
+
+// Watch has broke called, by any goroutine, whenever a connection ends that stood, until Close; broke does not block. Of a transport that does
+// not tell, it returns how often to ask Stands; of others, 0.
+func Watch(c Conn, broke func()) (poll time.Duration) {
+	if w, ok := c.(interface{ Watch(broke func()) }); ok {
+		w.Watch(broke)
+	}
+	if p, ok := c.(interface{ Poll() time.Duration }); ok {
+		poll = p.Poll()
+	}
+	return poll
+}
+
+// Rest has what was passed to Watch called, once, as soon as something becomes of a connection that is otherwise to be looked at now and then. It
+// reports false where that cannot be. It is called as TrySend is, when the connection stands.
+func Rest(c Conn) bool {
+	r, ok := c.(interface{ Rest() bool })
+	return ok && r.Rest()
+}
+
+// Stands reports whether a connection stands: true where that is not known. Idle tells that nothing is on its way on it, so that it would
+// take a frame. It is called as TrySend is.
+func Stands(c Conn, idle bool) bool {
+	s, ok := c.(interface{ Stands(idle bool) bool })
+	return !ok || s.Stands(idle)
+}
+
+// A Flow is what becomes of what was sent on a connection, as far as this machine knows.
+type Flow struct {
+	Came  uint64 // bytes that the peer's machine has acknowledged
+	Waits uint64 // bytes that it has not
+}
+
+// FlowOf tells that of a connection, or that it is not known. It is called as TrySend is.
+func FlowOf(c Conn) (f Flow, known bool) {
+	if s, ok := c.(interface{ Flow() (Flow, bool) }); ok {
+		return s.Flow()
+	}
+	return Flow{}, false
+}
+
+// Passed reports whether a deadline, which may be the zero time, has passed.
+func Passed(deadline time.Time) bool { return !deadline.IsZero() && !time.Now().Before(deadline) }

@@ -15,7 +15,15 @@ const (
 	// CapResend: frames with FlagResend. Who announces it sends again what was lost, and waits for what is missing
 	// until it is told that it will not come.
 	CapResend
+	// CapConfirm: frames with FlagConfirm. Who announces it tells what became of the records that it is asked about. It is of
+	// use only beside CapResend.
+	CapConfirm
+	// CapCalls: payloads of kinds 22 to 24, requests and what is replied to them.
+	CapCalls
 )
+
+// CapUrgent: frames with FlagUrgent, which are of a stream of their own. It is of use only beside CapResend.
+const CapUrgent Capabilities = 1 << 4
 
 // Has reports whether c holds all of want.
 func (c Capabilities) Has(want Capabilities) bool { return c&want == want }

@@ -49,8 +49,17 @@ const (
 	FlagTaking
 	// FlagResend marks a frame whose header a Resend follows. Only who has announced CapResend is sent it.
 	FlagResend
+	// FlagConfirm, beside FlagResend, marks a frame with records whose sender waits to hear what becomes of each of them; with
+	// FlagAckNow it is acknowledged as soon as they are taken and nothing else is at hand. Without records, it marks
+	// a frame behind whose header records are named that were not delivered: see AppendUndelivered. Only who has announced
+	// CapConfirm is sent it.
+	FlagConfirm
+	// FlagUrgent, beside FlagResend, marks a frame of the urgent stream: all that the header says of positions and of the window is about
+	// that stream and, as far as it acknowledges, about the one in the other direction. Each of its records is whole in one frame. Only
+	// who has announced CapUrgent is sent it.
+	FlagUrgent
 
-	knownFlags = FlagPiece | FlagAckNow | FlagTaking | FlagResend
+	knownFlags = FlagPiece | FlagAckNow | FlagTaking | FlagResend | FlagConfirm | FlagUrgent
 )
 
 // Position is a place in the stream of one sender to one receiver: the number
@@ -208,6 +217,10 @@ func ParseHeader(b []byte) (Header, error) {
 		return h, malformed("a piece in a frame of %d records", h.Count)
 	case h.Flags&FlagPiece == 0 && h.Count > 0 && h.Start.Offset != 0:
 		return h, malformed("an offset without a piece")
+	case h.Flags&FlagUrgent != 0 && h.Flags&(FlagResend|FlagPiece|FlagConfirm) != FlagResend:
+		return h, malformed("an urgent frame with flags %#x", h.Flags)
+	case h.Flags&FlagConfirm != 0 && h.Flags&FlagResend == 0:
+		return h, malformed("it asks what became of its records, and does not resend")
 	}
 	if h.Flags&FlagResend != 0 {
 		return h, h.parseResend(b[HeaderSize:])

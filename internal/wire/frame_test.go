@@ -86,9 +86,11 @@ func TestConstants(t *testing.T) {
 		{"FlagAckNow", wire.FlagAckNow, 2},
 		{"FlagTaking", wire.FlagTaking, 4},
 		{"FlagResend", wire.FlagResend, 8},
+		{"FlagUrgent", wire.FlagUrgent, 32},
 		{"ResendSize", wire.ResendSize, 40},
 		{"CapValues", uint64(wire.CapValues), 1},
 		{"CapResend", uint64(wire.CapResend), 2},
+		{"CapUrgent", uint64(wire.CapUrgent), 16},
 		{`ClusterHash("")`, wire.ClusterHash(""), 0x141cfc9842c4b0e3},
 		{`ClusterHash("demo")`, wire.ClusterHash("demo"), 0x84684b356c51972a},
 	} {
@@ -127,7 +129,11 @@ func TestParseHeader(t *testing.T) {
 		{"a short frame of another version", []byte{2}, wire.ErrVersion, "2"},
 		{"version alone", []byte{1}, wire.ErrMalformed, "1 bytes"},
 		{"one byte short", set(0, 1)[:wire.HeaderSize-1], wire.ErrMalformed, "63 bytes"},
-		{"an unknown flag", set(1, 16), wire.ErrMalformed, "flags"},
+		{"an unknown flag", set(1, 64), wire.ErrMalformed, "flags"},
+		{"an urgent frame without resending", set(1, 32), wire.ErrMalformed, "urgent"},
+		{"an urgent piece", resend(func(h *wire.Header) { h.Flags |= 32 | wire.FlagPiece; h.Count = 1 }), wire.ErrMalformed, "urgent"},
+		{"an urgent frame that asks to confirm", resend(func(h *wire.Header) { h.Flags |= 32 | 16 }), wire.ErrMalformed, "urgent"},
+		{"a question without resending", set(1, 16), wire.ErrMalformed, "resend"},
 		{"the last flag", set(1, 0x80), wire.ErrMalformed, "flags"},
 		{"first reserved byte", set(6, 1), wire.ErrMalformed, "reserved"},
 		{"second reserved byte", set(7, 1), wire.ErrMalformed, "reserved"},
@@ -144,6 +150,7 @@ func TestParseHeader(t *testing.T) {
 		{"nothing is kept from 0 on", resend(func(h *wire.Header) { h.Kept.Seq = 0 }), wire.ErrMalformed, "kept"},
 		{"what begins before what is kept", resend(func(h *wire.Header) { h.Kept.Seq = 6 }), wire.ErrMalformed, "kept"},
 
+		{"an urgent frame", resend(func(h *wire.Header) { h.Flags |= 32; h.Count = 3 }), nil, ""},
 		{"nothing is kept", resend(func(h *wire.Header) { h.Kept = h.Start }), nil, ""},
 		{"what is missing", resend(func(h *wire.Header) {
 			h.Wanted, h.Held = wire.Position{Seq: 7, Offset: 1}, wire.Position{Seq: 9, Offset: 2}
@@ -360,7 +367,7 @@ func TestDocumentKinds(t *testing.T) {
 	for _, r := range rows {
 		kinds[r[1]] = r[2]
 	}
-	for k := codec.Nil; k <= codec.Typed2; k++ {
+	for k := codec.Nil; k <= codec.Failure; k++ {
 		n := fmt.Sprint(uint8(k))
 		if kinds[n] != k.String() {
 			t.Errorf("kind %s is %q in %s, want %q", n, kinds[n], document, k)

@@ -16,13 +16,15 @@
 //
 // # Delivery
 //
-// Messages reach Step of the other server's Raft in the order sent, but for two things: messages that append entries or propose
-// some (MsgApp, MsgProp) are overtaken by others that wait behind them here, as heartbeats and votes are short; and
+// Messages reach Step of the other server's Raft in the order sent, but for three things: messages that append entries or propose
+// some (MsgApp, MsgProp) are overtaken by others that wait behind them here; heartbeats, votes and the answers to them
+// overtake all others, on the way as well; and
 // proposals do not hold up the rest at their receiver, where they wait as long as there is no leader.
 //
-// A heartbeat does not wait for entries that this transport still holds, but on the wire it is behind what the node took before: as
-// much of the entries as Raft sends without an answer (raft.Config.MaxInflightBytes bounds that), and of a snapshot
-// Options.SnapshotWindow bytes.
+// Heartbeats and votes do not wait for what is to be written to the same server, entries or a snapshot, but go between two pieces
+// of it (see cluster.Node.SendUrgent); what the connection has taken already is before them. To a server of an earlier version of the library they go
+// behind as much of the entries as Raft sends without an answer (raft.Config.MaxInflightBytes bounds that), and Options.SnapshotWindow
+// bytes of a snapshot. One that goes so, before it is known what the server can do, may be overtaken by the next.
 //
 // A snapshot is sent in pieces, as fast as its receiver takes them. It is in memory as a whole on both sides, as Raft
 // wants it, and takes half as much again while it comes. A larger one than Options.MaxSnapshotBytes is refused by its receiver.

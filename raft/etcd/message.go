@@ -72,6 +72,18 @@ func isForwarded(t raftpb.MessageType) bool {
 // isBulky reports whether messages of a type carry what is to be replicated, so that others do not wait for them.
 func isBulky(t raftpb.MessageType) bool { return t == raftpb.MsgApp || t == raftpb.MsgProp }
 
+// isUrgent reports whether messages of a type are sent apart from all others: they are short, and a leader is lost where they are late.
+func isUrgent(t raftpb.MessageType) bool {
+	switch t {
+	case raftpb.MsgHeartbeat, raftpb.MsgHeartbeatResp, raftpb.MsgVote, raftpb.MsgVoteResp, raftpb.MsgPreVote, raftpb.MsgPreVoteResp:
+		return true
+	}
+	return false
+}
+
+// maxUrgentBytes is the longest that is sent so: who reads without the log may give Raft a context of any length, which heartbeats carry.
+const maxUrgentBytes = 64 << 10
+
 // A head is what is to be known of a message before it is decoded.
 type head struct {
 	typ      raftpb.MessageType

@@ -88,7 +88,7 @@ func (t *Transport) received(from int, body []byte) {
 	if h.typ == raftpb.MsgProp {
 		p.proposals.put(body, len(body), false)
 	} else {
-		p.messages.put(body, len(body), false)
+		p.messages.put(body, len(body), isUrgent(h.typ))
 	}
 }
 

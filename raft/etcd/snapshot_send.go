@@ -171,7 +171,7 @@ func (u *upload) post(msg any) error {
 	timeout := u.t.o.Timeout
 	ctx, cancel := context.WithTimeoutCause(u.ctx, timeout, fmt.Errorf("etcd: there was no room for the snapshot to %d for %v", u.to, timeout))
 	defer cancel()
-	return u.t.post(ctx, u.to, msg)
+	return u.t.post(ctx, u.t.node.Send, u.to, msg)
 }
 
 // advance notes how far the receiver lets it go. Only the receiving goroutine calls it, so that there is room after one was

@@ -117,6 +117,10 @@ func (t *Transport) Send(msgs []*raftpb.Message) {
 			o.put(drop{err}, 0, true)
 			continue
 		}
+		if isUrgent(m.GetType()) && len(body) <= maxUrgentBytes {
+			o.urgent.put(message{body}, len(body), true)
+			continue
+		}
 		o.put(message{body}, len(body), !isBulky(m.GetType()))
 	}
 }
@@ -163,8 +167,9 @@ const maxTold = 1000
 // An outbox is what waits to be sent to one server.
 type outbox struct {
 	queue
-	t  *Transport
-	id uint64 // in Raft
+	urgent queue // which does not wait for room that the other waits for
+	t      *Transport
+	id     uint64 // in Raft
 
 	seen seen // by watch
 }
@@ -179,7 +184,8 @@ func (t *Transport) toward(id uint64) *outbox {
 	o := t.outward[id]
 	if o == nil {
 		o = &outbox{t: t, id: id}
-		o.queue = queue{start: t.start, work: o.send, full: o.unreachable}
+		o.queue = queue{start: t.start, work: func(msg any) { o.send(t.node.Send, msg) }, full: o.unreachable}
+		o.urgent = queue{start: t.start, work: func(msg any) { o.send(t.node.SendUrgent, msg) }, full: o.unreachable}
 		t.outward[id] = o
 	}
 	return o
@@ -187,9 +193,9 @@ func (t *Transport) toward(id uint64) *outbox {
 
 func (o *outbox) unreachable() { o.t.raft.ReportUnreachable(o.id) }
 
-// send gives a message to the node, and waits for room there.
-func (o *outbox) send(msg any) {
-	err := o.t.post(o.t.ctx, o.id, msg)
+// send gives a message to the node by a method of that, and waits for room there.
+func (o *outbox) send(how sending, msg any) {
+	err := o.t.post(o.t.ctx, how, o.id, msg)
 	switch _, raftsOwn := msg.(message); {
 	case err == nil || o.t.ctx.Err() != nil:
 	case raftsOwn:
@@ -202,8 +208,11 @@ func (o *outbox) send(msg any) {
 	}
 }
 
+// A sending is a method of a node that sends.
+type sending = func(context.Context, *cluster.Envelope) error
+
 // post sends a message to a server by its id in Raft. The error is the cause where ctx ended.
-func (t *Transport) post(ctx context.Context, id uint64, msg any) error {
+func (t *Transport) post(ctx context.Context, send sending, id uint64, msg any) error {
 	if d, ok := msg.(drop); ok {
 		return d.err
 	}
@@ -212,7 +221,7 @@ func (t *Transport) post(ctx context.Context, id uint64, msg any) error {
 		t.complain("a message of Raft's cannot be sent", "to", id, "reason", err)
 		return err
 	}
-	err = t.node.Send(ctx, &cluster.Envelope{Pid: pid, Msg: msg})
+	err = send(ctx, &cluster.Envelope{Pid: pid, Msg: msg})
 	switch {
 	case err == nil:
 		return nil

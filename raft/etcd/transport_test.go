@@ -177,7 +177,8 @@ func TestAMessageArrivesAsItWasSent(t *testing.T) {
 
 func TestMessagesOfASortArriveInOrder(t *testing.T) {
 	const count = 3000
-	a, _, rb, _ := pair(t, etcd.Options{})
+	a, _, rb, nodes := pair(t, etcd.Options{Other: func(*cluster.Envelope) {}})
+	meet(t, nodes[0], nodes[1])
 	var all []*raftpb.Message
 	for n := range uint64(count) {
 		all = append(all, entries(n), msg(raftpb.MsgHeartbeat, n))
@@ -358,6 +359,64 @@ func TestAHeartbeatOvertakesEntriesThatWait(t *testing.T) {
 	for _, typ := range []raftpb.MessageType{raftpb.MsgHeartbeat, raftpb.MsgVote} {
 		if got := before[typ]; got > count/2 {
 			t.Errorf("%v came behind %d of %d messages with entries", typ, got, count)
+		}
+	}
+}
+
+// meet makes one server know that another has an urgent stream.
+func meet(t *testing.T, from, to *cluster.Node) {
+	t.Helper()
+	for end := time.Now().Add(deadline); ; time.Sleep(10 * time.Millisecond) {
+		if err := from.SendUrgent(t.Context(), &cluster.Envelope{Pid: to.Pid(), Msg: "hello"}); err != nil {
+			t.Fatal(err)
+		}
+		for _, p := range from.Stats().Peers {
+			if p.ID == to.Pid() && p.Urgent {
+				return
+			}
+		}
+		if time.Now().After(end) {
+			t.Fatalf("after %v server %d is not known to have an urgent stream", deadline, to.Pid())
+		}
+	}
+}
+
+// Nobody takes from the other server's Inbox, so that large entries and a snapshot fill the way to it, and there is no room for more. Heartbeats and
+// votes pass them all the same.
+func TestHeartbeatsAndVotesPassWhatFillsTheWay(t *testing.T) {
+	nodes := clustertest.StartLocal(t, 2, patient, func(cfg *cluster.Config) { cfg.QueueBytes = 64 << 10 })
+	ra, rb := newPlayed(), newPlayed()
+	other := etcd.Options{Other: func(*cluster.Envelope) {}}
+	a := open(t, nodes[0], ra, other)
+	meet(t, nodes[0], nodes[1])
+	const count = 12
+	for range count {
+		a.Send([]*raftpb.Message{entries(1, make([]byte, 2<<20))})
+	}
+	a.Send([]*raftpb.Message{snap(1, make([]byte, 4<<20))})
+	for end := time.Now().Add(deadline); nodes[0].Stats().Sent.Queued == 0; time.Sleep(time.Millisecond) {
+		if time.Now().After(end) {
+			t.Fatalf("nothing waits:\n%v", nodes[0].Stats())
+		}
+	}
+	urgent := []raftpb.MessageType{raftpb.MsgHeartbeat, raftpb.MsgHeartbeatResp, raftpb.MsgVote, raftpb.MsgVoteResp, raftpb.MsgPreVote, raftpb.MsgPreVoteResp}
+	before := nodes[0].Stats().Sent.Sent
+	for _, typ := range urgent {
+		a.Send([]*raftpb.Message{msg(typ, 2)})
+	}
+	for end := time.Now().Add(deadline); nodes[0].Stats().Sent.Sent < before+uint64(len(urgent)); time.Sleep(time.Millisecond) {
+		if time.Now().After(end) {
+			t.Fatalf("they are not written:\n%v", nodes[0].Stats())
+		}
+	}
+	open(t, nodes[1], rb, other)
+	at := map[raftpb.MessageType]int{}
+	for i := range count + 1 + len(urgent) {
+		at[next(t, rb.steps, "message").GetType()] = i
+	}
+	for _, typ := range urgent {
+		if got := at[typ]; got > count/2+len(urgent) {
+			t.Errorf("%v is message %d of %d", typ, got, count+1+len(urgent))
 		}
 	}
 }

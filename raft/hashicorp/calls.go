@@ -92,14 +92,30 @@ func (c *calls) advanced(pid int, p progress) {
 // send sends the request of a call; args is a pointer to one of Raft's, and is not needed any more when send returns.
 func (c *calls) send(ctx context.Context, k *call, args any) error {
 	if a, ok := args.(*raft.AppendEntriesRequest); ok && appendBytes(a) >= bulkBytes {
-		return post(ctx, c.node, k.pid, bulk{number: k.number, args: a})
+		return post(ctx, c.node.Send, k.pid, bulk{number: k.number, args: a})
 	}
-	return post(ctx, c.node, k.pid, request{k.number, k.kind, encodeRequest(args)})
+	return post(ctx, way(c.node, args), k.pid, request{k.number, k.kind, encodeRequest(args)})
+}
+
+// A sending is a method of a node that sends.
+type sending = func(context.Context, *cluster.Envelope) error
+
+// way is how a request, and the response to it, are sent: that a leader lives, and votes, wait neither for entries nor for a snapshot.
+func way(node *cluster.Node, args any) sending {
+	switch args := args.(type) {
+	case *raft.AppendEntriesRequest:
+		if isHeartbeat(args) {
+			return node.SendUrgent
+		}
+	case *raft.RequestVoteRequest, *raft.RequestPreVoteRequest:
+		return node.SendUrgent
+	}
+	return node.Send
 }
 
 // post sends a message, and waits for room until ctx ends. The error names the server, and is the cause where ctx ended.
-func post(ctx context.Context, node *cluster.Node, pid int, msg any) error {
-	err := node.Send(ctx, &cluster.Envelope{Pid: pid, Msg: msg})
+func post(ctx context.Context, send sending, pid int, msg any) error {
+	err := send(ctx, &cluster.Envelope{Pid: pid, Msg: msg})
 	switch {
 	case err == nil:
 		return nil
@@ -147,7 +163,7 @@ func (l *life) ended(node *cluster.Node, k *call) error {
 			continue
 		}
 		switch {
-		case p.State == cluster.LinkDown:
+		case p.State == cluster.LinkDown, p.State == cluster.LinkStalled:
 			return fmt.Errorf("hashicorp: server %d is down; it may have seen the %v", k.pid, k.kind)
 		case l.known && p.Received.Restarts != l.restarts:
 			return fmt.Errorf("hashicorp: server %d has started anew; it may have seen the %v before", k.pid, k.kind)

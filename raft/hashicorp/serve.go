@@ -88,7 +88,7 @@ func (t *Transport) peer(pid int) *peer {
 	p.requests = queue[*inbound]{start: t.start, work: t.deliver, items: maxRequests, maxBytes: maxRequestBytes}
 	p.heartbeats = queue[*inbound]{start: t.start, work: t.beat, items: maxHeartbeats, maxBytes: maxRequestBytes}
 	p.refusals = queue[response]{start: t.start, items: maxRequests, maxBytes: maxRequestBytes}
-	p.refusals.work = func(r response) { t.reply(pid, r) }
+	p.refusals.work = func(r response) { t.reply(t.node.Send, pid, r) }
 	t.peers[pid] = p
 	return p
 }
@@ -172,7 +172,7 @@ func (t *Transport) beat(in *inbound) {
 	(*handler)(in.rpc)
 	select {
 	case r := <-in.answer:
-		t.reply(in.from, in.response(r))
+		t.reply(way(t.node, in.rpc.Command), in.from, in.response(r))
 	default: // A Raft that has shut down does not answer.
 	}
 }
@@ -186,7 +186,7 @@ func (t *Transport) await(in *inbound) {
 	defer limit.Stop()
 	select {
 	case r := <-in.answer:
-		t.reply(in.from, in.response(r))
+		t.reply(way(t.node, in.rpc.Command), in.from, in.response(r))
 	case <-limit.C:
 	case <-t.ctx.Done():
 	}
@@ -210,10 +210,10 @@ func (in *inbound) response(r raft.RPCResponse) response {
 }
 
 // reply sends a message of this side of a request. Whether it arrives is for who made the request to notice.
-func (t *Transport) reply(to int, msg any) {
+func (t *Transport) reply(send sending, to int, msg any) {
 	ctx, cancel := context.WithTimeout(t.ctx, t.cfg.Timeout)
 	defer cancel()
-	_ = post(ctx, t.node, to, msg) // The other side repeats its request when no reply comes; Stats of the node counts it.
+	_ = post(ctx, send, to, msg) // The other side repeats its request when no reply comes; Stats of the node counts it.
 }
 
 // isHeartbeat reports whether a request is one that Raft sends apart from replication, to tell that there is a leader.

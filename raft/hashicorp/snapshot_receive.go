@@ -173,11 +173,11 @@ func (t *Transport) attend(in *inbound) {
 			s.fail(fmt.Errorf("hashicorp: Raft has not taken the snapshot for %v", longest))
 			return
 		}
-		t.reply(in.from, progress{in.number, limit})
+		t.reply(t.node.Send, in.from, progress{in.number, limit})
 		select {
 		case r := <-in.answer:
 			s.discard()
-			t.reply(in.from, in.response(r))
+			t.reply(t.node.Send, in.from, in.response(r))
 			return
 		case <-s.taken:
 		case <-alive.C:

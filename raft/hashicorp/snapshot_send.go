@@ -95,5 +95,5 @@ func (u *upload) post(msg any) error {
 	timeout := u.t.cfg.Timeout
 	ctx, cancel := context.WithTimeoutCause(u.t.ctx, timeout, noReply{u.call.pid, installSnapshot, timeout})
 	defer cancel()
-	return post(ctx, u.t.node, u.call.pid, msg)
+	return post(ctx, u.t.node.Send, u.call.pid, msg)
 }

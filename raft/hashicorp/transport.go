@@ -17,9 +17,10 @@
 // is, fails after Config.Timeout, and one to a server that the node finds down fails at once; Raft repeats it. Whether a
 // request that failed was seen is not known.
 //
-// Heartbeats do not wait for Raft, but go to its heartbeat handler at once. On the wire they wait behind what was written
-// to the same server before: the entries of Config.MaxInFlight requests, and Config.SnapshotWindow bytes of a snapshot,
-// at most.
+// Heartbeats do not wait for Raft, but go to its heartbeat handler at once. On the way they, and votes, do not wait for what
+// is to be written to the same server, entries or a snapshot, but go between two pieces of it (see cluster.Node.SendUrgent);
+// what the connection has taken already is before them. To a server of an earlier version of the
+// library they go behind the entries of Config.MaxInFlight requests, and Config.SnapshotWindow bytes of a snapshot, at most.
 //
 // A snapshot is sent in pieces, as its receiver takes them: neither side keeps more than a window of it.
 //

@@ -32,6 +32,7 @@ type Network struct {
 	mu        sync.Mutex
 	listeners map[string]*listener
 	awaited   map[string]*awaited
+	watched   map[*conn]func() // is called when the connection has ended
 }
 
 // A Carrier stands between connections and the listeners that they reach, and decides which
@@ -46,6 +47,8 @@ type Carrier interface {
 	// Full returns a channel that is closed when it is worth another try to have a frame
 	// carried between two endpoints, or nil if it is now.
 	Full(from, to string) (again <-chan struct{})
+	// Stands reports whether the connection between two endpoints does; Network.Broke tells when one has ended.
+	Stands(from, to string) bool
 	// Listens tells that an endpoint has a listener from now on, or has none.
 	Listens(endpoint string, yes bool)
 }
@@ -269,6 +272,8 @@ func (l *listener) Close() error {
 	l.network.mu.Unlock()
 	if c := l.network.Carrier; c != nil {
 		c.Listens(l.endpoint, false)
+	} else {
+		l.network.broke(func(c *conn) bool { return c.endpoint == l.endpoint })
 	}
 	l.mu.Lock()
 	defer l.mu.Unlock()
@@ -357,7 +362,12 @@ func (c *conn) Wait(deadline time.Time) error {
 func (c *conn) Interrupt() { ring(c.stop) }
 
 // Close has nothing to wait for: what was handed over is with the listener.
-func (c *conn) Close(time.Duration) error { return nil }
+func (c *conn) Close(time.Duration) error {
+	c.network.mu.Lock()
+	defer c.network.mu.Unlock()
+	delete(c.network.watched, c)
+	return nil
+}
 
 func ring(c chan struct{}) {
 	select {

@@ -7,6 +7,7 @@ import (
 	"fmt"
 	"io"
 	"net"
+	"runtime"
 	"testing"
 	"time"
 
@@ -43,6 +44,36 @@ func (k kit) TestFramesPassWholeAndInOrder(t *testing.T) {
 				}
 			}
 		})
+	}
+}
+
+func (k kit) TestADeadlineThatHasPassedLetsRecvReturnWhatIsThere(t *testing.T) {
+	endpoint := FreeEndpoint(t)
+	l, c := k.listen(t, endpoint), k.dial(t, endpoint)
+	past := time.Now().Add(-time.Second)
+	for range 3 {
+		if head, _, err := l.Recv(past); !errors.Is(err, transport.ErrTimeout) {
+			t.Errorf("nothing is there, and Recv returns %q, %v", head, err)
+		}
+		const count = 10
+		for range count {
+			Send(t, c, []byte("x"), nil)
+		}
+		deadline := time.Now().Add(Limit)
+		for got := 0; got < count; {
+			switch _, _, err := l.Recv(past); {
+			case err == nil:
+				got++
+			case !errors.Is(err, transport.ErrTimeout) || time.Now().After(deadline):
+				t.Fatalf("after %d frames: %v", got, err)
+			default:
+				runtime.Gosched() // it is on its way
+			}
+		}
+		Send(t, c, []byte("x"), nil)
+		if _, _, err := l.Recv(deadline); err != nil {
+			t.Errorf("with a deadline that has not passed: %v", err)
+		}
 	}
 }
 

@@ -23,6 +23,8 @@ type Conn struct {
 	monitor  *monitor
 	endpoint string // that it is connected to; empty for a name
 	keyed    bool
+	broke    func() // to be called when the connection may have ended; nil: nothing
+	fd       int    // ZMQ_FD, once it has rested
 
 	mu          sync.Mutex
 	waiter      *waiter // guarded by mu for Interrupt; the owner alone sets it
@@ -92,6 +94,29 @@ func (c *Conn) TrySend(head, tail []byte) (bool, error) {
 	return err == nil, err
 }
 
+// pollInterval is how often a connection is to be looked at that does not rest.
+const pollInterval = 250 * time.Millisecond
+
+// Watch implements transport.Watch.
+func (c *Conn) Watch(broke func()) { c.broke = broke }
+
+// Poll implements transport.Watch: ZeroMQ does not say that a connection has ended, unless a monitor follows each socket.
+func (c *Conn) Poll() time.Duration { return pollInterval }
+
+// Stands implements transport.Stands. A socket on which nothing is on its way is writable if it is connected.
+func (c *Conn) Stands(idle bool) bool { return c.standsTo(c.endpoint, idle) }
+
+// Stands is the same for the address that was dialed last.
+func (n *namedConn) Stands(idle bool) bool { return n.standsTo(n.dialed, idle) }
+
+func (c *Conn) standsTo(endpoint string, idle bool) bool {
+	events, err := c.soc.GetEvents()
+	if err != nil || events&zmq4.POLLOUT != 0 {
+		return true
+	}
+	return !idle && transport.Connected(endpoint)
+}
+
 // Wait implements transport.Conn.
 func (c *Conn) Wait(deadline time.Time) error { return c.waiter.wait(zmq4.POLLOUT, deadline) }
 
@@ -108,6 +133,7 @@ func (c *Conn) Interrupt() {
 
 // Close implements transport.Conn.
 func (c *Conn) Close(linger time.Duration) error {
+	c.stir()
 	w := c.waiter
 	c.waitOn(nil)
 	err := w.close()

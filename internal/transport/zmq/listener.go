@@ -155,6 +155,9 @@ const (
 
 // await waits for something to be received, or returns as wait does.
 func (l *Listener) await(deadline time.Time) error {
+	if transport.Passed(deadline) {
+		return transport.ErrTimeout
+	}
 	now := time.Now()
 	fresh := l.bytes <= freshBytes && now.Sub(l.came) < freshTime
 	l.bytes = 0

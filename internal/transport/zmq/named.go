@@ -41,8 +41,9 @@ type namedConn struct {
 
 	events *waiter // of the monitor; used by run, and interrupted by others
 	ended  atomic.Bool
-	cancel context.CancelFunc // ends look-ups
-	all    sync.WaitGroup     // run and the look-ups
+	broke  atomic.Pointer[func()] // to be called when the connection ends; nil: nothing
+	cancel context.CancelFunc     // ends look-ups
+	all    sync.WaitGroup         // run and the look-ups
 
 	mu    sync.Mutex // guards route
 	route *names.Route
@@ -72,6 +73,12 @@ func dialName(c *Conn, host string, port uint16, ask lookup) (*namedConn, error)
 	n.all.Go(func() { n.run(ctx, host, ask) }) // Close ends it, and waits for it.
 	return n, nil
 }
+
+// Watch implements transport.Watch.
+func (n *namedConn) Watch(broke func()) { n.broke.Store(&broke) }
+
+// Poll implements transport.Watch: the monitor tells.
+func (n *namedConn) Poll() time.Duration { return 0 }
 
 // run follows the connection until Close.
 func (n *namedConn) run(ctx context.Context, host string, ask lookup) {
@@ -120,6 +127,9 @@ func (n *namedConn) follow(latest netip.AddrPort, now time.Time) {
 			n.route.Connected(now)
 		case zmq4.EVENT_DISCONNECTED:
 			n.route.Lost(now)
+			if broke := n.broke.Load(); broke != nil {
+				(*broke)()
+			}
 		case zmq4.EVENT_HANDSHAKE_FAILED_PROTOCOL, zmq4.EVENT_HANDSHAKE_FAILED_NO_DETAIL, zmq4.EVENT_HANDSHAKE_FAILED_AUTH:
 			n.route.Failed(now, errHandshake)
 		case zmq4.EVENT_CLOSED, zmq4.EVENT_CONNECT_RETRIED:

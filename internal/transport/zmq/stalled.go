@@ -23,6 +23,20 @@ func (c *Conn) Stalled(d time.Duration) bool { return c.stalledTo(c.endpoint, d)
 // Stalled is the same for the address that was dialed last.
 func (n *namedConn) Stalled(d time.Duration) bool { return n.stalledTo(n.dialed, d) }
 
+// Flow implements transport.FlowOf.
+func (c *Conn) Flow() (transport.Flow, bool) { return flowTo(c.endpoint) }
+
+// Flow is the same for the address that was dialed last.
+func (n *namedConn) Flow() (transport.Flow, bool) { return flowTo(n.dialed) }
+
+func flowTo(endpoint string) (transport.Flow, bool) {
+	to, err := netip.ParseAddrPort(strings.TrimPrefix(endpoint, "tcp://"))
+	if err != nil {
+		return transport.Flow{}, false
+	}
+	return transport.FlowTo(netip.AddrPortFrom(to.Addr().Unmap().WithZone(""), to.Port()))
+}
+
 func (c *Conn) stalledTo(endpoint string, d time.Duration) bool {
 	to, err := netip.ParseAddrPort(strings.TrimPrefix(endpoint, "tcp://"))
 	if err != nil {

@@ -21,6 +21,7 @@ type Conn struct {
 	session *session      // the connection that stands; nil: none
 	changed chan struct{} // closed when who waits should look again; nil: nobody waits
 	trouble error         // why no connection stands, without a name; nil: unknown
+	broken  func()        // is called when one has ended that stood; nil: nobody wants to know
 }
 
 // newConn returns a Conn that nobody connects yet. The context ends with Close.
@@ -42,6 +43,20 @@ func (c *Conn) TrySend(head, tail []byte) (bool, error) {
 // Wait implements transport.Conn.
 func (c *Conn) Wait(deadline time.Time) error {
 	return c.await(deadline, func() bool { return c.session != nil && c.session.writable() })
+}
+
+// Watch implements transport.Watch.
+func (c *Conn) Watch(broke func()) {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	c.broken = broke
+}
+
+// Stands implements transport.Stands.
+func (c *Conn) Stands(bool) bool {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	return c.session != nil
 }
 
 // await waits until a condition holds, which is asked with mu held.

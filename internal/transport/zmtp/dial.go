@@ -129,6 +129,9 @@ func (c *Conn) broke(s *session) {
 	s.broken = true
 	c.session = nil
 	c.signal()
+	if c.broken != nil {
+		c.broken()
+	}
 }
 
 // lacks takes in that there is no connection: one has ended that stood, or none came about.

@@ -238,6 +238,12 @@ func (in *fdInput) end() {
 
 // await waits until next may return something. It reports whether there was nothing.
 func (r *receiver) await(deadline time.Time) (idle bool, err error) {
+	if transport.Passed(deadline) {
+		if !r.look(0) {
+			err = transport.ErrTimeout
+		}
+		return false, err
+	}
 	r.waiting.Store(true)
 	defer r.waiting.Store(false)
 	if r.isSoon(deadline) && r.park() {
@@ -245,7 +251,7 @@ func (r *receiver) await(deadline time.Time) (idle bool, err error) {
 		return true, nil
 	}
 	if !deadline.IsZero() && r.look(0) {
-		return false, nil // also if the deadline has passed
+		return false, nil // also if the deadline passes meanwhile
 	}
 	idle, err = r.sleep(deadline)
 	if idle && err == nil {

@@ -49,6 +49,15 @@ func (r *receiver) next(*Listener) (*stream, found, bool) {
 
 // await waits until next may return something. It reports whether there was nothing.
 func (r *receiver) await(deadline time.Time) (idle bool, err error) {
+	if transport.Passed(deadline) {
+		select {
+		case r.got = <-r.c:
+			r.has = true
+			return false, nil
+		default:
+			return false, transport.ErrTimeout
+		}
+	}
 	idle = r.idle()
 	var late <-chan time.Time
 	if !deadline.IsZero() {

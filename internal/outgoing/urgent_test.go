@@ -1,0 +1,136 @@
+package outgoing_test
+
+import (
+	"testing"
+	"testing/synctest"
+	"time"
+
+	"github.com/abhishekg16/cluster"
+	"github.com/abhishekg16/cluster/internal/stream"
+	"github.com/abhishekg16/cluster/internal/testcluster"
+	"github.com/abhishekg16/cluster/internal/wire"
+)
+
+// announces lets a, which has sent its first message, hear that its peer has an urgent stream, and take that message for acknowledged.
+func announces(p *testcluster.FakePeer, a *cluster.Node, cfg cluster.Config) {
+	h := wire.Header{Window: 1 << 20}
+	h.Announce(wire.CapResend | wire.CapConfirm | wire.CapUrgent)
+	p.Send(a.Pid(), cfg, h, nil)
+	answers(p, a, cfg, wire.Position{Seq: 2}, wire.Position{Seq: 2}, wire.Position{Seq: 2})
+}
+
+// begin sends the first message of a to its peer, which then is known to have an urgent stream.
+func begin(t *testing.T, cfg cluster.Config) (a *cluster.Node, p *testcluster.FakePeer) {
+	t.Helper()
+	a, p = testcluster.Join(t, 0, cfg), testcluster.NewFakePeer(t, 1, cfg)
+	testcluster.Put(t, a, &cluster.Envelope{Pid: 1, Msg: "first"})
+	content(t, p)
+	announces(p, a, cfg)
+	if !testcluster.StatsOf(a, 1).Urgent {
+		t.Fatal("the peer is not known to have an urgent stream")
+	}
+	return a, p
+}
+
+func urge(t *testing.T, a *cluster.Node, msg any) {
+	t.Helper()
+	if err := a.SendUrgent(t.Context(), &cluster.Envelope{Pid: 1, Msg: msg}); err != nil {
+		t.Fatal(err)
+	}
+}
+
+// answersUrgently is answers for the urgent stream.
+func answersUrgently(p *testcluster.FakePeer, a *cluster.Node, cfg cluster.Config, taken, wanted, held uint64) {
+	at := func(seq uint64) wire.Position { return wire.Position{Seq: seq} }
+	p.Send(a.Pid(), cfg, wire.Header{
+		Flags: wire.FlagResend | wire.FlagUrgent, AckIncarnation: a.Stats().Incarnation, Ack: at(taken),
+		Resend: wire.Resend{Kept: at(1), Wanted: at(wanted), Held: at(held)},
+	}, nil)
+	synctest.Wait()
+}
+
+func TestWhatAPeerMissesOfTheUrgentStreamIsSentAgain(t *testing.T) {
+	testcluster.Bubble(t, 2, func(t *testing.T, cfg cluster.Config) {
+		a, p := begin(t, cfg)
+		for range 3 {
+			urge(t, a, "x")
+			if h, _ := content(t, p); h.Flags&wire.FlagUrgent == 0 {
+				t.Fatalf("came %+v", h)
+			}
+		}
+		answersUrgently(p, a, cfg, 1, 2, 3)
+		if h, _ := content(t, p); h.Start.Seq != 2 || h.Flags&wire.FlagUrgent == 0 || h.Kept.Seq != 1 {
+			t.Errorf("the second was missing, and again came %+v", h)
+		}
+		answersUrgently(p, a, cfg, 4, 4, 4)
+		if s := testcluster.StatsOf(a, 1).Sent; s.Sent != 4 || s.Confirmed != 4 || s.Resent != 1 || s.FlightBytes != 0 {
+			t.Errorf("the books say %+v", s)
+		}
+	})
+}
+
+// An acknowledgment of one stream says nothing of the other.
+func TestAnAcknowledgmentIsOfOneStream(t *testing.T) {
+	testcluster.Bubble(t, 2, func(t *testing.T, cfg cluster.Config) {
+		a, p := begin(t, cfg)
+		for range 2 {
+			urge(t, a, "x")
+			testcluster.Put(t, a, &cluster.Envelope{Pid: 1, Msg: "y"})
+			synctest.Wait()
+		}
+		answersUrgently(p, a, cfg, 2, 3, 3)
+		if s := testcluster.StatsOf(a, 1).Sent; s.Sent != 5 || s.Confirmed != 2 {
+			t.Errorf("the books say %+v, want one urgent message confirmed, and the first", s)
+		}
+	})
+}
+
+// However much is urgent, the rest has its turns.
+func TestUrgentMessagesLeaveTurnsToTheRest(t *testing.T) {
+	testcluster.Bubble(t, 2, func(t *testing.T, cfg cluster.Config) {
+		cfg.SendTimeout, cfg.Linger = time.Hour, -1
+		a, p := begin(t, cfg)
+		queued := func() uint64 { return testcluster.StatsOf(a, 1).Sent.Queued }
+		before := 0
+		for ; queued() == 0; before++ { // until the connection takes no more
+			testcluster.Put(t, a, &cluster.Envelope{Pid: 1, Msg: "x"})
+			synctest.Wait()
+		}
+		testcluster.Put(t, a, &cluster.Envelope{Pid: 1, Msg: make([]byte, stream.PieceBytes)})
+		for range 6 {
+			urge(t, a, make([]byte, 40<<10))
+		}
+		synctest.Wait()
+		var order []byte
+		for len(order) < before+1+6 {
+			h, _ := content(t, p)
+			if h.Flags&wire.FlagUrgent != 0 {
+				order = append(order, 'u')
+			} else {
+				order = append(order, '-')
+			}
+		}
+		if got, want := string(order[before-1:]), "uuuu-uu-"; got != want {
+			t.Errorf("they came in the order %q, want %q", got, want)
+		}
+	})
+}
+
+// A program that sends nothing but what is urgent hears of a peer that does not answer any more.
+func TestAPeerThatAnswersNothingUrgentIsDown(t *testing.T) {
+	testcluster.Bubble(t, 2, func(t *testing.T, cfg cluster.Config) {
+		a, p := begin(t, cfg)
+		if s := testcluster.StatsOf(a, 1); s.State != cluster.LinkUp {
+			t.Fatalf("at first the link is %v", s.State)
+		}
+		const beat = testcluster.SendTimeout / 10
+		for began := time.Now(); testcluster.StatsOf(a, 1).State != cluster.LinkDown; {
+			if time.Since(began) > 5*testcluster.SendTimeout {
+				t.Fatalf("after %v the link is %v", time.Since(began), testcluster.StatsOf(a, 1).State)
+			}
+			a.SendUrgent(t.Context(), &cluster.Envelope{Pid: 1, Msg: "x"})
+			for _, _, ok := p.Next(beat); ok; _, _, ok = p.Next(beat) {
+			}
+		}
+	})
+}

@@ -1,0 +1,274 @@
+package stream
+
+import (
+	"time"
+
+	"github.com/abhishekg16/cluster/internal/wire"
+)
+
+const (
+	// brokenMost is how long an idle connection may have been broken, and no other one stand, before the peer counts as lost. With
+	// how often a transport is looked at, a peer that was killed is known to be gone within a second.
+	brokenMost = 600 * time.Millisecond
+	// meetingTime is what a peer that never answered has at least: it may have to look this one's name up, and to try its keys.
+	meetingTime = 3 * time.Second
+	// DefaultSilence is how long a peer may show nothing that it is reachable, if the policy does not say.
+	DefaultSilence = 3 * time.Second
+	// looksPerSilence is how often it is looked, in that time, whether bytes move towards the peer.
+	looksPerSilence = 8
+	// hearsayMost is how long frames of the peer that answer nothing may postpone the end of its time. An answer may be behind what the
+	// peer has written itself: a window of 1 MiB, at 64 KiB a second. But the path may also pass from there to here only.
+	hearsayMost = 20 * time.Second
+	// waitsLeast is how much has to wait for a path to be slow: less than a quarter of a second takes at 64 KiB a second is on its way on any.
+	waitsLeast = 16 << 10
+)
+
+// settle makes the peer owe nothing: it is to be asked afresh.
+func (r *reach) settle() { r.owed, r.timed, r.check = time.Time{}, timed{}, true }
+
+// owe makes it owe an answer from now on, if it does not.
+func (r *reach) owe(now time.Time) {
+	if r.owed.IsZero() {
+		r.owed, r.silent, r.moved, r.lookedAt = now, now, now, now
+		r.looked, r.came, r.target = false, 0, 0
+	}
+}
+
+// hear takes in that a frame of the peer has come: its process runs.
+func (r *reach) hear(now time.Time) {
+	if r.heard = now; now.Sub(r.owed) < hearsayMost {
+		r.silent = now
+	}
+}
+
+// SeeAt is when to look what of what was written has come to the peer's machine, and tell Saw; zero: it need not be known.
+func (s *Sender) SeeAt() time.Time {
+	if r := &s.reach; !r.owed.IsZero() && r.state != Lost {
+		return r.lookedAt.Add(s.silenceLook())
+	}
+	return time.Time{}
+}
+
+// Saw takes in what the transport tells of the connection, if it can tell that: how many bytes have come to the peer's machine, and how many
+// wait to. It is of account only whether those come that waited when it was first looked: what is written later may come to the machine of a peer
+// whose process is stopped. All that the peer lacks may be behind them, in a queue of the transport.
+func (s *Sender) Saw(can bool, came, waits uint64, now time.Time) {
+	r := &s.reach
+	switch {
+	case r.owed.IsZero():
+	case !r.looked && waits >= waitsLeast:
+		r.target = came + max(waits, uint64(s.window.away))
+	case r.looked && can && came > r.came && r.came < r.target:
+		r.silent, r.moved = now, now
+	}
+	r.looked, r.lookedAt, r.sees, r.came = true, now, can, came
+}
+
+// silenceLook is how often it is looked whether the peer has had its time.
+func (s *Sender) silenceLook() time.Duration {
+	return min(s.lookInterval(), max(s.policy.Silence/looksPerSilence, time.Millisecond))
+}
+
+// hears takes in that a frame acknowledges something of this life. More tells that it shows that the peer got more than it had said
+// before, and whole that it had got all. A frame of one that lacks something may have been written before it could have got
+// that: it answers nothing.
+func (s *Sender) hears(more, whole bool, now time.Time) {
+	r := &s.reach
+	if !more && !whole {
+		return
+	}
+	if !more && r.state == Lost && s.state.Path != Clear && s.state.Path != Ready {
+		return // it is heard, and hears nothing
+	}
+	s.measure(now)
+	if r.owed = (time.Time{}); s.resends && s.window.missing() {
+		r.owe(now)
+	}
+	s.reached(Answered, now)
+}
+
+// measure takes a round trip: from when the peer was asked to when it answered, smoothed, or less if it has acknowledged
+// something sooner.
+func (s *Sender) measure(now time.Time) {
+	r := &s.reach
+	if r.timed.at.IsZero() || s.window.wanted.Before(r.timed.end) {
+		return
+	}
+	switch d := now.Sub(r.timed.at); {
+	case r.trip == 0, d < r.trip:
+		r.trip = d
+	case r.timed.asked:
+		r.trip += (d - r.trip) / 8
+	}
+	r.timed = timed{}
+}
+
+// wrote notes that the frame at hand was written, which may ask for an answer.
+func (s *Sender) wrote(now time.Time) {
+	r, f := &s.reach, &s.pending
+	asks := f.Header.Flags&wire.FlagAckNow != 0
+	if f.Bare && !asks {
+		r.check = r.check || r.state == Unknown && r.owed.IsZero()
+		return
+	}
+	r.check = false
+	r.anew = r.anew && f.Bare
+	if r.instant && !(s.resends && s.window.missing()) {
+		return
+	}
+	r.owe(now)
+	switch {
+	case f.Again:
+		r.timed = timed{} // nobody knows which of the two is acknowledged
+	case f.Bare:
+		end := r.timed.end
+		if r.timed.at.IsZero() {
+			end = f.Header.Start
+		}
+		r.timed = timed{end, now, true}
+	case r.timed.at.IsZero():
+		r.timed = timed{f.upTo, now, false}
+	}
+}
+
+// early reports whether a frame that only asks whether the peer is there must not say where the stream stands. To one who does not resend that would say
+// that what it has not got yet is lost; on a network for tests it may be delayed, and the frame not.
+func (s *Sender) early(open bool, now time.Time) bool {
+	last := !s.window.asked && !now.Before(s.wroteAt.Add(quietTime)) // whether the last was lost is asked once
+	return open && !last && !s.reach.anew && !s.self.Knows.Has(wire.CapResend)
+}
+
+// lostAt is when the peer has had its time to show that it is reachable; zero: it owes nothing. Where nobody can tell whether bytes move
+// towards it, a slow path is taken to carry them.
+func (s *Sender) lostAt() time.Time {
+	r := &s.reach
+	if r.owed.IsZero() {
+		return time.Time{}
+	}
+	limit := s.policy.Silence
+	if !r.met {
+		limit = max(limit, meetingTime)
+	}
+	if !r.sees {
+		limit += s.passage()
+	}
+	return r.silent.Add(limit)
+}
+
+func earlierOf(a, b time.Time) time.Time {
+	if b.Before(a) {
+		return b
+	}
+	return a
+}
+
+// brokenEnds is when a peer is lost whose connection has broken, unless it says something meanwhile; zero: it has not.
+func (s *Sender) brokenEnds() time.Time {
+	r := &s.reach
+	if r.broken.IsZero() || r.state == Lost {
+		return time.Time{}
+	}
+	since := r.broken
+	if s.wordAt.After(since) {
+		since = earlierOf(s.wordAt, since.Add(s.policy.Silence))
+	}
+	return since.Add(brokenMost)
+}
+
+// unmetEnds is when a peer that is watched is lost, since no connection to it has come about since it was first tried; zero: it is not.
+func (s *Sender) unmetEnds() time.Time {
+	r := &s.reach
+	if s.policy.Watch == 0 || r.state != Unknown || !r.owed.IsZero() || s.state.Path != Blocked {
+		return time.Time{}
+	}
+	return r.tried.Add(max(s.policy.Silence, meetingTime))
+}
+
+// watchAt is when a peer that is watched is to be asked whether it is there; zero: not for that.
+func (s *Sender) watchAt() time.Time {
+	r := &s.reach
+	if s.policy.Watch == 0 || r.state != Reached || !r.owed.IsZero() {
+		return time.Time{}
+	}
+	if s.askedAt.After(r.answered) {
+		return s.askedAt.Add(s.policy.Watch)
+	}
+	return r.answered.Add(s.policy.Watch)
+}
+
+// silence takes in that a time is over in which the peer was to answer.
+func (s *Sender) silence(now time.Time) {
+	r := &s.reach
+	if end := s.brokenEnds(); !end.IsZero() && !now.Before(end) {
+		s.reached(Severed, now)
+	}
+	if end := s.unmetEnds(); !end.IsZero() && !now.Before(end) {
+		s.reached(Severed, now)
+	}
+	switch end := s.lostAt(); {
+	case end.IsZero() || r.state == Lost:
+	case !now.Before(end):
+		s.reached(Silenced, now)
+	case !now.Before(r.moved.Add(s.policy.Silence / 3)):
+		s.reached(Doubted, now)
+	}
+}
+
+// takesNone takes in that the connection has taken nothing for as long as the policy allows. One on which nothing was ever answered does not stand, as far
+// as is known; on another the path may be slow, and it is for silence to see.
+func (s *Sender) takesNone(now time.Time) {
+	switch {
+	case !s.reach.met:
+		s.reached(Severed, now)
+	case s.reach.state != Lost:
+		s.reach.owe(now)
+	}
+}
+
+// reachDeadline is when to look again whether the peer has had its time; zero: not for that.
+func (s *Sender) reachDeadline(now time.Time) time.Time {
+	at := Earlier(s.brokenEnds(), s.unmetEnds())
+	if s.reach.state != Lost {
+		at = Earlier(at, s.lostAt())
+	}
+	if !at.IsZero() {
+		at = Earlier(at, now.Add(s.silenceLook()))
+	}
+	return at
+}
+
+// Stands tells whether the connection is one that should stand: that it does not is to be told to Broke; and whether nothing is on its way
+// on it, so that it would take a frame.
+func (s *Sender) Stands() (should, idle bool) {
+	should = s.state.Path != NoPath && s.reach.met && s.reach.state != Lost && s.reach.broken.IsZero() && s.state.Peer != Idle
+	return should, !s.loaded && !s.window.missing() && s.state.Path != Blocked
+}
+
+// Broke notes that the connection does not stand any more. It is made anew by itself. A peer that has little of its time left has no more of it for that.
+func (s *Sender) Broke(now time.Time) {
+	s.reach.broken = now
+	if end := s.lostAt(); !end.IsZero() && end.Before(now.Add(brokenMost)) {
+		s.reach.broken = end.Add(-brokenMost)
+	}
+	s.reach.settle()
+	if s.state.Path != Blocked {
+		s.blockedAt, s.refused = now, true
+		s.on(Full, now)
+	}
+}
+
+// overslept makes time in which this end did not look count against the peer for no more than one look.
+func (r *reach) overslept(lookedAt, now time.Time, look time.Duration) {
+	for _, at := range []*time.Time{&r.owed, &r.silent, &r.moved, &r.broken, &r.tried} {
+		since := lookedAt
+		if since.Before(*at) {
+			since = *at
+		}
+		if asleep := now.Sub(since) - look; asleep > 0 && !at.IsZero() {
+			*at = at.Add(asleep)
+			if asleep > look {
+				r.timed = timed{} // how long an answer took would tell of this end
+			}
+		}
+	}
+}
