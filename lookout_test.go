@@ -26,6 +26,7 @@ func TestAPeerThatIsUpBeforeItsRemovalIsTakenInIsToldToBeUp(t *testing.T) {
 		time.Sleep(time.Second)
 		synctest.Wait()
 		a := nodes[0]
+		a.lookout.begin(a.Catalog(), 0)
 		a.lookout.take(func(b *events.Board, now time.Time) []events.Event { return b.Remove(1, now) })
 		delete(a.lookout.listed, 1) // The goroutine that uses it waits for a change of the catalogue.
 		if err := a.Catalog().Put(peercatalog.Peer{ID: 2, Address: "mem://lookout/2"}); err != nil {

@@ -86,7 +86,8 @@ func TestAfterCloseNewOnTheSamePortWorksAtOnceAHundredTimes(t *testing.T) {
 	if got := testcluster.StatsOf(other, 0).Received; got.Restarts != 99 || got.Lost != 0 {
 		t.Errorf("server 1 counts %d restarts and %d lost, want 99 and none", got.Restarts, got.Lost)
 	}
-	checkBaseline(t, "after 100 times", goroutines, files)
+	// One goroutine and one descriptor more are there while a connection rests (see zmq.Conn.Rest).
+	checkBaseline(t, "after 100 times", goroutines+1, files+1)
 }
 
 // checkBaseline checks that no more goroutines and descriptors are there than
