@@ -63,7 +63,7 @@ var mutants = []mutant{
 	}},
 	// What is dropped from a queue is counted.
 	{"drops", "pause", oracleConservation, []edit{
-		{"internal/outgoing/run.go", "	l.books.Dropped[r] += uint64(n)\n", ""},
+		{"internal/outgoing/drop.go", "	l.books.Dropped[r] += uint64(n)\n", ""},
 	}},
 	// A link queues no more than QueueBytes.
 	{"queue", "pause", oracleBound, []edit{
@@ -71,7 +71,7 @@ var mutants = []mutant{
 	}},
 	// What is larger than MaxMessageBytes is neither sent nor received.
 	{"size", "size", oracleSize, []edit{
-		{"internal/outgoing/batch.go", "if len(payload) > limit {", "if false {"},
+		{"internal/outgoing/batch.go", "if n := len(payload) - kind.Around(); n > limit {", "if n := 0; n > limit {"},
 		{"internal/stream/assembly.go", "if p.total > r.limits.MaxMessage {", "if false {"},
 		{"internal/delivery/slab.go", "case len(payload) > lim.Bytes:", "case false:"},
 	}},
