@@ -3,7 +3,6 @@ package main
 import (
 	"context"
 	"iter"
-	"math/rand/v2"
 	"time"
 
 	"github.com/abhishekg16/cluster"
