@@ -3,6 +3,7 @@ package cluster
 import (
 	"errors"
 	"log/slog"
+	"os"
 	"strings"
 	"testing"
 	"time"
@@ -54,6 +55,21 @@ func TestEachReasonRefusalAndStateOfTheHalvesHasItsOwn(t *testing.T) {
 	}
 	if len(linkStateOf) != len(AllLinkStates()) {
 		t.Errorf("links have %d states", len(linkStateOf))
+	}
+}
+
+// The document of what cannot change names every setting that Reload refuses to change.
+func TestTheDocumentNamesEachSettingThatCannotChange(t *testing.T) {
+	text, err := os.ReadFile("docs/membership.md")
+	if err != nil {
+		t.Fatal(err)
+	}
+	var names []string
+	for _, s := range (Config{}).settings() {
+		names = append(names, "`"+s.name+"`")
+	}
+	if row := "\n| " + strings.Join(names, ", ") + " | "; !strings.Contains(string(text), row) {
+		t.Errorf("it has no row that begins with%s", row)
 	}
 }
 

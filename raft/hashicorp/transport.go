@@ -13,7 +13,7 @@
 //
 // # Delivery
 //
-// Requests of one server reach another's Raft in the order sent. A request that is lost with a connection, or whose reply
+// Requests of one server reach another's Raft in the order sent. A request that is lost, or whose reply
 // is, fails after Config.Timeout, and one to a server that the node finds down fails at once; Raft repeats it. Whether a
 // request that failed was seen is not known.
 //
