@@ -2,6 +2,7 @@ package cluster_test
 
 import (
 	"context"
+	"encoding/binary"
 	"errors"
 	"fmt"
 	"math/rand/v2"
@@ -561,6 +562,34 @@ func TestRecordsOfCallsThatAreMalformedAreRefusedAlone(t *testing.T) {
 		s := testcluster.StatsOf(a, 1).Received
 		if u, l := s.Refused[cluster.RefusedUndecodable], s.Refused[cluster.RefusedLate]; u != 7+2+2 || l != 5+5 {
 			t.Errorf("got %v, want 11 that are undecodable, and 10 replies to no call", s.Refused)
+		}
+	})
+}
+
+// A server cannot answer what another was asked, though the numbers of calls can be known: they follow the caller's incarnation.
+func TestAReplyCountsFromTheServerThatWasCalledAlone(t *testing.T) {
+	testcluster.Bubble(t, 3, func(t *testing.T, cfg cluster.Config) {
+		a, b := testcluster.Join(t, 0, cfg), testcluster.Join(t, 1, cfg)
+		p := testcluster.NewFakePeer(t, 2, cfg)
+		done := calling(t.Context(), a, 1, "x")
+		r := request(t, b)
+		const guesses = 100
+		var body []byte
+		for i := range uint64(guesses) {
+			payload := binary.LittleEndian.AppendUint64(nil, a.Stats().Incarnation-guesses/2+i)
+			payload = append(payload, byte(codec.String), 'n', 'o')
+			body = append(wire.AppendRecordHeader(body, int64(i+1), uint8(codec.Reply), len(payload)), payload...)
+		}
+		p.Send(0, cfg, wire.Header{Count: guesses}, body)
+		synctest.Wait()
+		if n := testcluster.StatsOf(a, 2).Received.Refused[cluster.RefusedLate]; n != guesses {
+			t.Errorf("%d replies were refused, want %d", n, guesses)
+		}
+		if err := r.Reply(t.Context(), "yes"); err != nil {
+			t.Fatal(err)
+		}
+		if c := result(t, done); c.err != nil || c.env.Msg != "yes" || c.env.Pid != 1 {
+			t.Errorf("got %v", c)
 		}
 	})
 }

@@ -107,7 +107,10 @@
 // # Bounds
 //
 // Each link queues at most QueueBytes, or one message that is larger, and 256 KiB of urgent
-// messages, which have 128 KiB at most. Inbox holds
+// messages, which have 128 KiB at most. Beside that it keeps what was written and is not acknowledged: as
+// much as the peer's window allows, which is 4 MiB at most between servers of this library, and 256 KiB for urgent
+// messages; no peer is believed to have room for more than 64 MiB of each. A reply that comes for a Call is held
+// until that takes it. Inbox holds
 // InboxSize envelopes, whose messages take about QueueBytes of memory, or one message.
 // As much again may still be encoded, and of each peer at least 256 KiB and one message
 // in parts (peers that are added later come on top); as much again, and two messages,

@@ -111,6 +111,25 @@ func TestASenderThatIgnoresTheWindowIsBounded(t *testing.T) {
 	})
 }
 
+// The urgent stream of a sender is bounded by itself, also of one that has not announced it.
+func TestASenderThatIgnoresTheWindowOfItsUrgentStreamIsBounded(t *testing.T) {
+	testcluster.Bubble(t, 2, func(t *testing.T, cfg cluster.Config) {
+		cfg.InboxSize = 1
+		a := testcluster.Join(t, 0, cfg)
+		p := testcluster.NewFakePeer(t, 1, cfg)
+		body := testcluster.Records(t, make([]byte, 60_000))
+		for i := range 1000 {
+			at := wire.Position{Seq: uint64(i + 1)}
+			p.Send(0, cfg, wire.Header{Flags: wire.FlagResend | wire.FlagUrgent, Start: at, Count: 1, Resend: wire.Resend{Kept: wire.Position{Seq: 1}}}, body)
+			synctest.Wait()
+		}
+		r := a.Stats().Received
+		if r.Refused[cluster.RefusedWindow] < 900 || r.BacklogBytes+r.HeldBytes > 2*stream.UrgentWindow+wire.MaxFrame {
+			t.Errorf("the books: %+v", r)
+		}
+	})
+}
+
 func TestALargeMessageThatBreaksOffIsLost(t *testing.T) {
 	testcluster.Bubble(t, 2, func(t *testing.T, cfg cluster.Config) {
 		a := testcluster.Join(t, 0, cfg)

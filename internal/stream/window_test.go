@@ -1,6 +1,7 @@
 package stream
 
 import (
+	"math"
 	"testing"
 	"time"
 
@@ -123,5 +124,36 @@ func TestWindowAsksAgain(t *testing.T) {
 	}
 	if w.add(sentFrame{end: at(2), bytes: 10}); w.asked {
 		t.Error("records that were written since were not asked for")
+	}
+}
+
+// Whatever window a peer grants, no more than 64 MiB are on their way to it, and so kept for it.
+func TestNoPeerIsBelievedToHaveRoomForMoreThan64MiB(t *testing.T) {
+	now := time.Unix(1000, 0)
+	for name, s := range map[string]*Sender{"ordinary": newResender(now), "urgent": nil} {
+		if s == nil {
+			_, s, now = twins(t, wire.CapResend|wire.CapUrgent)
+		}
+		h := report(at(1), at(1), at(1))
+		h.Window = math.MaxUint32
+		s.Acked(h, now)
+		written := 0
+		for step := Write; step == Write; {
+			if !s.Loaded() {
+				s.Load(Load{Count: 1, Small: wire.HeaderSize + wire.RecordSize + PieceBytes}, now)
+			}
+			if step, _ = s.Next(now); step == Write {
+				bare := s.Pending().Bare
+				if s.Took(now); !bare {
+					written += wire.HeaderSize + wire.RecordSize + PieceBytes
+				}
+			}
+			if written > 65<<20 {
+				break
+			}
+		}
+		if written > 64<<20 || written < 63<<20 || s.OnItsWay() != written {
+			t.Errorf("%s: %d bytes were written, and %d are on their way", name, written, s.OnItsWay())
+		}
 	}
 }
