@@ -24,8 +24,8 @@ const (
 // exitCodes explains them in the help.
 const exitCodes = `Exit codes:
      0  all was well
-     1  something was not: a fault was found, a message was dropped, a server did not answer,
-        a file could not be read or written
+     1  something was not: a fault was found, a message was dropped or not acknowledged, a server
+        did not answer, a file could not be read or written
      2  the command was not called as it should be
    130  SIGINT (Ctrl-C) came before the command was done
    143  SIGTERM came before the command was done`

@@ -69,6 +69,11 @@ func destinations(c *cli.Command) (ids []int, err error) {
 	return ids, nil
 }
 
+// toItself is the error of a command whose --to has the server -id in it.
+func toItself(c *cli.Command) error {
+	return usageError("--to %s has -id itself in it: want other servers", c.String("to"))
+}
+
 // positive returns the value of a flag that is a time, which must be more than 0.
 func positive(c *cli.Command, name string) (time.Duration, error) {
 	d := c.Duration(name)

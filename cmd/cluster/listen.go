@@ -22,12 +22,13 @@ func listenCommand(s streams) *cli.Command {
 
 Each message is a line: the sender's id, the message's id, the type, the value. Text is
 quoted. Types that programs have registered themselves are not known here: such messages
-are refused, and counted at the end. It goes on until Ctrl-C, --count messages or --timeout;
+are refused, and counted at the end. What a program has sent by Call has "request" before its type; there
+is nobody here to reply, and the caller is told so. It goes on until Ctrl-C, --count messages or --timeout;
 with --count it ends with 1 or 130 if that came before. What the server had received beyond
 --count is gone, for the protocol knows no giving back: how much that was is told at the end.
 
-With --json a line is an object with "from", "id" (a string), "type" and "value". What JSON
-cannot hold is text, and "encoding" says which: "base64" for []byte and for strings that are
+With --json a line is an object with "from", "id" (a string), "type" and "value", and with "request": true
+if it is one. What JSON cannot hold is text, and "encoding" says which: "base64" for []byte and for strings that are
 not UTF-8, "go" for other values, as they stand in a Go program.
 
 Examples:
@@ -94,11 +95,11 @@ func listen(ctx context.Context, c *cli.Command, s streams) error {
 	return err
 }
 
-// stop closes a node that sends nothing.
+// stop closes a node that sends no messages.
 func stop(node *cluster.Node) {
 	ctx, cancel := context.WithTimeout(context.Background(), grace/2)
 	defer cancel()
-	node.Shutdown(ctx) // there is nothing that could be dropped
+	node.Shutdown(ctx) // nothing could be dropped but what tells callers that nobody replies
 }
 
 // A printer prints messages, up to a count.
@@ -134,7 +135,28 @@ func (p *printer) print(e *cluster.Envelope) error {
 		return nil
 	}
 	p.printed++
+	if r, ok := e.Msg.(*cluster.Request); ok {
+		decline(r)
+	}
 	return p.write(p.out, e)
+}
+
+// errNobodyReplies is what callers are told.
+var errNobodyReplies = errors.New("nobody replies here: the command cluster only prints what arrives")
+
+// decline tells who has sent a request that there will be no reply. Where that cannot be sent, the caller waits for as long as it likes.
+func decline(r *cluster.Request) {
+	ctx, cancel := context.WithTimeout(context.Background(), grace/4)
+	defer cancel()
+	r.Fail(ctx, errNobodyReplies)
+}
+
+// content is what an envelope brings, and whether that is a request.
+func content(e *cluster.Envelope) (msg any, request bool) {
+	if r, ok := e.Msg.(*cluster.Request); ok {
+		return r.Msg, true
+	}
+	return e.Msg, false
 }
 
 // account tells what was received and not printed.
@@ -150,7 +172,12 @@ func (p *printer) account(w io.Writer, st cluster.Stats) {
 
 // writeLine prints a message on one line, whatever is in it.
 func writeLine(w io.Writer, e *cluster.Envelope) error {
-	_, err := fmt.Fprintln(w, e.Pid, e.MsgId, typeName(e.Msg), text(e.Msg))
+	msg, request := content(e)
+	kind := typeName(msg)
+	if request {
+		kind = "request " + kind
+	}
+	_, err := fmt.Fprintln(w, e.Pid, e.MsgId, kind, text(msg))
 	return err
 }
 

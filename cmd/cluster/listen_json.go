@@ -19,6 +19,8 @@ type line struct {
 	ID    string `json:"id"`
 	Type  string `json:"type"`
 	Value any    `json:"value"`
+	// Request tells that it was sent by Call.
+	Request bool `json:"request,omitempty"`
 	// Encoding says what Value is where JSON cannot hold it: "base64" of a string or
 	// []byte, or "go" for text as in a Go program. Empty: the value itself.
 	Encoding string `json:"encoding,omitempty"`
@@ -26,8 +28,9 @@ type line struct {
 
 // writeJSON prints a message as a line of JSON.
 func writeJSON(w io.Writer, e *cluster.Envelope) error {
-	l := line{From: e.Pid, ID: fmt.Sprint(e.MsgId), Type: typeName(e.Msg), Value: e.Msg}
-	switch v := e.Msg.(type) {
+	msg, request := content(e)
+	l := line{From: e.Pid, ID: fmt.Sprint(e.MsgId), Type: typeName(msg), Value: msg, Request: request}
+	switch v := msg.(type) {
 	case []byte:
 		l.Value, l.Encoding = base64.StdEncoding.EncodeToString(v), "base64"
 	case string:
@@ -41,7 +44,7 @@ func writeJSON(w io.Writer, e *cluster.Envelope) error {
 	}
 	b, err := marshal(l)
 	if err != nil { // NaN, or a map with other keys than strings and integers
-		l.Value, l.Encoding = text(e.Msg), "go"
+		l.Value, l.Encoding = text(msg), "go"
 		if b, err = marshal(l); err != nil {
 			return err
 		}

@@ -69,7 +69,7 @@ func ping(ctx context.Context, c *cli.Command, s streams) error {
 	plan := pingPlan{count: c.Int("count"), interval: c.Duration("interval")}
 	switch {
 	case slices.Contains(to, id):
-		return usageError("--to %s has -id itself in it: want other servers", c.String("to"))
+		return toItself(c)
 	case plan.count < 1:
 		return usageError("--count %d: want at least 1", plan.count)
 	case plan.interval < 0:

@@ -23,9 +23,10 @@ func sendCommand(s streams) *cli.Command {
 
 TEXT arrives as a Go string; with - each line of standard input does. (Text that begins
 with a dash comes behind two dashes: -- -5.) It ends with 0 when all is written to the
-servers that it is for, and with 1 if something was dropped, which happens to what a
-server has not taken within sendTimeout. Written does not mean that the program there has
-read it: the protocol does not tell.
+servers that it is for, and they have acknowledged it; and with 1 if something was dropped, which
+happens to what a server has not taken within sendTimeout, or was written and nobody knows whether it
+arrived, since the server has not acknowledged it, or has started anew meanwhile. Acknowledged does
+not mean that the program there has done anything with it.
 
 Examples:
    cluster send Config.json -id 0 --to 1 "hello"
@@ -52,6 +53,9 @@ func send(ctx context.Context, c *cli.Command, s streams) error {
 	to, err := destinations(c)
 	if err != nil {
 		return err
+	}
+	if slices.Contains(to, id) {
+		return toItself(c)
 	}
 	timeout, err := positive(c, "timeout")
 	if err != nil {
@@ -179,9 +183,12 @@ func newSendReport(st, before cluster.Stats) sendReport {
 	for _, p := range st.Peers {
 		row := sendRow{ID: p.ID, Written: p.Sent.Sent, Encrypted: p.Encrypted, Dropped: byName(p.Sent.Dropped)}
 		for _, b := range before.Peers {
-			if b.ID == p.ID && b.Sent.FlightBytes > 0 {
-				row.Unacknowledged, row.Trouble = b.Sent.Sent-b.Sent.Confirmed, b.Trouble
-				r.Unacknowledged += row.Unacknowledged
+			if b.ID != p.ID {
+				continue
+			}
+			if n, why := inDoubt(b); n > 0 {
+				row.Unacknowledged, row.Trouble = n, why
+				r.Unacknowledged += n
 			}
 		}
 		if row.Written > 0 || len(row.Dropped) > 0 {
@@ -189,6 +196,26 @@ func newSendReport(st, before cluster.Stats) sendReport {
 		}
 	}
 	return r
+}
+
+// inDoubt is how many of the messages that were written to a server may not have arrived, and why, as far as that is known. A server
+// of an earlier version confirms nothing: what it has acknowledged has arrived as far as anybody knows.
+func inDoubt(p cluster.PeerStats) (messages uint64, why string) {
+	restarted := p.Received.Restarts > 0
+	switch {
+	case p.Sent.FlightBytes > 0:
+		messages = p.Sent.Sent - p.Sent.Confirmed
+	case restarted, p.Sent.Confirmed > 0, p.State == cluster.LinkDown:
+		messages = p.Sent.Unconfirmed
+	}
+	switch why = p.Trouble; {
+	case why != "":
+	case restarted:
+		why = "it has started anew meanwhile"
+	case p.Sent.FlightBytes == 0:
+		why = "it has started anew, or its link was down for a while"
+	}
+	return messages, why
 }
 
 func byName(dropped map[cluster.Reason]uint64) map[string]uint64 {

@@ -4,6 +4,7 @@ import (
 	"bytes"
 	"context"
 	"encoding/json"
+	"errors"
 	"fmt"
 	"math"
 	"os"
@@ -105,9 +106,39 @@ func TestListenPrintsJSON(t *testing.T) {
 		if err := json.Unmarshal([]byte(l.line(t)), &got); err != nil {
 			t.Fatal(err)
 		}
-		if diff := cmp.Diff(line{0, "4611686018427387905", typeName(m.value), m.want, m.encoding}, got); diff != "" {
+		if diff := cmp.Diff(line{0, "4611686018427387905", typeName(m.value), m.want, false, m.encoding}, got); diff != "" {
 			t.Errorf("want -, got +:\n%s", diff)
 		}
+	}
+}
+
+// Whoever calls the command is told at once that nobody replies there.
+func TestARequestIsPrintedAndDeclined(t *testing.T) {
+	t.Parallel()
+	for _, c := range []struct {
+		args []string
+		want string
+	}{
+		{[]string{"listen"}, ` request string "what time is it?"`},
+		{[]string{"listen", "--json"}, `"type":"string","value":"what time is it?","request":true}`},
+		{[]string{"run", "--json"}, `"type":"string","value":"what time is it?","request":true}`},
+	} {
+		t.Run(strings.Join(c.args, " "), func(t *testing.T) {
+			t.Parallel()
+			dir, _ := configured(t, 2)
+			l := running(t, dir, append(c.args, "Config.json", "-id", "1")...)
+			eventually(t, "it is a server", func() bool { return strings.Contains(l.stderr(), "server 1 ") })
+			ctx, cancel := context.WithTimeout(t.Context(), limit)
+			defer cancel()
+			_, err := node(t, dir, 0).Call(ctx, 1, "what time is it?")
+			var remote *cluster.RemoteError
+			if !errors.As(err, &remote) || !strings.Contains(remote.Text, "nobody replies here") {
+				t.Errorf("the call returned %v", err)
+			}
+			if got := l.line(t); !strings.HasSuffix(got, c.want) {
+				t.Errorf("got %s, want %s at its end", got, c.want)
+			}
+		})
 	}
 }
 

@@ -41,6 +41,7 @@ func TestWrongUsageEndsWith2(t *testing.T) {
 		{"send Config.json -id 0 --to 1 --timeout 0 hello", "timeout"},
 		{"ping Config.json -id 0", "--to is missing"},
 		{"ping Config.json -id 0 --to 0", "want other servers"},
+		{"send Config.json -id 0 --to 1,0 hello", "want other servers"},
 		{"ping Config.json -id 0 --to 1,0", "want other servers"},
 		{"ping Config.json -id 0 --to some", `--to "some"`},
 		{"ping Config.json -id 0 --to 1 --interval -1s", "want 0 or more"},
