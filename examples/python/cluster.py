@@ -10,7 +10,8 @@ There are no threads: frames are read, acknowledged and written within the calls
 of send and recv, so a program that calls neither for long looks stalled to its
 peers, and lets nobody in meanwhile. Unlike the Go library it writes each message
 in a frame of its own, waits in send until the peer takes it, and counts a gap as
-lost at once. With keys in the configuration it speaks CURVE, with the same checks:
+lost at once. It announces no capability (section 13), so it is sent nothing again, is
+asked to confirm nothing, and has no calls and no urgent stream. With keys in the configuration it speaks CURVE, with the same checks:
 see keys.py.
 """
 import hashlib

@@ -84,12 +84,14 @@ def decode(kind, payload):
         return payload.decode("utf-8", "surrogateescape")
     if kind == 17:
         return payload
+    if kind not in (19, 20, 21):
+        raise ValueError(f"kind {kind}")
     (size,) = struct.unpack_from("<H", payload)
     expr, body = payload[2:2 + size].decode(), payload[2 + size:]
     if kind == 20:
         return typed(expr, body, True)
     stream = io.BytesIO(body)
     value = cbor2.load(stream, tag_hook=unbox)
-    if kind not in (19, 21) or stream.read(1):
-        raise ValueError("an unknown kind, or bytes after the value")
+    if stream.read(1):
+        raise ValueError("bytes after the value")
     return typed(expr, value)

@@ -7,6 +7,7 @@ import (
 	"bytes"
 	"context"
 	"encoding/json"
+	"errors"
 	"fmt"
 	"io"
 	"math"
@@ -387,6 +388,40 @@ func TestPythonMany(t *testing.T) {
 		}
 		checkNoLoss(t, n, p, messages)
 	})
+}
+
+// TestPythonIsSentNothingThatItHasNotAnnounced uses all that needs a capability, of which the Python server announces none.
+func TestPythonIsSentNothingThatItHasNotAnnounced(t *testing.T) {
+	t.Parallel()
+	cfg := testcluster.Config(t, "tcp", 2)
+	cfg.SendTimeout = 500 * time.Millisecond
+	n := testcluster.Join(t, 0, cfg)
+	p := startPython(t, 1, cfg, "-echo")
+	var both sync.WaitGroup
+	both.Go(func() {
+		if err := n.Deliver(t.Context(), &cluster.Envelope{Pid: 1, Msg: "delivered"}); !errors.Is(err, cluster.ErrUnsupported) {
+			t.Errorf("Deliver: %v, want ErrUnsupported", err)
+		}
+	})
+	both.Go(func() {
+		if _, err := n.Call(t.Context(), 1, "called"); !errors.Is(err, cluster.ErrNoCalls) {
+			t.Errorf("Call: %v, want ErrNoCalls", err)
+		}
+	})
+	both.Wait()
+	const urgent = 10
+	for i := range urgent {
+		if err := n.SendUrgent(t.Context(), &cluster.Envelope{Pid: 1, Msg: i}); err != nil {
+			t.Error(err)
+		}
+		if got := testcluster.Take(t, n).Msg; got != i {
+			t.Errorf("the echo is %v, want %d", got, i)
+		}
+	}
+	if testcluster.StatsOf(n, 1).Urgent {
+		t.Error("it is taken to have an urgent stream")
+	}
+	checkNoLoss(t, n, p, urgent)
 }
 
 // TestPythonReadsShortHeaders gives frames to the parser of the Python server: it tells the
