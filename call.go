@@ -23,15 +23,15 @@ import (
 //   - a *RemoteError if the other program has answered with Fail,
 //   - a *RefusedError if the other node has refused the request, for example as of a type that is not registered there,
 //   - the error of ctx if that ended before: without a deadline, Call waits for as long as the peer is there and does not answer,
-//   - ErrUnreachable as soon as the link to the peer goes down, and ErrRestarted as soon as the peer has begun anew,
+//   - ErrUnreachable as soon as the link to the peer goes down, or if it does not say whether it takes calls, and ErrRestarted as soon as the peer has begun anew,
 //   - ErrUnknownPeer if there is no such server, or it is removed meanwhile,
 //   - ErrNoCalls if the peer is of a version that does not take calls: then it is sent nothing,
 //   - ErrTooLarge, ErrNotEncodable, ErrTimedOut or ErrClosed, as Send does,
 //   - or, if the reply cannot be read here, what is wrong with it.
 //
 // Requests are ordinary messages: they keep their order among what the goroutine sends, and wait in the other server's Inbox behind
-// others. A reply does not wait for the messages that its sender has sent before it. The first call to a peer may have to ask it whether it takes calls, for
-// SendTimeout at most.
+// others. A reply does not wait for the messages that its sender has sent before it. The first call to a peer may have to ask it whether it takes calls, and waits for the
+// answer: for SendTimeout at most, or two seconds more if it acknowledges other things.
 //
 // Call may be called from any number of goroutines. One that takes from Inbox had better not call: while it waits, it takes
 // nothing, and a call to the node itself, or to a server whose program does the same, waits until its context ends.

@@ -52,8 +52,8 @@ type Config struct {
 	Peers []peercatalog.Peer `json:"peers"`
 
 	// InboxSize is how many received envelopes wait in Inbox, at most
-	// 10,000,000; 0 means 1024. The inbox also holds no more than about
-	// QueueBytes of payload, so a large size alone costs 8 bytes each.
+	// 10,000,000; 0 means 1024. The inbox also holds messages that take no more than
+	// about QueueBytes of memory, so a large size alone costs 8 bytes each.
 	InboxSize int `json:"inboxSize,omitempty"`
 
 	// OutboxSize is how many envelopes to be sent wait in Outbox, at most

@@ -12,11 +12,13 @@ var (
 	// that id.
 	ErrUnknownPeer = errors.New("cluster: unknown peer")
 	// ErrUnreachable: the peer has taken nothing for SendTimeout, and messages
-	// for it are dropped until it does again.
+	// for it are dropped until it does again. As an error of Call it is also that the
+	// link is down (see LinkDown), or that the peer does not say whether it takes calls.
 	ErrUnreachable = errors.New("cluster: peer is unreachable")
 	// ErrTimedOut: there was no room in the peer's queue in time.
 	ErrTimedOut = errors.New("cluster: timed out")
-	// ErrTooLarge: the message is larger than MaxMessageBytes.
+	// ErrTooLarge: the message is larger than MaxMessageBytes or, for SendUrgent, than
+	// 131,072 bytes; or it would take too much memory once it is decoded.
 	ErrTooLarge = errors.New("cluster: message too large")
 	// ErrNotEncodable: the message has a type that cannot be sent, or that
 	// must be given to Register first.

@@ -19,9 +19,9 @@ type Reason int
 
 const (
 	ReasonUnknownPeer  Reason = iota + 1 // no server or group has that id
-	ReasonUnreachable                    // the link to the peer is down
+	ReasonUnreachable                    // the peer has taken nothing for SendTimeout, and has not since
 	ReasonTimedOut                       // the peer did not take it within SendTimeout, or the queue was full
-	ReasonTooLarge                       // larger than MaxMessageBytes
+	ReasonTooLarge                       // larger than MaxMessageBytes, or too large to be urgent, or too large once it is decoded
 	ReasonNotEncodable                   // of a type that is not registered or cannot be sent
 	ReasonClosed                         // the node was closed before it could be sent
 	reasons
@@ -51,7 +51,7 @@ const (
 	RefusedIncarnation                     // a frame of an earlier life of the peer, or of another server with its id
 	RefusedSequence                        // a frame that had come before, or too late
 	RefusedWindow                          // a frame beyond what the peer may have on its way
-	RefusedTooLarge                        // a message larger than MaxMessageBytes
+	RefusedTooLarge                        // a message larger than MaxMessageBytes, or too large once it is decoded
 	RefusedUnregistered                    // a message of a type that is not registered here
 	RefusedUndecodable                     // a message that its kind or type cannot be read from
 	RefusedClosed                          // a message that the program had not taken when the node was closed
@@ -151,7 +151,7 @@ type PeerStats struct {
 // SentStats counts messages to a peer. At each moment Accepted = Sent + Queued +
 // the sum of Dropped. Of what is Sent, what is neither Confirmed nor Unconfirmed is kept, and sent again if it is lost.
 type SentStats struct {
-	Accepted uint64 // taken from Outbox, or given to Send, for this peer
+	Accepted uint64 // for this peer: taken from Outbox, or given to Send, SendUrgent, Deliver, Call or Reply
 	Sent     uint64 // written to the wire
 	// Confirmed is how many the peer is done with: it has put them into Inbox, or refused them one at a time.
 	Confirmed uint64

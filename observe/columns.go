@@ -40,7 +40,7 @@ var columns = []column{
 		value: func(l linkView) (string, string) { return l.rate(sent).String(), "" }},
 	{key: "outb", Head: "bytes out", About: "of these messages", Numeric: true,
 		value: func(l linkView) (string, string) { return l.rate(sentBytes).Bytes(), "" }},
-	{key: "in", Head: "received", About: "messages of the peer put into Inbox", Numeric: true,
+	{key: "in", Head: "received", About: "messages of the peer put into Inbox, or given to the call that waited", Numeric: true,
 		value: func(l linkView) (string, string) { return l.rate(received).String(), "" }},
 	{key: "inb", Head: "bytes in", About: "of these messages", Numeric: true,
 		value: func(l linkView) (string, string) { return l.rate(receivedBytes).Bytes(), "" }},

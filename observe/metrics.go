@@ -67,7 +67,7 @@ func newCollector(node *cluster.Node) *collector {
 func describePeers(add func(prometheus.ValueType, string, string, func(cluster.PeerStats) float64)) {
 	const counter, gauge = prometheus.CounterValue, prometheus.GaugeValue
 	type p = cluster.PeerStats
-	add(counter, "messages_accepted_total", "Messages for the peer that were taken from Outbox, or given to Send.", func(s p) float64 { return float64(s.Sent.Accepted) })
+	add(counter, "messages_accepted_total", "Messages for the peer that were taken from Outbox, or given to Send, SendUrgent, Deliver, Call or Reply.", func(s p) float64 { return float64(s.Sent.Accepted) })
 	add(counter, "messages_sent_total", "Messages written to the peer.", func(s p) float64 { return float64(s.Sent.Sent) })
 	add(counter, "messages_confirmed_total", "Messages that the peer is done with: it has put them into Inbox, or refused them.", func(s p) float64 { return float64(s.Sent.Confirmed) })
 	add(counter, "messages_unconfirmed_total", "Messages that were written and may have arrived or not.", func(s p) float64 { return float64(s.Sent.Unconfirmed) })
@@ -79,7 +79,7 @@ func describePeers(add func(prometheus.ValueType, string, string, func(cluster.P
 	add(gauge, "link_round_trip_seconds", "How long the peer takes to answer, with the way there and back; 0: not measured yet.", func(s p) float64 { return s.RoundTrip.Seconds() })
 	add(gauge, "link_acknowledged_timestamp_seconds", "When the peer last acknowledged something, or answered when it was asked, as a Unix time; 0: not yet.", func(s p) float64 { return unixSeconds(s.LastAcknowledged) })
 	add(gauge, "link_heard_timestamp_seconds", "When anything last came from the peer, as a Unix time; 0: not yet.", func(s p) float64 { return unixSeconds(s.LastHeard) })
-	add(counter, "messages_received_total", "Messages of the peer that were put into Inbox.", func(s p) float64 { return float64(s.Received.Received) })
+	add(counter, "messages_received_total", "Messages of the peer that were put into Inbox, or given to the call that waited.", func(s p) float64 { return float64(s.Received.Received) })
 	add(counter, "received_bytes_total", "Bytes of the payloads of these messages.", func(s p) float64 { return float64(s.Received.Bytes) })
 	add(counter, "messages_lost_total", "Messages of the peer that never came.", func(s p) float64 { return float64(s.Received.Lost) })
 	add(counter, "messages_missed_total", "Messages that the peer had numbered before the first that came.", func(s p) float64 { return float64(s.Received.Missed) })

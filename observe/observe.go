@@ -21,7 +21,7 @@
 //
 // # What it costs
 //
-// All of it is taken from Node.Stats when somebody asks. While nobody does, the handler has no
+// All of it is taken from Node.Stats when somebody asks; a page that is open also follows Node.Events. While nobody does, the handler has no
 // goroutine and no timer, and samples nothing.
 //
 // # Who may see it
