@@ -25,7 +25,8 @@ func pingCommand(s streams) *cli.Command {
 It sends frames without a message that ask for an acknowledgment, and takes the time
 until that is here. So an answer means that both servers reach each other, agree on the
 cluster's name, on their ids and on their keys, and that the library there is running.
-It does not mean that the program there reads its Inbox; nor does that program notice.
+It does not mean that the program there reads its Inbox. That gets no message; but its node hears
+the server -id for a moment, and finds it silent and down after that, as its log and Events tell.
 The first answer takes longer, for connections are made in both directions.
 
 It ends with 0 if each server has answered each time. With --json it prints the same as one
