@@ -203,6 +203,7 @@ func (n *Node) flushAll(enc *encoder, w outgoing.Waiting) error {
 	var waiting []*outgoing.Link
 	var rests []outgoing.Batch
 	for _, out := range enc.open {
+		shared := len(out.to) > 1 && out.Share()
 		before := len(waiting)
 		for i, pid := range out.to {
 			if out.Count() == 0 {
@@ -213,7 +214,7 @@ func (n *Node) flushAll(enc *encoder, w outgoing.Waiting) error {
 				failed = errors.Join(failed, err)
 				continue
 			}
-			try.Give = i == len(out.to)-1 && len(waiting) == before // nobody else needs it
+			try.Give = !shared && i == len(out.to)-1 && len(waiting) == before // nobody else needs it
 			rest := out.Batch
 			failed = errors.Join(failed, failure(l.ID(), reasonOf[l.Put(&rest, try)]))
 			if rest.Count() > 0 {

@@ -36,6 +36,9 @@ type Batch struct {
 	large     []byte // shared by all links that send it, and never written to
 	largeHead [wire.RecordSize]byte
 	count     int // of messages, the large one included
+
+	block *block // has buf, if the batch is shared; and then
+	next  []byte // is what the batch has afterwards
 }
 
 // Count is how many messages the batch has.
@@ -84,6 +87,7 @@ func (b *Batch) first() (one, rest Batch) {
 	if len(b.records()) == 0 {
 		return one, Batch{}
 	}
+	one.block, rest.block = nil, nil // neither is all of it
 	id, _, _, behind := wire.SplitRecord(b.records(), b.before)
 	rest.at, rest.before = len(b.buf)-len(behind), id
 	rest.count--
@@ -99,8 +103,11 @@ func (b *Batch) Reset() {
 	b.buf, b.at, b.newest, b.large, b.count = b.buf[:headRoom], headRoom, 0, nil, 0
 }
 
-// Drop lets go of a large message, which is on its way.
-func (b *Batch) Drop() { b.large = nil }
+// Drop lets go of a large message, and of what is shared, which are on their way.
+func (b *Batch) Drop() {
+	b.large = nil
+	b.unshare()
+}
 
 // A TooLarge is the error for bytes or text that are larger than the largest message that may be sent. Of other messages the
 // whole size is not known: package codec stops at the limit.

@@ -12,9 +12,11 @@ import (
 const headRoom = wire.HeaderSize + wire.ResendSize
 
 // A parcel is what a link writes at a time: many small records, which one frame carries, or one large
-// one, which takes one frame or more. buf begins with room for the frame's header, which ends where that does.
+// one, which takes one frame or more. buf begins with room for the frame's header, which ends where that does. The small records
+// are behind it, or in a block, behind the same room there.
 type parcel struct {
 	buf   []byte
+	block *block
 	large []byte
 	count int
 	seq   uint64 // of its first record, once it is the sender's load
@@ -23,10 +25,18 @@ type parcel struct {
 	done    bool // it is kept no more, and freed as soon as it is not being written
 }
 
-func (p *parcel) size() int { return len(p.buf) - headRoom + len(p.large) }
+func (p *parcel) size() int { return p.small() + len(p.large) }
+
+// small is the size of the small records, or of the header of the large one.
+func (p *parcel) small() int {
+	if p.block != nil {
+		return len(p.block.buf) - headRoom
+	}
+	return len(p.buf) - headRoom
+}
 
 func (p *parcel) load() stream.Load {
-	return stream.Load{Count: p.count, Small: len(p.buf) - headRoom + wire.HeaderSize, Large: len(p.large), Confirm: p.confirm}
+	return stream.Load{Count: p.count, Small: p.small() + wire.HeaderSize, Large: len(p.large), Confirm: p.confirm}
 }
 
 // frame is what the connection is handed for a frame of the parcel, in two parts, but for the header: there is room
@@ -34,6 +44,9 @@ func (p *parcel) load() stream.Load {
 func (p *parcel) frame(f *stream.Outbound) (head, tail []byte) {
 	size := f.Header.Size()
 	head = p.buf[headRoom-size:]
+	if p.block != nil {
+		return head, p.block.buf[headRoom:]
+	}
 	if f.Offset > 0 {
 		head = head[:size]
 	}
@@ -53,7 +66,12 @@ func newParcel() *parcel {
 
 // free gives the parcel's buffer to the next. What it is full of is not needed any more.
 func (p *parcel) free() {
-	if p.large == nil {
+	switch {
+	case p.block != nil:
+		p.block.letGo()
+		p.block = nil
+		sharers.Put(p)
+	case p.large == nil:
 		parcels.Put(p)
 	}
 }
@@ -98,11 +116,15 @@ func (q *queue) push(b *Batch, give bool) {
 
 func (q *queue) pushRecords(b *Batch, count int, give bool) {
 	if i := len(q.parcels) - 1; i >= 0 {
-		if p := q.parcels[i]; p.large == nil && len(p.buf)+len(b.records()) <= BatchBytes {
+		if p := q.parcels[i]; p.large == nil && p.block == nil && len(p.buf)+len(b.records()) <= BatchBytes {
 			p.buf = b.appendTo(p.buf)
 			p.count += count
 			return
 		}
+	}
+	if b.block != nil {
+		q.parcels = q.room.Append(q.parcels, sharing(b.block, count))
+		return
 	}
 	p := newParcel()
 	if p.count = count; give && b.at == headRoom && len(b.buf) >= SwapBytes {

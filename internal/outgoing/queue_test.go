@@ -6,6 +6,7 @@ import (
 	"testing"
 
 	"github.com/abhishekg16/cluster/internal/codec"
+	"github.com/abhishekg16/cluster/internal/stream"
 	"github.com/abhishekg16/cluster/internal/wire"
 )
 
@@ -21,7 +22,7 @@ func TestBatchesKeepIdsAndSizesHoweverTheyAreSplit(t *testing.T) {
 	var r Batch
 	var queues [3]queue // of which the last takes buffers
 	var want [len(queues)][]int64
-	failed, large, short := 0, 0, 0
+	failed, large, short, shared := 0, 0, 0, 0
 	empty := func(i int) {
 		q := &queues[i]
 		size := 0
@@ -34,6 +35,10 @@ func TestBatchesKeepIdsAndSizesHoweverTheyAreSplit(t *testing.T) {
 		for !q.empty() {
 			b := q.pop()
 			body := append(append([]byte{}, b.buf[headRoom:]...), b.large...)
+			if b.block != nil {
+				body = append(body, b.block.buf[headRoom:]...)
+				shared++
+			}
 			if err := wire.CheckRecords(body, uint32(b.count)); err != nil {
 				t.Fatal(err)
 			}
@@ -57,6 +62,7 @@ func TestBatchesKeepIdsAndSizesHoweverTheyAreSplit(t *testing.T) {
 	id := int64(math.MaxInt64 - 20)
 	for round := range 3000 {
 		r.Reset()
+		small := 100 + 900*random.IntN(2)
 		for n := 1 + random.IntN(200); n > 0 && !r.Full(); n-- {
 			switch random.IntN(80) {
 			case 0:
@@ -65,7 +71,7 @@ func TestBatchesKeepIdsAndSizesHoweverTheyAreSplit(t *testing.T) {
 				id = math.MaxInt64 - 2
 			}
 			id++
-			var msg any = make([]byte, random.IntN(100))
+			var msg any = make([]byte, random.IntN(small))
 			switch random.IntN(150) {
 			case 0:
 				msg = make(chan int)
@@ -90,6 +96,7 @@ func TestBatchesKeepIdsAndSizesHoweverTheyAreSplit(t *testing.T) {
 		if r.count == 0 {
 			continue
 		}
+		together := random.IntN(2) == 0 && r.Share()
 		for i := range queues {
 			rest := r
 			for rest.count > 1 && random.IntN(3) > 0 {
@@ -97,20 +104,61 @@ func TestBatchesKeepIdsAndSizesHoweverTheyAreSplit(t *testing.T) {
 				one, rest = rest.first()
 				queues[i].push(&one, false)
 			}
-			give := i == len(queues)-1
+			give := !together && i == len(queues)-1
 			queues[i].push(&rest, give)
 			if give {
 				r = rest
 			}
 		}
+		r.Drop()
 		if round%5 == 4 {
 			for i := range queues {
 				empty(i)
 			}
 		}
 	}
-	if failed < 100 || large < 100 || short < 10_000 {
-		t.Errorf("%d messages failed, %d were large, %d had short headers", failed, large, short)
+	if failed < 100 || large < 100 || short < 10_000 || shared < 100 {
+		t.Errorf("%d messages failed, %d were large, %d had short headers, %d parcels were shared", failed, large, short, shared)
+	}
+}
+
+// What is sent to many is in memory once, until the last link has let go of it, and goes into one frame of each.
+func TestWhatSeveralLinksSendIsInMemoryOnce(t *testing.T) {
+	var b Batch
+	b.Reset()
+	for !b.Full() {
+		if err := b.Append(int64(b.count+1), make([]byte, 1<<10), &codec.Limits{Bytes: 1 << 20}); err != nil {
+			t.Fatal(err)
+		}
+	}
+	records := b.records()
+	b.Share()
+	var queues [3]queue
+	for i := range queues {
+		rest := b
+		queues[i].push(&rest, false)
+	}
+	b.Drop()
+	b.Reset()
+	if b.Append(1, "another", &codec.Limits{Bytes: 1 << 20}); &b.buf[0] == &records[:1][0] || &b.buf[headRoom] == &records[0] {
+		t.Error("the batch is built where parcels have what they send")
+	}
+	var s *block
+	for i := range queues {
+		p := queues[i].pop()
+		s = p.block
+		f := stream.Outbound{Header: wire.Header{Count: uint32(p.count)}}
+		head, tail := p.frame(&f)
+		if len(tail) != len(records) || &tail[0] != &records[0] || len(head) != f.Header.Size() {
+			t.Errorf("link %d has %d bytes of its own, and %d others", i, len(head), len(tail))
+		}
+		if users := int(s.users.Load()); users != len(queues)-i {
+			t.Errorf("%d have the block, want %d", users, len(queues)-i)
+		}
+		p.free()
+	}
+	if s.users.Load() != 0 {
+		t.Errorf("%d still have the block", s.users.Load())
 	}
 }
 
