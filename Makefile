@@ -187,12 +187,12 @@ faults-quick: setup ## the most important of it, on clusters of both transports 
 	@scripts/setup.sh faults
 	@cd faults && go run . -quick -minutes 2 -transport mixed
 
-faults-long: setup ## servers killed every 5 s for 15 min in all, and a soak of 20 min (35 min)
+faults-long: setup ## connections reset and servers killed for 25 min in all, and a soak of 20 min (45 min)
 	@scripts/setup.sh faults
-	@cd faults && go run . -transport $(TRANSPORT) -long -minutes 35 -only restart-one,restart-minority,restart-majority,soak \
+	@cd faults && go run . -transport $(TRANSPORT) -long -minutes 46 -only deliver,deliver-kills,restart-one,restart-minority,restart-majority,soak \
 		-command 'make faults-long TRANSPORT=$(TRANSPORT)' -write ../docs/reliability.md
 
-faults-mutants: setup ## break the library one rule at a time, and see that the campaign notices (3 min)
+faults-mutants: setup ## break the library one rule at a time, and see that the campaign notices (4 min)
 	@cd faults && go run . -mutants -command 'make faults-mutants' -write ../docs/reliability.md
 
 check-long: oldest-go race-long clustertest-long reload-long reach-long etcd-long page-long raft-long kv-long maelstrom-long fuzz faults faults-long faults-mutants compat ## what takes too long for check (8 hours)

@@ -28,6 +28,7 @@ type lifeBook struct {
 	killed      bool
 	began       int64
 	ended       int64
+	stopped     int64    // when it last ran, which may be before it ended
 	counters    counters // at its end, or the last that it kept before it was killed
 	sent        []record // in the order of each stream
 	received    []record // in the order in which it took them
@@ -59,7 +60,7 @@ func (f *field) books() (*books, error) {
 		if err != nil {
 			return nil, err
 		}
-		book := lifeBook{pid: l.pid, number: l.number, killed: l.killed, began: l.began, ended: l.ended}
+		book := lifeBook{pid: l.pid, number: l.number, killed: l.killed, began: l.began, ended: l.ended, stopped: cmp.Or(l.stopped, l.ended)}
 		c.records(func(r *record) {
 			switch r.kind {
 			case sent:

@@ -48,6 +48,7 @@ type life struct {
 	proc        *process
 	began       int64
 	ended       int64 // zero while it lives
+	stopped     int64 // when it was stopped for good, before it was killed; zero: it was not
 	killed      bool
 	final       *counters // of one that closed in peace
 }
@@ -236,6 +237,12 @@ func (f *field) kill(id int) {
 	}
 	l.killed, l.ended = true, now()
 	l.proc.kill()
+}
+
+// stop stops a server's process, which is going to be killed.
+func (f *field) stop(id int) error {
+	f.life(id).stopped = now()
+	return f.signal(id, syscall.SIGSTOP)
 }
 
 // signal sends a signal to a server's process.

@@ -50,7 +50,7 @@ type record struct {
 	size    uint32
 	sum     uint32
 	msgID   int64
-	_       int64
+	told    int64 // of what was sent by Deliver: when that returned, and in the last two bits what; zero: it did not
 }
 
 const (
@@ -104,6 +104,24 @@ func (j *journal) add(kind uint32, r record) *record {
 	*p = r
 	atomic.StoreUint32(&p.kind, kind)
 	return p
+}
+
+// What Deliver has said of a message, in the last bits of told.
+const (
+	saidDelivered = iota + 1 // nil
+	saidUnknown              // ErrUnconfirmed
+	saidNot                  // another error: it was certainly not delivered
+)
+
+// tell notes what Deliver says of the message.
+func (r *record) tell(what int64) { atomic.StoreInt64(&r.told, now()&^3|what) }
+
+// sends writes down that a message is about to be handed over.
+func (j *journal) sends(m message, size int, sum uint32) *record {
+	return j.add(sent, record{
+		stream: m.stream, from: uint16(m.from), to: uint16(m.to), life: m.life,
+		number: m.number, at: m.at, size: uint32(size), sum: sum,
+	})
 }
 
 // withdraw takes a record back.

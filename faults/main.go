@@ -86,7 +86,7 @@ type options struct {
 func run(arguments []string) error {
 	flags := flag.NewFlagSet("faults", flag.ContinueOnError)
 	quick := flags.Bool("quick", false, "the rows of the quick campaign, each for a shorter time")
-	long := flags.Bool("long", false, "give the rows with restarts five minutes each")
+	long := flags.Bool("long", false, "give the rows with restarts, and those with Deliver, five minutes each")
 	only := flags.String("only", "", "only these rows, separated by commas")
 	list := flags.Bool("list", false, "list the rows, and what they need")
 	seed := flags.Uint64("seed", 0, "what chance is drawn from; 0 draws one")

@@ -61,6 +61,10 @@ var mutants = []mutant{
 	{"gap", "hole-7s", oracleConservation, []edit{
 		{"internal/stream/receiver.go", "	r.Books.Lost += to.Seq - r.want.Seq\n", ""},
 	}},
+	// Deliver returns nil for what the peer has put into its Inbox, and for nothing else.
+	{"deliver", "deliver-kills", oracleDeliver, []edit{
+		{"outcome.go", "		case f.Unknown:\n			d.fail(pid, ErrUnconfirmed)\n", "		case f.Unknown:\n"},
+	}},
 	// What is dropped from a queue is counted.
 	{"drops", "pause", oracleConservation, []edit{
 		{"internal/outgoing/drop.go", "	l.books.Dropped[r] += uint64(n)\n", ""},

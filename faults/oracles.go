@@ -19,6 +19,7 @@ const (
 	oracleInversion    = "inversion"    // in the order sent
 	oracleIncarnation  = "incarnation"  // nothing of an earlier life after a later one
 	oracleConservation = "conservation" // sent = delivered + dropped + lost
+	oracleDeliver      = "deliver"      // what Deliver says is so
 	oracleStale        = "stale"        // nothing old beyond what was on its way
 	oracleRecovery     = "recovery"     // the first delivery after healing comes in time
 	oracleRate         = "rate"         // others keep their rate
@@ -135,6 +136,10 @@ func (b *bits) set(n uint64) bool {
 	was := b.words[n/64]&(1<<(n%64)) != 0
 	b.words[n/64] |= 1 << (n % 64)
 	return was
+}
+
+func (b *bits) has(n uint64) bool {
+	return b != nil && n < 64*uint64(len(b.words)) && b.words[n/64]&(1<<(n%64)) != 0
 }
 
 // inversions finds what was delivered after what had been sent later, by one life of a

@@ -4,6 +4,7 @@ package main
 
 import (
 	"bufio"
+	"context"
 	"encoding/json"
 	"errors"
 	"flag"
@@ -48,10 +49,11 @@ type answer struct {
 // A load is what a server is to send, until it is told otherwise.
 type load struct {
 	To      []int
-	Rate    int // messages a second to each destination of each stream; 0: as fast as they are taken
-	Size    int // bytes of each
-	Streams int // goroutines that send; 0 means 1
-	Count   int // messages to each destination of each stream; 0: no end
+	Rate    int  // messages a second to each destination of each stream; 0: as fast as they are taken
+	Size    int  // bytes of each
+	Streams int  // goroutines that send; 0 means 1
+	Count   int  // messages to each destination of each stream; 0: no end
+	Deliver bool // by Deliver, one at a time, and not by Outbox
 }
 
 // server is the role of a child process: one server of the library, which does what
@@ -252,7 +254,10 @@ func (s *server) send(l load, stream uint16, numbers map[int]uint64) {
 			}
 			for _, to := range l.To {
 				numbers[to]++
-				if !s.put(message{from: s.pid, to: to, life: s.life, stream: stream, number: numbers[to], at: now()}, l.Size, 0) {
+				m := message{from: s.pid, to: to, life: s.life, stream: stream, number: numbers[to], at: now()}
+				if l.Deliver {
+					s.deliver(m, l.Size)
+				} else if !s.put(m, l.Size, 0) {
 					return
 				}
 			}
@@ -279,10 +284,7 @@ func (s *server) put(m message, size int, takes time.Duration) bool {
 	if takes > 0 {
 		msg = slowly{takes, payload}
 	}
-	r := s.journal.add(sent, record{
-		stream: m.stream, from: uint16(m.from), to: uint16(m.to), life: m.life,
-		number: m.number, at: m.at, size: uint32(len(payload)), sum: sum,
-	})
+	r := s.journal.sends(m, len(payload), sum)
 	select {
 	case s.node.Outbox() <- &cluster.Envelope{Pid: m.to, Msg: msg}:
 		s.handed.Add(1)
@@ -296,6 +298,21 @@ func (s *server) put(m message, size int, takes time.Duration) bool {
 		r.withdraw()
 		return false
 	}
+}
+
+// deliver is put by Deliver, and writes down what that says.
+func (s *server) deliver(m message, size int) {
+	payload, sum := m.encode(size)
+	r := s.journal.sends(m, len(payload), sum)
+	switch err := s.node.Deliver(context.Background(), &cluster.Envelope{Pid: m.to, Msg: payload}); {
+	case err == nil:
+		r.tell(saidDelivered)
+	case errors.Is(err, cluster.ErrUnconfirmed):
+		r.tell(saidUnknown)
+	default:
+		r.tell(saidNot)
+	}
+	s.handed.Add(1)
 }
 
 // take takes everything from Inbox and writes it down.
