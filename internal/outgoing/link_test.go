@@ -7,9 +7,11 @@ import (
 	"testing/synctest"
 	"time"
 
+	"github.com/abhishekg16/cluster/internal/calls"
 	"github.com/abhishekg16/cluster/internal/codec"
 	"github.com/abhishekg16/cluster/internal/stream"
 	"github.com/abhishekg16/cluster/internal/transport"
+	"github.com/abhishekg16/cluster/internal/wire"
 )
 
 // A slowConn takes everything, and closes only when it is interrupted.
@@ -177,3 +179,79 @@ func TestMessagesThatComeFasterThanTheyAreWrittenGather(t *testing.T) {
 }
 
 const messages = 100
+
+// newTestLink makes a link over conn, which is started, and ends with the test.
+func newTestLink(t *testing.T, c Config, conn transport.Conn) *Link {
+	c.Policy, c.QueueBytes = stream.Policy{Patience: time.Second}, 1<<20
+	c.Log = slog.New(slog.DiscardHandler)
+	c.Linger = func() time.Duration { return time.Second }
+	c.Encrypts = func(int) bool { return false }
+	c.StateName = func(stream.Standing) string { return "" }
+	c.Dial = func(int, Target) (transport.Conn, error) { return conn, nil }
+	l := NewLink(&c, 1)
+	l.Redirect("mem://somewhere", nil)
+	l.Start()
+	t.Cleanup(func() {
+		l.Abandon()
+		<-l.Finished()
+	})
+	return l
+}
+
+// Who has been told that its request was not queued may rely on that.
+func TestARequestWhoseCallHasEndedIsNotQueued(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		conn := &slowWriter{quick: 1 << 30}
+		table := calls.NewTable(0)
+		l := newTestLink(t, Config{Self: stream.Self{Incarnation: 7, Knows: wire.CapCalls}, Calls: table.Peer, Woke: func() {}}, conn)
+		synctest.Wait()
+		h := wire.Header{Incarnation: 9, Start: wire.Position{Seq: 1}}
+		h.Announce(wire.CapCalls)
+		l.Acked(&h, nil)
+		for _, ended := range []bool{true, false} {
+			c := table.Peer(1).Begin(make(chan calls.Outcome, 1))
+			if ended {
+				c.Cancel()
+			}
+			var b Batch
+			b.Reset()
+			if err := b.AppendPart(1, Part{Kind: codec.Request, Number: c.Number()}, "x", &codec.Limits{}); err != nil {
+				t.Fatal(err)
+			}
+			if why := l.Put(&b, Waiting{Call: c}); why != 0 || (b.Count() > 0) != ended {
+				t.Errorf("ended: %v: dropped for %d, and %d are left", ended, why, b.Count())
+			}
+		}
+		synctest.Wait()
+		if s := l.Stats(); s.Accepted != 1 || s.Sent != 1 {
+			t.Errorf("%d messages were accepted, %d sent; want the one whose call had not ended", s.Accepted, s.Sent)
+		}
+	})
+}
+
+// Who reads the network does not write to it for a peer that it refuses something of.
+func TestWhatIsPutAsideIsWrittenByTheLink(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		conn := &slowWriter{gate: make(chan struct{})}
+		l := newTestLink(t, Config{}, conn)
+		synctest.Wait()
+		put := make(chan struct{})
+		go func() { // It ends at once, or when the gate opens.
+			defer close(put)
+			var b Batch
+			b.Reset()
+			if err := b.AppendPart(1, Part{Kind: codec.Failure}, "x", &codec.Limits{}); err != nil {
+				t.Error(err)
+			}
+			l.Put(&b, Waiting{Aside: true})
+		}()
+		synctest.Wait()
+		select {
+		case <-put:
+		default:
+			t.Error("Put writes to the connection")
+		}
+		close(conn.gate)
+		<-put
+	})
+}
