@@ -107,8 +107,8 @@
 //
 // # Bounds
 //
-// Each link queues at most QueueBytes, or one message that is larger, and 256 KiB of urgent
-// messages, which have 128 KiB at most. Beside that it keeps what was written and is not acknowledged: as
+// Each link queues at most QueueBytes, or one message that is larger, 64 KiB of refusals of
+// requests, and 256 KiB of urgent messages, which have 128 KiB at most. Beside that it keeps what was written and is not acknowledged: as
 // much as the peer's window allows, which is 4 MiB at most between servers of this library, and 256 KiB for urgent
 // messages; no peer is believed to have room for more than 64 MiB of each. A reply that comes for a Call is held
 // until that takes it. Inbox holds

@@ -10,6 +10,10 @@ import (
 	"github.com/abhishekg16/cluster/internal/wire"
 )
 
+// asideBytes is how much of what is put aside the queue takes beyond its bound: who puts it there cannot wait for room, and who
+// waits for it may wait without end.
+const asideBytes = 64 << 10
+
 // A Part is what a message is in a call. The zero value is none: it is an ordinary message.
 type Part struct {
 	Kind   codec.Kind // Request, Reply or Failure

@@ -165,6 +165,9 @@ func (l *Link) enqueue(b *Batch, w Waiting) (reason stream.Reason, wake bool) {
 	for b.count > 0 {
 		// As much as fits goes in: all of it, or one message.
 		q, limit := l.way(w.Urgent)
+		if w.Aside {
+			limit += asideBytes
+		}
 		all := b.count == 1 || b.size() <= limit
 		one, rest := b, (*Batch)(nil)
 		if !all || !q.fits(b.size(), limit) {

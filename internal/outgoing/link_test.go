@@ -3,6 +3,7 @@ package outgoing
 import (
 	"errors"
 	"log/slog"
+	"strings"
 	"testing"
 	"testing/synctest"
 	"time"
@@ -253,5 +254,55 @@ func TestWhatIsPutAsideIsWrittenByTheLink(t *testing.T) {
 		}
 		close(conn.gate)
 		<-put
+	})
+}
+
+// A fullConn takes nothing.
+type fullConn struct {
+	openConn
+	wake chan struct{}
+}
+
+func (c fullConn) TrySend(_, _ []byte) (bool, error) { return false, nil }
+
+func (c fullConn) Wait(deadline time.Time) error {
+	select {
+	case <-c.wake:
+		return transport.ErrInterrupted
+	case <-time.After(time.Until(deadline)):
+		return transport.ErrTimeout
+	}
+}
+
+func (c fullConn) Interrupt() {
+	select {
+	case c.wake <- struct{}{}:
+	default:
+	}
+}
+
+// That a request was refused is told also where messages would have to wait, and that is bounded as well.
+func TestARefusalFindsRoomInAFullQueue(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		l := newTestLink(t, Config{}, fullConn{wake: make(chan struct{}, 1)})
+		put := func(text string, p Part, w Waiting) stream.Reason {
+			var b Batch
+			b.Reset()
+			if err := b.AppendPart(1, p, text, &codec.Limits{}); err != nil {
+				t.Fatal(err)
+			}
+			return l.Put(&b, w)
+		}
+		bytes := func() int { return int(l.Stats().QueueBytes) }
+		for _, text := range []string{strings.Repeat("x", 20<<10), ""} {
+			for put(text, Part{Kind: codec.Reply}, Waiting{}) == 0 {
+			}
+		}
+		full, refusals := bytes(), 0
+		for ; put("why", Part{Kind: codec.Failure}, Waiting{Aside: true}) == 0; refusals++ {
+		}
+		if all := bytes(); refusals < 1000 || all > l.cfg.QueueBytes+asideBytes {
+			t.Errorf("%d refusals are queued beside %d bytes, and take %d with them", refusals, full, all)
+		}
 	})
 }
