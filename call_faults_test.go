@@ -2,6 +2,7 @@ package cluster_test
 
 import (
 	"errors"
+	"log/slog"
 	"runtime"
 	"strings"
 	"sync/atomic"
@@ -274,6 +275,33 @@ func TestCallAllSendsLargeMessages(t *testing.T) {
 			if replies != 3 {
 				t.Errorf("%d replies, want 3", replies)
 			}
+		}
+	})
+}
+
+// Whoever breaks off a CallAll at a majority has late replies all the time.
+func TestALateReplyIsNoWarning(t *testing.T) {
+	testcluster.Bubble(t, 3, func(t *testing.T, cfg cluster.Config) {
+		log := new(testcluster.LineLog)
+		logged := cfg
+		logged.Logger = slog.New(slog.NewTextHandler(log, nil))
+		a := testcluster.Join(t, 0, logged)
+		others := []*cluster.Node{testcluster.Join(t, 1, cfg), testcluster.Join(t, 2, cfg)}
+		go echo(others[0]) // It ends when its node has closed.
+		var r *cluster.Request
+		for _, err := range a.CallAll(t.Context(), cluster.BROADCAST, "x") {
+			if err != nil {
+				t.Error(err)
+			}
+			r = request(t, others[1])
+			break
+		}
+		if err := r.Reply(t.Context(), "y"); err != nil {
+			t.Fatal(err)
+		}
+		time.Sleep(time.Second)
+		if n := a.Stats().Received.Refused[cluster.RefusedLate]; n != 1 || log.Count("late reply") != 1 || log.Count("level=WARN") != 0 {
+			t.Errorf("%d replies were late, and the log has:\n%v", n, log)
 		}
 	})
 }
