@@ -2,8 +2,10 @@ package cluster
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"iter"
+	"reflect"
 	"slices"
 	"sync"
 	"time"
@@ -27,11 +29,14 @@ import (
 //   - ErrUnknownPeer if there is no such server, or it is removed meanwhile,
 //   - ErrNoCalls if the peer is of a version that does not take calls: then it is sent nothing,
 //   - ErrTooLarge, ErrNotEncodable, ErrTimedOut or ErrClosed, as Send does,
-//   - or, if the reply cannot be read here, what is wrong with it.
+//   - ErrTooLarge or ErrNotEncodable if the reply is too large for this node, or cannot be read here: then MaybeSeen is true.
 //
 // Requests are ordinary messages: they keep their order among what the goroutine sends, and wait in the other server's Inbox behind
-// others. A reply does not wait for the messages that its sender has sent before it. The first call to a peer may have to ask it whether it takes calls, and waits for the
-// answer: for SendTimeout at most, or two seconds more if it acknowledges other things.
+// others. A reply that has come does not wait until the program takes what came before it. The first call to a peer may have to ask it whether
+// it takes calls, and waits for the answer: for SendTimeout at most, or two seconds more if it acknowledges other things.
+//
+// The other program is not told when ctx ends. Give ctx a deadline: a reply is dropped like any message when this node takes nothing for the other's
+// SendTimeout, and a request or a reply may be lost on a simulated network, as of package clustertest; nobody here hears of that.
 //
 // Call may be called from any number of goroutines. One that takes from Inbox had better not call: while it waits, it takes
 // nothing, and a call to the node itself, or to a server whose program does the same, waits until its context ends.
@@ -43,21 +48,22 @@ func (n *Node) Call(ctx context.Context, pid int, msg any) (*Envelope, error) {
 	}
 	out := make(chan calls.Outcome, 1)
 	c := n.calls.Peer(pid).Begin(out)
+	defer c.Cancel() // also if a method of the program's ends the goroutine
 	if err := n.request(ctx, l, c, id, msg, true); err != nil {
-		c.Cancel()
 		return nil, callError(pid, id, false, err)
 	}
 	o, ok := n.await(ctx, out)
-	if !ok && c.Cancel() {
-		return nil, callError(pid, id, true, ctx.Err())
-	} else if !ok {
-		o = <-out
+	if ok {
+		return n.settle(o, id)
 	}
-	return n.settle(o, id)
+	if placed, ok := c.Cancel(); ok {
+		return nil, callError(pid, id, placed, ctx.Err())
+	}
+	return n.settle(<-out, id)
 }
 
 // CallAll is Call to each server of an address: BROADCAST, one of Group, or the id of one. Ranging over the result sends the
-// requests, which have one MsgId, and yields one result for each server as it comes: a reply, whose Pid says whose it is, or a *CallError, whose
+// requests, which have one MsgId and are encoded once, and yields one result for each server as it comes: a reply, whose Pid says whose it is, or a *CallError, whose
 // Pid does. Who has seen enough, such as the replies of a majority, breaks off: the other calls end then, and requests
 // that are not queued yet are not sent. When ctx ends, the servers that have not answered yield its error.
 //
@@ -73,7 +79,7 @@ func (n *Node) CallAll(ctx context.Context, address int, msg any) iter.Seq2[*Env
 		a := &callingAll{Node: n, id: n.nextID(), out: make(chan calls.Outcome, len(to))}
 		ctx, cancel := context.WithCancel(ctx)
 		defer a.end(cancel)
-		if failed := a.begin(ctx, to, msg); a.yields(failed, yield) {
+		if failed := a.begin(ctx, address, to, msg); a.yields(failed, yield) {
 			a.results(ctx, yield)
 		}
 	}
@@ -88,9 +94,15 @@ type callingAll struct {
 	behind sync.WaitGroup // the goroutines of those whose requests have to wait
 }
 
-// begin sends the requests: those that need not wait at once, and each of the others beside. It returns why some are not sent.
-func (a *callingAll) begin(ctx context.Context, to []int, msg any) (failed []error) {
+// begin sends the requests: those that need not wait at once, and each of the others beside. It returns why some are not sent. The message is encoded
+// once: the program's methods that do that do not run at a time.
+func (a *callingAll) begin(ctx context.Context, address int, to []int, msg any) (failed []error) {
+	msg, err := a.wrap(ctx, address, msg)
 	for _, pid := range to {
+		if err != nil {
+			failed = append(failed, callError(pid, a.id, false, err))
+			continue
+		}
 		l, err := a.callee(pid)
 		if err != nil {
 			failed = append(failed, callError(pid, a.id, false, err))
@@ -102,7 +114,7 @@ func (a *callingAll) begin(ctx context.Context, to []int, msg any) (failed []err
 			failed = append(failed, callError(pid, a.id, false, err))
 			continue
 		}
-		if a.open = append(a.open, c); !c.Placed() {
+		if a.open = append(a.open, c); c.Pending() {
 			a.behind.Go(func() { // It ends when ctx does; end cancels that, and waits for it.
 				if err := a.request(ctx, l, c, a.id, msg, true); err != nil {
 					c.Fail(err)
@@ -112,6 +124,25 @@ func (a *callingAll) begin(ctx context.Context, to []int, msg any) (failed []err
 		}
 	}
 	return failed
+}
+
+// wrap encodes the message of requests to an address.
+func (n *Node) wrap(ctx context.Context, address int, msg any) (outgoing.Wrapped, error) {
+	var enc encoder
+	defer n.dropUnfinished(&enc) // if a method of the program's ends the goroutine
+	enc.encoding = underWay{true, address, reflect.TypeOf(msg)}
+	lim := n.limits
+	lim.Stop = ctx.Done()
+	w, err := outgoing.Wrap(msg, &lim)
+	if enc.encoding.is = false; err == nil {
+		return w, nil
+	}
+	reason, err := enc.reasonFor(err, &lim)
+	if reason == 0 { // stopped
+		return nil, fmt.Errorf("%w: %w", ctx.Err(), n.drop(ReasonTimedOut, 1))
+	}
+	n.dropUnsendable(reason, address, reflect.TypeOf(msg), err)
+	return nil, err
 }
 
 // yields yields the errors, and reports whether all were taken.
@@ -138,8 +169,7 @@ func (a *callingAll) results(ctx context.Context, yield func(*Envelope, error) b
 	}
 	ended := 0 // of those that are left, with their outcomes in out
 	for _, c := range a.open {
-		placed := c.Placed()
-		if !c.Cancel() {
+		if placed, ok := c.Cancel(); !ok {
 			ended++
 		} else if !yield(nil, callError(c.To(), a.id, placed, ctx.Err())) {
 			return
@@ -196,11 +226,11 @@ func (n *Node) callee(pid int) (*outgoing.Link, error) {
 // request sends the request of a call. Where it would have to wait it does so if wait is true, and otherwise leaves the
 // call where it is: not placed.
 func (n *Node) request(ctx context.Context, l *outgoing.Link, c *calls.Call, id int64, msg any, wait bool) error {
-	began := time.Now()
-	if !l.KnowsCalls() {
-		n.in.Meet(l.ID())
-	}
 	for {
+		began := time.Now() // the peer may have begun anew while the request waited for room
+		if !l.KnowsCalls() {
+			n.in.Meet(l.ID())
+		}
 		switch l.TakesCalls(began, ctx.Done(), wait) {
 		case outgoing.TellsNot:
 			return ErrNoCalls
@@ -210,7 +240,7 @@ func (n *Node) request(ctx context.Context, l *outgoing.Link, c *calls.Call, id 
 			return ctx.Err() // nil if it was not to wait
 		}
 		p := part{Part: outgoing.Part{Kind: codec.Request, Number: c.Number()}, call: c, leave: !wait}
-		if err := n.sendPart(ctx, &Envelope{Pid: l.ID(), MsgId: id, Msg: msg}, p); err != nil || c.Placed() || !wait {
+		if err := n.sendPart(ctx, &Envelope{Pid: l.ID(), MsgId: id, Msg: msg}, p); err != nil || !wait || !c.Pending() {
 			return err
 		}
 	}
@@ -260,27 +290,45 @@ func (n *Node) settle(o calls.Outcome, id int64) (*Envelope, error) {
 // answer reads what a peer has sent. If that is an error, seen tells whether its program may have seen the request.
 func (n *Node) answer(pid int, a calls.Answer) (msg any, seen bool, err error) {
 	payload := a.Payload
-	for _, b := range a.Blocks {
-		payload = append(payload, b...)
+	if a.Blocks != nil {
+		payload = slices.Concat(a.Blocks...)
 	}
-	if a.Kind == codec.Failure {
+	if a.Err == nil && a.Kind == codec.Failure {
 		why, text, err := codec.ParseFailure(payload)
 		switch refusal, refused := stream.RefusalOf(wire.Why(why)); {
 		case err != nil:
-			return nil, true, err
+			return nil, true, unreadable(err)
 		case refused:
 			return nil, false, fmt.Errorf("%w: %s", &RefusedError{refusalOf[refusal]}, text)
 		}
 		return nil, true, &RemoteError{Pid: pid, Text: text}
 	}
-	_, kind, rest, err := codec.Unwrap(payload)
-	if err == nil {
-		msg, _, err = codec.Decode(kind, rest, true, n.limits, a.Types)
+	if err = a.Err; err == nil {
+		msg, err = n.replied(payload, a.Types)
 	}
 	if err != nil {
-		err = fmt.Errorf("the reply cannot be read: %w", err)
+		return nil, true, unreadable(err)
 	}
-	return msg, true, err
+	return msg, true, nil
+}
+
+// unreadable is the error for a reply that cannot be read, as Send has it for a message that cannot be written.
+func unreadable(err error) error {
+	what := ErrNotEncodable
+	if errors.Is(err, stream.ErrTooLarge) || errors.Is(err, codec.ErrTooLarge) {
+		what = ErrTooLarge
+	}
+	return fmt.Errorf("the reply cannot be read: %w: %w", what, err)
+}
+
+// replied is the message in a reply.
+func (n *Node) replied(payload []byte, types *codec.Types) (any, error) {
+	_, kind, rest, err := codec.Unwrap(payload)
+	if err != nil {
+		return nil, err
+	}
+	msg, _, err := codec.Decode(kind, rest, true, n.limits, types)
+	return msg, err
 }
 
 // A CallError is why a call has no reply.

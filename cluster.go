@@ -78,9 +78,10 @@
 //
 // Call sends a request and returns the reply; CallAll does that with several servers. A request is an ordinary
 // message but for its type: the other program receives a *Request, and answers it by Reply or Fail. The answer goes to
-// the call that waits and not into Inbox, and does not wait for what was sent before it. If the call has ended
+// the call that waits and not into Inbox, and once it has come does not wait until what came before it is taken. If the call has ended
 // meanwhile, it is counted as late. A call ends when its context does; at once when the link goes down, or the peer
-// is removed or has started anew; and after SendTimeout and two seconds in which the peer says nothing at all. Its error says
+// is removed or has started anew; when its request is dropped; and after SendTimeout and two seconds in which the peer says nothing at all. A reply
+// that is dropped is not told to who waits for it: contexts of calls should have deadlines. The error of a call says
 // whether the request may have been seen. Nothing is asked twice: who calls again sends another request.
 //
 // The goroutine that reads Inbox should not call: while it waits, it reads nothing.
@@ -106,15 +107,16 @@
 //
 // # Bounds
 //
-// Each link queues at most QueueBytes, or one message that is larger, and 256 KiB of urgent
-// messages, which have 128 KiB at most. Beside that it keeps what was written and is not acknowledged: as
+// Each link queues at most QueueBytes, or one message that is larger, 64 KiB of refusals of
+// requests, and 256 KiB of urgent messages, which have 128 KiB at most. Beside that it keeps what was written and is not acknowledged: as
 // much as the peer's window allows, which is 4 MiB at most between servers of this library, and 256 KiB for urgent
 // messages; no peer is believed to have room for more than 64 MiB of each. A reply that comes for a Call is held
 // until that takes it. Inbox holds
 // InboxSize envelopes, whose messages take about QueueBytes of memory, or one message.
 // As much again may still be encoded, and of each peer at least 256 KiB and one message
 // in parts (peers that are added later come on top); as much again, and two messages,
-// may be decoded and wait for room. A message larger than MaxMessageBytes, or that takes
+// may be decoded and wait for room. A reply is decoded by the call that waits for it, and
+// counts in none of these. A message larger than MaxMessageBytes, or that takes
 // more than eight times as much memory once it is decoded (of 1 MiB at least), is refused
 // by its sender, and by its receiver. A peer that is removed keeps a few hundred bytes.
 //

@@ -18,7 +18,8 @@ var (
 	// ErrTimedOut: there was no room in the peer's queue in time.
 	ErrTimedOut = errors.New("cluster: timed out")
 	// ErrTooLarge: the message is larger than MaxMessageBytes or, for SendUrgent, than
-	// 131,072 bytes; or it would take too much memory once it is decoded.
+	// 131,072 bytes; or it would take too much memory once it is decoded. As an error of
+	// Call it may be of the reply, and then MaybeSeen is true; so may ErrNotEncodable.
 	ErrTooLarge = errors.New("cluster: message too large")
 	// ErrNotEncodable: the message has a type that cannot be sent, or that
 	// must be given to Register first.

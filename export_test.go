@@ -43,3 +43,6 @@ func (c Config) Prepared() (Config, error) { return c.prepared() }
 
 // SameConfig compares two Configs as config_test.go does.
 var SameConfig = sameConfig
+
+// OpenCalls is how many calls to a server have not ended.
+func OpenCalls(n *Node, pid int) int { return n.calls.Peer(pid).Open() }

@@ -39,7 +39,8 @@ var ErrAnswered = errors.New("cluster: the request was answered before")
 // Reply answers the request with a message, which the call returns. It may be anything that can be sent.
 //
 // It sends like Node.Send: it blocks while the queue of the peer is full, until ctx ends, and nil means that the reply
-// was accepted for the wire. After another error than ErrAnswered the request is still to be answered, for example by Fail.
+// was accepted for the wire: it is dropped, and nobody told, if the peer takes nothing for SendTimeout. After another error than
+// ErrAnswered the request is still to be answered, for example by Fail.
 // The reply to a call that has ended meanwhile is dropped by the node that called, which counts it (RefusedLate).
 func (r *Request) Reply(ctx context.Context, msg any) error {
 	return r.answer(ctx, msg, outgoing.Part{Kind: codec.Reply, Number: r.number})
@@ -61,13 +62,13 @@ func (r *Request) answer(ctx context.Context, msg any, p outgoing.Part) error {
 	if !r.state.CompareAndSwap(replyOpen, replyTaken) {
 		return ErrAnswered
 	}
+	after := uint32(replyOpen) // also if a method of the program's ends the goroutine
+	defer func() { r.state.Store(after) }()
 	err := r.node.sendPart(ctx, &Envelope{Pid: r.from, MsgId: r.id, Msg: msg}, part{Part: p})
-	if err != nil {
-		r.state.Store(replyOpen)
-		return err
+	if err == nil {
+		after = replyDone
 	}
-	r.state.Store(replyDone)
-	return nil
+	return err
 }
 
 // String shows the message of the request.
@@ -100,6 +101,6 @@ func (c callsWith) Refuse(id int64, number uint64, why stream.Refusal, cause err
 	b.Reset()
 	part := outgoing.Part{Kind: codec.Failure, Number: number, Why: stream.WhyOf(why)}
 	if b.AppendPart(id, part, text(cause), &c.node.limits) == nil {
-		l.Put(&b, outgoing.Waiting{Then: stream.TimedOut, Give: true})
+		l.Put(&b, outgoing.Waiting{Then: stream.TimedOut, Give: true, Aside: true})
 	}
 }

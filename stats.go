@@ -62,7 +62,7 @@ const (
 	// server's key, without a word for 3 s, or gone before the end. It shows a second
 	// later, or, where ZeroMQ does not say so, when no other connection can be meant.
 	RefusedHandshake
-	RefusedLate // a reply, when the call had ended before it came
+	RefusedLate // a reply, when the call had ended before it came, or was never made
 	refusals
 )
 

@@ -38,6 +38,7 @@ type Outcome struct {
 
 // An Answer is what the peer has sent, still encoded: whoever waits for it decodes it.
 type Answer struct {
+	Err     error // why it was not taken; nil: it was
 	Kind    codec.Kind
 	Payload []byte   // nobody else's; or it is
 	Blocks  [][]byte // in these, which are to be joined
@@ -86,7 +87,7 @@ type Call struct {
 	peer   *Peer
 	number uint64
 	out    chan<- Outcome
-	place  uint64 // among the messages of the link, counted from 1; 0: it is not there yet. The peer's mu guards it
+	place  uint64 // among the messages of the link, counted from 1; 0: it is not there. The peer's mu guards it
 }
 
 // Begin makes a call, which is to be placed. There has to be room in out for the outcomes of all calls that use it.
@@ -104,30 +105,41 @@ func (c *Call) Number() uint64 { return c.number }
 // To is the id of the peer.
 func (c *Call) To() int { return c.peer.id }
 
-// Place notes which of all messages that were queued for the peer the request is.
-func (c *Call) Place(place uint64) {
+// Place notes which of all messages that are queued for the peer the request is. It reports false if the call has ended: then the
+// request must not be queued any more, since it was told that it is not.
+func (c *Call) Place(place uint64) bool {
 	p := c.peer
 	p.mu.Lock()
 	defer p.mu.Unlock()
-	if p.calls[c.number] != nil && c.place == 0 {
+	if p.calls[c.number] == nil {
+		return false
+	}
+	if c.place == 0 {
 		p.waits.Add(1)
 	}
 	c.place = place
+	return true
 }
 
-// Placed reports whether the request was queued.
-func (c *Call) Placed() bool {
+// Pending reports whether the request is still to be queued.
+func (c *Call) Pending() bool {
 	c.peer.mu.Lock()
 	defer c.peer.mu.Unlock()
-	return c.place > 0
+	return c.place == 0 && c.peer.calls[c.number] != nil
 }
 
-// Cancel ends the call without an outcome. It reports false if it has ended before: then the outcome is in its channel.
-func (c *Call) Cancel() bool { return c.peer.take(c.number) != nil }
+// Cancel ends the call without an outcome, and reports whether its request was queued: if not, it never is. If the call has ended before,
+// ok is false, and the outcome is in its channel.
+func (c *Call) Cancel() (placed, ok bool) {
+	p := c.peer
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	return c.place > 0, p.take(c.number) != nil
+}
 
 // Fail ends a call whose request could not be sent.
 func (c *Call) Fail(err error) {
-	if c.Cancel() {
+	if _, ok := c.Cancel(); ok {
 		c.out <- Outcome{Call: c, End: Failed, Err: err}
 	}
 }
@@ -135,20 +147,29 @@ func (c *Call) Fail(err error) {
 // Waits reports whether somebody waits for a reply of the peer to a request that was queued.
 func (p *Peer) Waits() bool { return p != nil && p.waits.Load() > 0 }
 
-// Answer ends the call with a number, and reports false if there is none: it has ended before, or was never made.
+// Open is how many calls have not ended.
+func (p *Peer) Open() int {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	return len(p.calls)
+}
+
+// Answer ends the call with a number, and reports false if there is none: it has ended before, or was never made. One whose request is
+// not queued yet nobody can answer.
 func (p *Peer) Answer(number uint64, a Answer) bool {
-	c := p.take(number)
-	if c == nil {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	c := p.calls[number]
+	if c == nil || c.place == 0 {
 		return false
 	}
+	p.remove(c)
 	c.out <- Outcome{Call: c, Answer: a}
 	return true
 }
 
-// take takes out the call with a number; nil if there is none.
+// take takes out the call with a number; nil if there is none. The caller holds mu.
 func (p *Peer) take(number uint64) *Call {
-	p.mu.Lock()
-	defer p.mu.Unlock()
 	c := p.calls[number]
 	if c != nil {
 		p.remove(c)
@@ -173,6 +194,11 @@ func (p *Peer) End(e End, written uint64) (any bool) {
 // whether there were any.
 func (p *Peer) Drop(r stream.Reason, written uint64) (any bool) {
 	return p.end(func(c *Call) bool { return c.place > written }, Outcome{End: Dropped, Dropped: r})
+}
+
+// Tear ends the call whose request is at a place: a part of it was written, and the rest is dropped. It reports whether there was one.
+func (p *Peer) Tear(r stream.Reason, place uint64) (any bool) {
+	return p.end(func(c *Call) bool { return c.place == place }, Outcome{End: Dropped, Dropped: r})
 }
 
 func (p *Peer) end(which func(*Call) bool, o Outcome) (any bool) {

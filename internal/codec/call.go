@@ -40,6 +40,9 @@ func AppendWrapped(dst []byte, number uint64, v any, lim Limits) ([]byte, error)
 	return b, nil
 }
 
+// Renumber makes a payload of Request or Reply that of another call.
+func Renumber(payload []byte, number uint64) { binary.LittleEndian.PutUint64(payload, number) }
+
 // Unwrap reads what AppendWrapped has written: the number of the call, and the message's kind and payload.
 func Unwrap(payload []byte) (number uint64, k Kind, rest []byte, err error) {
 	if len(payload) < WrapBytes {

@@ -9,10 +9,17 @@ import (
 	"github.com/abhishekg16/cluster/internal/wire"
 )
 
-// RefuseLarge tells the sender that a record was refused since it is too large, if it is a request. Of its payload the beginning is known.
+// RefuseLarge tells who has to know that a record was refused since it is too large: the sender if it is a request, and who waits for it if
+// it is a reply. Of its payload the beginning is known.
 func (q *Queue[E]) RefuseLarge(r wire.Record) {
-	if number, ok := codec.CallNumber(r.Payload); ok && q.calls != nil && codec.Kind(r.Kind) == codec.Request {
+	kind := codec.Kind(r.Kind)
+	number, ok := codec.CallNumber(r.Payload)
+	switch {
+	case !ok || q.calls == nil || !kind.OfCall():
+	case kind == codec.Request:
 		q.calls.Refuse(r.MsgID, number, stream.RefusedTooLarge, stream.ErrTooLarge)
+	case q.calls.Answer(number, calls.Answer{Err: stream.ErrTooLarge}):
+		q.stage.cfg.Woke()
 	}
 }
 
@@ -21,7 +28,7 @@ func (q *Queue[E]) RefuseLarge(r wire.Record) {
 type Calls interface {
 	// Waits reports whether somebody waits for a reply of the sender.
 	Waits() bool
-	// Answer passes on what the sender replies to the call with a number. It reports false if nobody waits for it.
+	// Answer passes on what the sender replies, or that it was refused, to the call with a number. It reports false if nobody waits for it.
 	Answer(number uint64, a calls.Answer) bool
 	// Request is the message of the envelope that tells the program of a request: msg, which a call of the sender's with that number
 	// has sent as the message with that id.
@@ -41,13 +48,14 @@ type refusedRequest struct {
 // errLate is the cause of RefusedLate.
 var errLate = errors.New("a reply, and no call waits for it any more")
 
-// unwrap reads a request. If it is malformed, the kind is one that cannot be decoded.
-func unwrap(payload []byte) (number uint64, kind codec.Kind, rest []byte) {
+// unwrap reads a request. If it is malformed, the kind is one that cannot be decoded, and numbered tells whether its number is known all
+// the same.
+func unwrap(payload []byte) (number uint64, numbered bool, kind codec.Kind, rest []byte) {
 	number, kind, rest, err := codec.Unwrap(payload)
-	if err != nil {
-		number, _ = codec.CallNumber(payload)
+	if numbered = err == nil; err != nil {
+		number, numbered = codec.CallNumber(payload)
 	}
-	return number, kind, rest
+	return number, numbered, kind, rest
 }
 
 // pass passes the next record on, which is a reply, unless that was done before. Its payload may be kept if it is owned. With wake it tells those
@@ -77,6 +85,7 @@ func (c *chunk[E]) answer(q *Queue[E], record uint64, kind codec.Kind, payload [
 	case !ok:
 		c.fault(record, stream.RefusedUndecodable, codec.ErrMalformed)
 	case size-codec.WrapBytes > q.stage.limits.Bytes:
+		q.calls.Answer(number, calls.Answer{Err: stream.ErrTooLarge})
 		c.fault(record, stream.RefusedTooLarge, stream.ErrTooLarge)
 	case q.calls.Answer(number, a):
 		q.mu.Lock()

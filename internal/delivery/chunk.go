@@ -133,14 +133,14 @@ func (c *chunk[E]) unpack(q *Queue[E], quickOnly bool) {
 	slow := time.Duration(0)
 	for n, cost := len(c.ready), 0; n < most && cost < readyBytes && slow < slowTime; n++ {
 		id, k, payload, rest := c.peek()
-		kind, call := codec.Kind(k), uint64(0)
+		kind, call, numbered := codec.Kind(k), uint64(0), false
 		if kind.OfCall() && q.calls != nil {
 			if kind != codec.Request {
 				c.pass(q, kind, payload, owned, !quickOnly)
 				c.skip(id, rest)
 				continue
 			}
-			call, kind, payload = unwrap(payload)
+			call, numbered, kind, payload = unwrap(payload)
 		}
 		quick := codec.Quick(kind, payload)
 		if !quick && (quickOnly || !q.reserve(len(payload), n == 0)) {
@@ -163,7 +163,7 @@ func (c *chunk[E]) unpack(q *Queue[E], quickOnly bool) {
 		c.skip(id, rest)
 		if err != nil {
 			c.fault(number, refusalOf(err), err)
-			if codec.Kind(k) == codec.Request && q.calls != nil {
+			if numbered {
 				c.faults.requests = append(c.faults.requests, refusedRequest{id, call, refusalOf(err), err})
 			}
 			continue

@@ -57,7 +57,11 @@ func (in *In) refuse(s *source, r refusal) {
 	if r.cause != nil {
 		attrs = append(attrs, "cause", r.cause.Error())
 	}
-	in.cfg.Log.Warn("cluster: refused what came from the network; more of the kind is only counted", attrs...)
+	level := slog.LevelWarn
+	if r.why == stream.RefusedLate {
+		level = slog.LevelInfo // the programs may mean it so: one has ended its call, and the other answers in its own time
+	}
+	in.cfg.Log.Log(context.Background(), level, "cluster: refused what came from the network; more of the kind is only counted", attrs...)
 }
 
 // otherCluster is the cause for a frame of another cluster: the sender that it names.

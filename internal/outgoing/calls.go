@@ -10,11 +10,35 @@ import (
 	"github.com/abhishekg16/cluster/internal/wire"
 )
 
+// asideBytes is how much of what is put aside the queue takes beyond its bound: who puts it there cannot wait for room, and who
+// waits for it may wait without end.
+const asideBytes = 64 << 10
+
 // A Part is what a message is in a call. The zero value is none: it is an ordinary message.
 type Part struct {
 	Kind   codec.Kind // Request, Reply or Failure
 	Number uint64     // of the call
 	Why    wire.Why   // of a Failure, whose text the message is; 0: the program says it
+}
+
+// Wrapped is the message of a request that is encoded already, for any call.
+type Wrapped []byte
+
+// Wrap encodes a message that several requests have. The error is as that of Append.
+func Wrap(msg any, lim *codec.Limits) (Wrapped, error) {
+	w, err := codec.AppendWrapped(nil, 0, msg, *lim)
+	return w, err
+}
+
+// appendWrapped appends the payload of a request or a reply.
+func appendWrapped(dst []byte, number uint64, msg any, lim *codec.Limits) ([]byte, error) {
+	w, ok := msg.(Wrapped)
+	if !ok {
+		return codec.AppendWrapped(dst, number, msg, *lim)
+	}
+	dst = append(dst, w...)
+	codec.Renumber(dst[len(dst)-len(w):], number)
+	return dst, nil
 }
 
 // AppendPart is Append for a message that is a part of a call. What is around it does not count in the limits.
@@ -27,7 +51,7 @@ func (b *Batch) AppendPart(id int64, p Part, msg any, lim *codec.Limits) error {
 		buf = codec.AppendFailure(buf, p.Number, uint8(p.Why), text)
 	} else {
 		var err error
-		if buf, err = codec.AppendWrapped(buf, p.Number, msg, *lim); err != nil {
+		if buf, err = appendWrapped(buf, p.Number, msg, lim); err != nil {
 			return err
 		}
 	}
@@ -109,9 +133,24 @@ func (l *Link) endCalls(e calls.End) {
 	}
 }
 
+// endAllCalls also ends those whose requests are queued, and stay so. The caller holds mu.
+func (l *Link) endAllCalls(e calls.End) {
+	if l.calls.End(e, l.queue.pushed) {
+		l.cfg.Woke()
+	}
+}
+
 // dropCalls ends the calls whose requests are among the messages that were queued last, and are dropped. The caller holds mu.
 func (l *Link) dropCalls(r stream.Reason, messages int) {
 	if l.calls.Drop(r, l.queue.pushed-uint64(messages)) {
+		l.cfg.Woke()
+	}
+}
+
+// tearCall ends the call whose request is the record at hand, of which a part was written, and nothing more will be: the peer never has all
+// of it. The caller holds mu.
+func (l *Link) tearCall(r stream.Reason) {
+	if l.calls.Tear(r, l.queue.pushed-uint64(l.queue.messages)+1) {
 		l.cfg.Woke()
 	}
 }

@@ -13,6 +13,7 @@ func (l *Link) drop(r stream.Reason) int {
 	n := 0
 	if p := l.current; p != nil {
 		if l.sender.Abandon() {
+			l.tearCall(r)
 			l.sent()
 		} else {
 			n += l.release(p)

@@ -129,8 +129,9 @@ type Waiting struct {
 	Then    stream.Reason   // and then this is the reason of the drop
 	Give    bool            // the queue may have the batch's buffer, and leave it another
 	Urgent  bool            // by the urgent stream, if the peer has one: see urgent
+	Aside   bool            // the link's goroutine writes it: the caller reads the network, and has others to serve
 	Waiter  *Waiter         // if not nil, who waits to hear what becomes of the batch, which is one message; it is left if the peer may not tell: see Knows
-	Call    *calls.Call     // if not nil, the batch is the request of this call; it is left if the peer may not take calls: see TakesCalls
+	Call    *calls.Call     // if not nil, the batch is the request of this call; it is left if that has ended, or the peer may not take calls: see TakesCalls
 }
 
 // Put queues a batch. If the queue is full it waits for room, or for the link to go down, as w
@@ -141,7 +142,7 @@ func (l *Link) Put(b *Batch, w Waiting) stream.Reason {
 	reason, wake := l.enqueue(b, w)
 	switch {
 	case !wake:
-	case l.id == int(l.cfg.Self.ID) || !l.io.TryLock():
+	case w.Aside || l.id == int(l.cfg.Self.ID) || !l.io.TryLock():
 		// What a node sends to itself is received where it is written. That is run's, since the
 		// sender may hold what receiving needs.
 		l.wakeUp()
@@ -164,6 +165,9 @@ func (l *Link) enqueue(b *Batch, w Waiting) (reason stream.Reason, wake bool) {
 	for b.count > 0 {
 		// As much as fits goes in: all of it, or one message.
 		q, limit := l.way(w.Urgent)
+		if w.Aside {
+			limit += asideBytes
+		}
 		all := b.count == 1 || b.size() <= limit
 		one, rest := b, (*Batch)(nil)
 		if !all || !q.fits(b.size(), limit) {
@@ -176,7 +180,7 @@ func (l *Link) enqueue(b *Batch, w Waiting) (reason stream.Reason, wake bool) {
 		switch {
 		case verdict == stream.Accept && w.Waiter != nil && l.sender.Confirming() != stream.Confirms:
 			return reason, wake
-		case verdict == stream.Accept && w.Call != nil && l.sender.Calling() != stream.TakesCalls:
+		case verdict == stream.Accept && w.Call != nil && (l.sender.Calling() != stream.TakesCalls || !w.Call.Place(q.pushed+1)):
 			return reason, wake
 		case verdict == stream.Accept:
 			l.accept(q, one, w, rest == nil, &wake)
@@ -243,9 +247,6 @@ func (l *Link) accept(q *queue, b *Batch, w Waiting, whole bool, wake *bool) {
 	if w.Waiter != nil {
 		l.queue.newest().confirm = true
 	}
-	if w.Call != nil {
-		w.Call.Place(l.queue.pushed)
-	}
 	l.books.Accepted += uint64(b.count)
 	switch l.activity {
 	case sleeping:
@@ -298,8 +299,11 @@ func (l *Link) acked(h *wire.Header, names []byte) (told chain) {
 		}
 		l.wakeSenders()
 	}
-	if l.sender.Calling() != knewCalls {
+	if calling := l.sender.Calling(); calling != knewCalls {
 		l.wakeSenders()
+		if calling == stream.CallsNot {
+			l.endAllCalls(calls.Restarted) // what was queued for the life before, this one refuses
+		}
 	}
 	l.kept.release(l.sender.KeptFrom())
 	return l.fates(names)

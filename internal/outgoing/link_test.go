@@ -3,13 +3,16 @@ package outgoing
 import (
 	"errors"
 	"log/slog"
+	"strings"
 	"testing"
 	"testing/synctest"
 	"time"
 
+	"github.com/abhishekg16/cluster/internal/calls"
 	"github.com/abhishekg16/cluster/internal/codec"
 	"github.com/abhishekg16/cluster/internal/stream"
 	"github.com/abhishekg16/cluster/internal/transport"
+	"github.com/abhishekg16/cluster/internal/wire"
 )
 
 // A slowConn takes everything, and closes only when it is interrupted.
@@ -177,3 +180,129 @@ func TestMessagesThatComeFasterThanTheyAreWrittenGather(t *testing.T) {
 }
 
 const messages = 100
+
+// newTestLink makes a link over conn, which is started, and ends with the test.
+func newTestLink(t *testing.T, c Config, conn transport.Conn) *Link {
+	c.Policy, c.QueueBytes = stream.Policy{Patience: time.Second}, 1<<20
+	c.Log = slog.New(slog.DiscardHandler)
+	c.Linger = func() time.Duration { return time.Second }
+	c.Encrypts = func(int) bool { return false }
+	c.StateName = func(stream.Standing) string { return "" }
+	c.Dial = func(int, Target) (transport.Conn, error) { return conn, nil }
+	l := NewLink(&c, 1)
+	l.Redirect("mem://somewhere", nil)
+	l.Start()
+	t.Cleanup(func() {
+		l.Abandon()
+		<-l.Finished()
+	})
+	return l
+}
+
+// Who has been told that its request was not queued may rely on that.
+func TestARequestWhoseCallHasEndedIsNotQueued(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		conn := &slowWriter{quick: 1 << 30}
+		table := calls.NewTable(0)
+		l := newTestLink(t, Config{Self: stream.Self{Incarnation: 7, Knows: wire.CapCalls}, Calls: table.Peer, Woke: func() {}}, conn)
+		synctest.Wait()
+		h := wire.Header{Incarnation: 9, Start: wire.Position{Seq: 1}}
+		h.Announce(wire.CapCalls)
+		l.Acked(&h, nil)
+		for _, ended := range []bool{true, false} {
+			c := table.Peer(1).Begin(make(chan calls.Outcome, 1))
+			if ended {
+				c.Cancel()
+			}
+			var b Batch
+			b.Reset()
+			if err := b.AppendPart(1, Part{Kind: codec.Request, Number: c.Number()}, "x", &codec.Limits{}); err != nil {
+				t.Fatal(err)
+			}
+			if why := l.Put(&b, Waiting{Call: c}); why != 0 || (b.Count() > 0) != ended {
+				t.Errorf("ended: %v: dropped for %d, and %d are left", ended, why, b.Count())
+			}
+		}
+		synctest.Wait()
+		if s := l.Stats(); s.Accepted != 1 || s.Sent != 1 {
+			t.Errorf("%d messages were accepted, %d sent; want the one whose call had not ended", s.Accepted, s.Sent)
+		}
+	})
+}
+
+// Who reads the network does not write to it for a peer that it refuses something of.
+func TestWhatIsPutAsideIsWrittenByTheLink(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		conn := &slowWriter{gate: make(chan struct{})}
+		l := newTestLink(t, Config{}, conn)
+		synctest.Wait()
+		put := make(chan struct{})
+		go func() { // It ends at once, or when the gate opens.
+			defer close(put)
+			var b Batch
+			b.Reset()
+			if err := b.AppendPart(1, Part{Kind: codec.Failure}, "x", &codec.Limits{}); err != nil {
+				t.Error(err)
+			}
+			l.Put(&b, Waiting{Aside: true})
+		}()
+		synctest.Wait()
+		select {
+		case <-put:
+		default:
+			t.Error("Put writes to the connection")
+		}
+		close(conn.gate)
+		<-put
+	})
+}
+
+// A fullConn takes nothing.
+type fullConn struct {
+	openConn
+	wake chan struct{}
+}
+
+func (c fullConn) TrySend(_, _ []byte) (bool, error) { return false, nil }
+
+func (c fullConn) Wait(deadline time.Time) error {
+	select {
+	case <-c.wake:
+		return transport.ErrInterrupted
+	case <-time.After(time.Until(deadline)):
+		return transport.ErrTimeout
+	}
+}
+
+func (c fullConn) Interrupt() {
+	select {
+	case c.wake <- struct{}{}:
+	default:
+	}
+}
+
+// That a request was refused is told also where messages would have to wait, and that is bounded as well.
+func TestARefusalFindsRoomInAFullQueue(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		l := newTestLink(t, Config{}, fullConn{wake: make(chan struct{}, 1)})
+		put := func(text string, p Part, w Waiting) stream.Reason {
+			var b Batch
+			b.Reset()
+			if err := b.AppendPart(1, p, text, &codec.Limits{}); err != nil {
+				t.Fatal(err)
+			}
+			return l.Put(&b, w)
+		}
+		bytes := func() int { return int(l.Stats().QueueBytes) }
+		for _, text := range []string{strings.Repeat("x", 20<<10), ""} {
+			for put(text, Part{Kind: codec.Reply}, Waiting{}) == 0 {
+			}
+		}
+		full, refusals := bytes(), 0
+		for ; put("why", Part{Kind: codec.Failure}, Waiting{Aside: true}) == 0; refusals++ {
+		}
+		if all := bytes(); refusals < 1000 || all > l.cfg.QueueBytes+asideBytes {
+			t.Errorf("%d refusals are queued beside %d bytes, and take %d with them", refusals, full, all)
+		}
+	})
+}

@@ -200,6 +200,7 @@ func (l *Link) parcelOf(f *stream.Outbound) *parcel {
 // holds io and mu.
 func (l *Link) load(now time.Time) {
 	if l.sender.GivenUp() {
+		l.tearCall(stream.Unreachable)
 		l.sent()
 	}
 	if l.current == nil && !l.queue.empty() {
