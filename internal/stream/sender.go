@@ -258,7 +258,7 @@ func (s *Sender) Acked(h *wire.Header, now time.Time) bool {
 	if s.spoke = true; more || whole {
 		s.moved = now
 	}
-	s.hears(more && (news || s.resends), whole || !s.resends, now)
+	s.hears(h, more && (news || s.resends), whole || !s.resends, now)
 	if news || h.Flags&wire.FlagTaking != 0 {
 		s.progress, s.heardAt = now, now
 		s.on(Heard, now)
