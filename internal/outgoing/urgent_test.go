@@ -116,6 +116,43 @@ func TestUrgentMessagesLeaveTurnsToTheRest(t *testing.T) {
 	})
 }
 
+// What has to be written of the other stream beside messages has its turns, too: the peer waits for acknowledgments.
+func TestUrgentMessagesLeaveTurnsToAcknowledgments(t *testing.T) {
+	testcluster.Bubble(t, 2, func(t *testing.T, cfg cluster.Config) {
+		cfg.SendTimeout, cfg.Linger = time.Hour, -1
+		a, p := begin(t, cfg)
+		before := 0
+		for ; testcluster.StatsOf(a, 1).Sent.Queued == 0; before++ { // until the connection takes no more
+			urge(t, a, "x")
+			synctest.Wait()
+		}
+		two := wire.Position{Seq: 2}
+		p.Send(a.Pid(), cfg, wire.Header{
+			Flags: wire.FlagResend | wire.FlagAckNow, AckIncarnation: a.Stats().Incarnation, Ack: two,
+			Resend: wire.Resend{Kept: wire.Position{Seq: 1}, Wanted: two, Held: two},
+		}, nil)
+		for range 6 {
+			urge(t, a, make([]byte, 40<<10)) // no two of them have room in one frame
+		}
+		synctest.Wait()
+		urgent := 0
+		for {
+			h, _, ok := p.Next(testcluster.Limit)
+			switch {
+			case !ok:
+				t.Fatalf("%d urgent frames came, and no acknowledgment", urgent)
+			case h.Flags&wire.FlagUrgent == 0 && h.AckIncarnation == p.Incarnation:
+				if urgent -= before - 1; urgent > 4 {
+					t.Errorf("the acknowledgment came behind %d urgent frames", urgent)
+				}
+				return
+			case h.Count > 0:
+				urgent++
+			}
+		}
+	})
+}
+
 // A program that sends nothing but what is urgent hears of a peer that does not answer any more.
 func TestAPeerThatAnswersNothingUrgentIsDown(t *testing.T) {
 	testcluster.Bubble(t, 2, func(t *testing.T, cfg cluster.Config) {
