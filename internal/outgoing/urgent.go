@@ -124,6 +124,7 @@ func (l *Link) moveOver(u *urgent, now time.Time) {
 	}
 	l.queue.bytes += u.queue.bytes
 	l.queue.messages += u.queue.messages
+	l.queue.pushed += uint64(u.queue.messages)
 	u.queue.bytes, u.queue.messages = 0, 0
 	l.load(now)
 }
