@@ -106,3 +106,42 @@ func TestCallsBesideUrgentMessagesThatGoByTheOrdinaryStream(t *testing.T) {
 		t.Error("who waits for a reply to a request that was written is told nothing when the peer is down")
 	}
 }
+
+// A lookedConn takes everything, and notes whether it was taken to be idle when it was looked at.
+type lookedConn struct {
+	openConn
+	idle []bool
+}
+
+func (c *lookedConn) Stands(idle bool) bool {
+	c.idle = append(c.idle, idle)
+	return true
+}
+
+// A connection that is full of what is urgent is not idle: that it takes no frame shows nothing.
+func TestAConnectionWithUrgentMessagesOnTheirWayIsNotIdle(t *testing.T) {
+	conn := new(lookedConn)
+	l := meetUrgent(conn, nil)
+	l.poll = time.Millisecond
+	looks := func() bool {
+		l.broke.Store(true)
+		l.plan(time.Now(), false)
+		return conn.idle[len(conn.idle)-1]
+	}
+	writesAll(l)
+	if !looks() {
+		t.Error("nothing is on its way, and it is not idle")
+	}
+	puts(t, l, Waiting{Urgent: true})
+	writesAll(l)
+	if looks() {
+		t.Error("an urgent message is on its way, and it is idle")
+	}
+	h := wire.Header{
+		Flags: wire.FlagResend | wire.FlagUrgent, Incarnation: 9, Start: wire.Position{Seq: 1}, AckIncarnation: 7, Ack: wire.Position{Seq: 2},
+		Window: 1 << 20, Resend: wire.Resend{Kept: wire.Position{Seq: 1}, Wanted: wire.Position{Seq: 2}, Held: wire.Position{Seq: 2}},
+	}
+	if l.Urgent().Acked(&h, nil); !looks() {
+		t.Error("it has come, and the connection is not idle")
+	}
+}
