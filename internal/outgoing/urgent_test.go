@@ -1,6 +1,7 @@
 package outgoing_test
 
 import (
+	"context"
 	"testing"
 	"testing/synctest"
 	"time"
@@ -149,6 +150,48 @@ func TestUrgentMessagesLeaveTurnsToAcknowledgments(t *testing.T) {
 			case h.Count > 0:
 				urgent++
 			}
+		}
+	})
+}
+
+// A peer that was silent for long may have become an earlier version. When it announces the urgent stream again, it has it again.
+func TestAPeerThatWasSilentForLongHasItsUrgentStreamAgain(t *testing.T) {
+	testcluster.Bubble(t, 2, func(t *testing.T, cfg cluster.Config) {
+		a, p := begin(t, cfg)
+		urge(t, a, "x")
+		for end := time.Now().Add(time.Minute); testcluster.StatsOf(a, 1).Urgent; p.Next(testcluster.SendTimeout) {
+			if time.Now().After(end) {
+				t.Fatal("the peer is silent, and still known to have an urgent stream")
+			}
+		}
+		for _, _, ok := p.Next(time.Millisecond); ok; _, _, ok = p.Next(time.Millisecond) { // what it asks meanwhile
+		}
+		announces(p, a, cfg)
+		for i := range 5 {
+			urge(t, a, "y")
+			if h, _ := content(t, p); h.Flags&wire.FlagUrgent == 0 {
+				t.Fatalf("message %d came in %+v", i, h)
+			}
+		}
+	})
+}
+
+// A node that closes while its peer is gone waits no longer for what is urgent than for the rest.
+func TestANodeClosesThoughNobodyAcknowledgesWhatIsUrgent(t *testing.T) {
+	testcluster.Bubble(t, 2, func(t *testing.T, cfg cluster.Config) {
+		a, p := begin(t, cfg)
+		urge(t, a, "x")
+		content(t, p)
+		p.Listener.Close()
+		h := wire.Header{Flags: wire.FlagAckNow} // it has asked what this node knows, and is told no more
+		h.Announce(wire.CapResend | wire.CapConfirm | wire.CapUrgent)
+		p.Send(a.Pid(), cfg, h, nil)
+		synctest.Wait()
+		began := time.Now()
+		ctx, cancel := context.WithTimeout(t.Context(), testcluster.Limit)
+		defer cancel()
+		if err := a.Shutdown(ctx); err != nil || time.Since(began) > 5*testcluster.SendTimeout {
+			t.Errorf("it takes %v to close: %v", time.Since(began), err)
 		}
 	})
 }

@@ -208,6 +208,7 @@ func (s *Sender) Left(now time.Time) {
 func (s *Sender) Failed(now time.Time) {
 	s.on(Failed, now)
 	s.reached(Severed, now)
+	s.estrange()
 	s.dropKept()
 }
 

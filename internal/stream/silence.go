@@ -62,7 +62,7 @@ func (s *Sender) Saw(can bool, came, waits uint64, now time.Time) {
 	switch {
 	case r.owed.IsZero():
 	case !r.looked && waits >= waitsLeast:
-		r.target = came + max(waits, uint64(s.window.away))
+		r.target = came + max(waits, uint64(s.away()))
 	case r.looked && can && came > r.came && r.came < r.target:
 		r.silent, r.moved = now, now
 	}
