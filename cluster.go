@@ -113,7 +113,7 @@
 // messages; no peer is believed to have room for more than 64 MiB of each. A reply that comes for a Call is held
 // until that takes it. Inbox holds
 // InboxSize envelopes, whose messages take about QueueBytes of memory, or one message.
-// As much again may still be encoded, and of each peer at least 256 KiB and one message
+// As much again may still be encoded, and of each peer at least 256 KiB, as much of urgent messages, and one message
 // in parts (peers that are added later come on top); as much again, and two messages,
 // may be decoded and wait for room. A reply is decoded by the call that waits for it, and
 // counts in none of these. A message larger than MaxMessageBytes, or that takes

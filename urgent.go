@@ -27,7 +27,8 @@ const urgentBytes = stream.UrgentBytes
 // whether a peer has. Then the message goes by the ordinary stream, behind what waits there: a
 // program may use SendUrgent while a cluster is upgraded server by server. A message that was sent so may
 // arrive after the next one, which was not. So the order of urgent messages holds from the
-// first that the peer's stream carries, as long as the peer neither begins anew nor counts as down.
+// first that the peer's stream carries, as long as the peer neither begins anew, nor is down or stalled,
+// nor says nothing for so long that what was written counts as unconfirmed: then it has to announce its stream again.
 func (n *Node) SendUrgent(ctx context.Context, env *Envelope) error {
 	select {
 	case <-n.closing:

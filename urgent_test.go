@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"reflect"
 	"slices"
 	"strings"
 	"testing"
@@ -339,6 +340,41 @@ func TestUrgentMessagesAreBounded(t *testing.T) {
 			t.Errorf("to nobody: %v", err)
 		}
 	})
+}
+
+// The largest that is accepted is one frame, whatever the message is.
+func TestTheLargestUrgentMessagesArrive(t *testing.T) {
+	cfg := testcluster.Config(t, "mem", 2)
+	a, b := testcluster.Join(t, 0, cfg), testcluster.Join(t, 1, cfg)
+	meet(t, a, b)
+	for name, make := range map[string]func(n int) any{
+		"bytes":  func(n int) any { return make([]byte, n) },
+		"text":   func(n int) any { return strings.Repeat("x", n) },
+		"a type": func(n int) any { return note{Text: strings.Repeat("x", n)} },
+	} {
+		t.Run(name, func(t *testing.T) {
+			accepted := 0
+			for n := stream.UrgentBytes - 300; n <= stream.UrgentBytes+300; n += 1 + (stream.UrgentBytes-n)*(stream.UrgentBytes-n)/2000 {
+				err := a.SendUrgent(t.Context(), &cluster.Envelope{1, 0, make(n)})
+				if errors.Is(err, cluster.ErrTooLarge) {
+					continue
+				}
+				if err != nil {
+					t.Fatal(err)
+				}
+				if e := testcluster.Take(t, b); !reflect.DeepEqual(e.Msg, make(n)) {
+					t.Fatalf("of size %d came %T", n, e.Msg)
+				}
+				accepted = n
+			}
+			if accepted < stream.UrgentBytes-64 || accepted > stream.UrgentBytes {
+				t.Errorf("the largest that was accepted is of %d bytes", accepted)
+			}
+		})
+	}
+	if r := testcluster.StatsOf(b, 0).Received; r.RefusedTotal()+r.Lost > 0 {
+		t.Errorf("the receiver's books say %+v", r)
+	}
 }
 
 func TestUrgentMessagesGoToAllToGroupsAndToOneself(t *testing.T) {

@@ -108,14 +108,23 @@ func (b *Board) Remove(id int, now time.Time) []Event {
 	return []Event{e}
 }
 
-// Reach takes in that the peer is up or, for a reason, down.
+// Reach takes in that the peer is up or, for a reason, down. Where that it is down was told before, the reason is kept if there is one: it may be
+// a better one.
 func (b *Board) Reach(id int, up bool, reason string, now time.Time) []Event {
 	p := b.peer(id)
-	if up && p.damper.Up(now) || !up && p.damper.Down(now) {
-		p.reason = reason
+	if up {
+		if !p.damper.Up(now) {
+			return nil
+		}
 		return b.tell(id, p, now)
 	}
-	return nil
+	if reason != "" || p.damper.IsUp() {
+		p.reason = reason
+	}
+	if !p.damper.Down(now) {
+		return nil
+	}
+	return b.tell(id, p, now)
 }
 
 // tell tells whether the peer is up, if there is such a peer.

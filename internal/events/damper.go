@@ -59,6 +59,9 @@ func (d *Damper) Down(now time.Time) (tell bool) {
 	return tell
 }
 
+// IsUp reports whether the peer is up, told or not.
+func (d *Damper) IsUp() bool { return d.up }
+
 // Due is when Overdue is to be called; zero: never.
 func (d *Damper) Due() time.Time { return d.due }
 

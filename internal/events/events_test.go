@@ -80,6 +80,34 @@ func TestAPeerThatIsDownAgainWithinItsHoldIsNotToldToBeUp(t *testing.T) {
 	}
 }
 
+// Why a peer is down may be known better later. It is told once that it is down; who asks then is told the latest reason that is known.
+func TestTheLatestReasonWhyAPeerIsDownIsKept(t *testing.T) {
+	var b Board
+	b.Add(1, epoch)
+	reason := func() string { return b.Present()[0].Reason }
+	if all := b.Reach(1, false, "its connection broke", epoch); len(all) != 1 || all[0].Reason != "its connection broke" {
+		t.Fatalf("it tells %+v", all)
+	}
+	later := epoch.Add(time.Second)
+	if all := b.Reach(1, false, "no route to host", later); len(all) > 0 || reason() != "no route to host" {
+		t.Errorf("it tells %+v, and that it is down since %q", all, reason())
+	}
+	if b.Reach(1, false, "", later); reason() != "no route to host" {
+		t.Errorf("nothing more is known, and it is down since %q", reason())
+	}
+	if all := b.Present(); !all[0].At.Equal(epoch) {
+		t.Errorf("it is down since %v", all[0].At)
+	}
+	var up Board // it is up for too short to be told, and down again
+	up.Add(1, epoch)
+	up.Reach(1, true, "", epoch)
+	up.Reach(1, false, "its connection broke", epoch)
+	up.Reach(1, true, "", epoch)
+	if up.Reach(1, false, "", later); up.Present()[0].Reason != "" {
+		t.Errorf("it was up meanwhile, and is down for %q", up.Present()[0].Reason)
+	}
+}
+
 func TestAPeerThatWasNeverUpIsToldToBeUpAtOnce(t *testing.T) {
 	var d Damper
 	if !d.Down(epoch) || !d.Up(epoch) || d.Flaps != 0 {

@@ -156,6 +156,9 @@ func (l *Link) decide(now time.Time) (step, time.Time) {
 	}
 	l.sender.Queued(!l.queue.empty())
 	next, deadline := l.next(now)
+	if l.urgent.hasPassed() && (next == stream.Sleep || next == stream.AwaitConn) {
+		return l.decide(now)
+	}
 	l.settle() // it may keep nothing more, since the peer says nothing
 	deadline = stream.Earlier(deadline, pollAt)
 	deadline = stream.Earlier(deadline, urgentAt)

@@ -77,6 +77,10 @@ func (l *Link) look(now time.Time) time.Time {
 	if !should {
 		return at
 	}
+	if l.urgent != nil {
+		_, free := l.urgent.sender.Stands()
+		idle = idle && free
+	}
 	broke := l.broke.Load() && l.broke.Swap(false)
 	if !broke && l.poll == 0 {
 		return at

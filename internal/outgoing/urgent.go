@@ -23,7 +23,8 @@ type urgent struct {
 	queue   queue
 	current *parcel // that sender has as its load; nil if it has none. Used like that of the link
 	kept    kept
-	inARow  int // frames written since one of the other stream; used with io held
+	inARow  int  // frames written since one of the other stream; used with io held
+	passes  bool // it is the turn of the other stream; likewise
 }
 
 // made returns the urgent stream, and makes it at first use. The caller holds mu.
@@ -123,6 +124,7 @@ func (l *Link) moveOver(u *urgent, now time.Time) {
 	}
 	l.queue.bytes += u.queue.bytes
 	l.queue.messages += u.queue.messages
+	l.queue.pushed += uint64(u.queue.messages)
 	u.queue.bytes, u.queue.messages = 0, 0
 	l.load(now)
 }
@@ -133,9 +135,9 @@ func (l *Link) nextUrgent(now time.Time) (write bool, deadline time.Time) {
 	if l.turn = nil; u == nil || u.sender.Urgent() == 0 || l.sender.HasWord() {
 		return false, time.Time{}
 	}
-	if u.inARow >= urgentInARow && l.sender.Loaded() {
+	if u.passes = u.inARow >= urgentInARow; u.passes {
 		u.inARow = 0
-		return false, now
+		return false, time.Time{}
 	}
 	next, deadline := u.sender.Next(now)
 	if u.sender.Silent() {
@@ -157,6 +159,14 @@ func (l *Link) nextUrgent(now time.Time) (write bool, deadline time.Time) {
 		return false, now
 	}
 	return l.turn != nil, deadline
+}
+
+// hasPassed reports whether the urgent stream has left a turn to the other one. If that has no use for it, it is asked again.
+func (u *urgent) hasPassed() (passed bool) {
+	if u != nil {
+		passed, u.passes = u.passes, false
+	}
+	return passed
 }
 
 // parcelOf is as Link.parcelOf.

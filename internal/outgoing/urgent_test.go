@@ -1,6 +1,7 @@
 package outgoing_test
 
 import (
+	"context"
 	"testing"
 	"testing/synctest"
 	"time"
@@ -112,6 +113,85 @@ func TestUrgentMessagesLeaveTurnsToTheRest(t *testing.T) {
 		}
 		if got, want := string(order[before-1:]), "uuuu-uu-"; got != want {
 			t.Errorf("they came in the order %q, want %q", got, want)
+		}
+	})
+}
+
+// What has to be written of the other stream beside messages has its turns, too: the peer waits for acknowledgments.
+func TestUrgentMessagesLeaveTurnsToAcknowledgments(t *testing.T) {
+	testcluster.Bubble(t, 2, func(t *testing.T, cfg cluster.Config) {
+		cfg.SendTimeout, cfg.Linger = time.Hour, -1
+		a, p := begin(t, cfg)
+		before := 0
+		for ; testcluster.StatsOf(a, 1).Sent.Queued == 0; before++ { // until the connection takes no more
+			urge(t, a, "x")
+			synctest.Wait()
+		}
+		two := wire.Position{Seq: 2}
+		p.Send(a.Pid(), cfg, wire.Header{
+			Flags: wire.FlagResend | wire.FlagAckNow, AckIncarnation: a.Stats().Incarnation, Ack: two,
+			Resend: wire.Resend{Kept: wire.Position{Seq: 1}, Wanted: two, Held: two},
+		}, nil)
+		for range 6 {
+			urge(t, a, make([]byte, 40<<10)) // no two of them have room in one frame
+		}
+		synctest.Wait()
+		urgent := 0
+		for {
+			h, _, ok := p.Next(testcluster.Limit)
+			switch {
+			case !ok:
+				t.Fatalf("%d urgent frames came, and no acknowledgment", urgent)
+			case h.Flags&wire.FlagUrgent == 0 && h.AckIncarnation == p.Incarnation:
+				if urgent -= before - 1; urgent > 4 {
+					t.Errorf("the acknowledgment came behind %d urgent frames", urgent)
+				}
+				return
+			case h.Count > 0:
+				urgent++
+			}
+		}
+	})
+}
+
+// A peer that was silent for long may have become an earlier version. When it announces the urgent stream again, it has it again.
+func TestAPeerThatWasSilentForLongHasItsUrgentStreamAgain(t *testing.T) {
+	testcluster.Bubble(t, 2, func(t *testing.T, cfg cluster.Config) {
+		a, p := begin(t, cfg)
+		urge(t, a, "x")
+		for end := time.Now().Add(time.Minute); testcluster.StatsOf(a, 1).Urgent; p.Next(testcluster.SendTimeout) {
+			if time.Now().After(end) {
+				t.Fatal("the peer is silent, and still known to have an urgent stream")
+			}
+		}
+		for _, _, ok := p.Next(time.Millisecond); ok; _, _, ok = p.Next(time.Millisecond) { // what it asks meanwhile
+		}
+		announces(p, a, cfg)
+		for i := range 5 {
+			urge(t, a, "y")
+			if h, _ := content(t, p); h.Flags&wire.FlagUrgent == 0 {
+				t.Fatalf("message %d came in %+v", i, h)
+			}
+		}
+	})
+}
+
+// A node that closes while its peer is gone waits no longer for what is urgent than for the rest.
+func TestANodeClosesThoughNobodyAcknowledgesWhatIsUrgent(t *testing.T) {
+	testcluster.Bubble(t, 2, func(t *testing.T, cfg cluster.Config) {
+		a, p := begin(t, cfg)
+		urge(t, a, "x")
+		content(t, p)
+		p.Listener.Close()
+		h := wire.Header{Flags: wire.FlagAckNow} // it has asked what this node knows, and is told no more
+		h.Announce(wire.CapResend | wire.CapConfirm | wire.CapUrgent)
+		p.Send(a.Pid(), cfg, h, nil)
+		synctest.Wait()
+		began := time.Now()
+		ctx, cancel := context.WithTimeout(t.Context(), testcluster.Limit)
+		defer cancel()
+		if err := a.Shutdown(ctx); err != nil || time.Since(began) > 5*testcluster.SendTimeout {
+			t.Errorf("it takes %v to close: %v", time.Since(began), err)
 		}
 	})
 }

@@ -27,7 +27,7 @@ func TestTheDocumentsTellTheTimesAndBoundsOfTheConstants(t *testing.T) {
 	perSecond := int(time.Second/silencePerByte) >> 10 << 10 // silencePerByte is rounded to nanoseconds
 	for document, phrases := range map[string][]string{
 		readme: {
-			seconds(brokenMost) + " in which no other stands",
+			seconds(brokenMost) + " in which no other stands, or " + fmt.Sprint(brokenTrips) + " round trips",
 			"| unacknowledged, then down | " + seconds(third) + ", and " + seconds(silence) + "; " + seconds(silence+third) + " where it only watches |",
 			"as long as it sends, " + seconds(hearsayMost+silence),
 			"not down for " + seconds(hearsayMost) + " as long as anything comes from it",
@@ -64,6 +64,7 @@ func TestTheDocumentsTellTheTimesAndBoundsOfTheConstants(t *testing.T) {
 		},
 		protocol: {
 			"no other stood " + ms(brokenMost) + " later",
+			"less than " + fmt.Sprint(brokenTrips) + " round trips",
 			"for " + seconds(hearsayMost) + " at most: the path may pass from there to here only",
 			"for " + seconds(DefaultSilence) + " (`Policy.Silence`)",
 			"took nothing for `SendTimeout`",

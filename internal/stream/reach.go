@@ -110,14 +110,16 @@ type reach struct {
 	broken   time.Time // since when the connection has been broken; zero: it is not
 
 	timed timed
+	late  bool          // what comes next may be the answer to what was asked on a connection before
 	trip  time.Duration // a round trip; zero: none was measured
 }
 
 // timed is what a round trip is measured by: something that was written, and when.
 type timed struct {
-	end   wire.Position
-	at    time.Time // zero: nothing is timed
-	asked bool      // a frame of its own asks for it, which is answered at once
+	end    wire.Position
+	at     time.Time // zero: nothing is timed
+	asked  bool      // a frame of its own asks for it, which is answered at once
+	unsure bool      // something has come that may have been the answer, or not
 }
 
 // Standing is what is shown of the way to the peer, and since when.
@@ -140,7 +142,7 @@ func (s *Sender) reached(e ReachEvent, now time.Time) {
 	r.state = follow(before, e)
 	switch e {
 	case Unsettled:
-		*r = reach{trip: r.trip, heard: r.heard, answered: r.answered, check: r.check || before != Unknown, tried: now}
+		*r = reach{trip: r.trip, heard: r.heard, answered: r.answered, check: r.check || before != Unknown, tried: now, late: r.late || r.timed.asked}
 	case Answered:
 		r.answered, r.met, r.instant = now, true, true
 	case Severed:

@@ -175,13 +175,16 @@ func (s *Sender) DoubtsAt() (at time.Time) {
 // DoubtTime is a third of the peer's patience.
 func (s *Sender) DoubtTime() time.Duration { return s.policy.Patience / 3 }
 
-// passage is how long what the peer may not have yet may take beside. A sender that ends does not wait for that.
+// passage is how long what the peer may not have yet, of both streams, may take beside. A sender that ends does not wait for that.
 func (s *Sender) passage() time.Duration {
 	if s.phase != Open {
 		return 0
 	}
-	return time.Duration(s.window.away) * silencePerByte
+	return time.Duration(s.away()) * silencePerByte
 }
+
+// away is how many bytes the peer may not have yet, of both streams: they have one connection.
+func (s *Sender) away() int { return s.window.away + s.twin.beside }
 
 // asks is when a frame of its own should ask for an acknowledgment (zero: none): because the window is closed, because the
 // peer has not said for a while that it got what was written, or because it has not acknowledged it for longer.

@@ -208,6 +208,7 @@ func (s *Sender) Left(now time.Time) {
 func (s *Sender) Failed(now time.Time) {
 	s.on(Failed, now)
 	s.reached(Severed, now)
+	s.estrange()
 	s.dropKept()
 }
 
@@ -258,7 +259,7 @@ func (s *Sender) Acked(h *wire.Header, now time.Time) bool {
 	if s.spoke = true; more || whole {
 		s.moved = now
 	}
-	s.hears(more && (news || s.resends), whole || !s.resends, now)
+	s.hears(h, more && (news || s.resends), whole || !s.resends, now)
 	if news || h.Flags&wire.FlagTaking != 0 {
 		s.progress, s.heardAt = now, now
 		s.on(Heard, now)

@@ -7,9 +7,11 @@ import (
 )
 
 const (
-	// brokenMost is how long an idle connection may have been broken, and no other one stand, before the peer counts as lost. With
-	// how often a transport is looked at, a peer that was killed is known to be gone within a second.
+	// brokenMost is how long a connection may have been broken, and no other one stand, before the peer counts as lost. With
+	// how often a transport is looked at, a peer nearby that was killed is known to be gone within a second.
 	brokenMost = 600 * time.Millisecond
+	// brokenTrips is how many round trips that is at least: with keys it takes five to connect to a peer that is far away, after a pause.
+	brokenTrips = 8
 	// meetingTime is what a peer that never answered has at least: it may have to look this one's name up, and to try its keys.
 	meetingTime = 3 * time.Second
 	// DefaultSilence is how long a peer may show nothing that it is reachable, if the policy does not say.
@@ -24,7 +26,10 @@ const (
 )
 
 // settle makes the peer owe nothing: it is to be asked afresh.
-func (r *reach) settle() { r.owed, r.timed, r.check = time.Time{}, timed{}, true }
+func (r *reach) settle() {
+	r.late = r.late || r.timed.asked
+	r.owed, r.timed, r.check = time.Time{}, timed{}, true
+}
 
 // owe makes it owe an answer from now on, if it does not.
 func (r *reach) owe(now time.Time) {
@@ -57,7 +62,7 @@ func (s *Sender) Saw(can bool, came, waits uint64, now time.Time) {
 	switch {
 	case r.owed.IsZero():
 	case !r.looked && waits >= waitsLeast:
-		r.target = came + max(waits, uint64(s.window.away))
+		r.target = came + max(waits, uint64(s.away()))
 	case r.looked && can && came > r.came && r.came < r.target:
 		r.silent, r.moved = now, now
 	}
@@ -72,7 +77,7 @@ func (s *Sender) silenceLook() time.Duration {
 // hears takes in that a frame acknowledges something of this life. More tells that it shows that the peer got more than it had said
 // before, and whole that it had got all. A frame of one that lacks something may have been written before it could have got
 // that: it answers nothing.
-func (s *Sender) hears(more, whole bool, now time.Time) {
+func (s *Sender) hears(h *wire.Header, more, whole bool, now time.Time) {
 	r := &s.reach
 	if !more && !whole {
 		return
@@ -80,7 +85,7 @@ func (s *Sender) hears(more, whole bool, now time.Time) {
 	if !more && r.state == Lost && s.state.Path != Clear && s.state.Path != Ready {
 		return // it is heard, and hears nothing
 	}
-	s.measure(now)
+	s.measure(h, now)
 	if r.owed = (time.Time{}); s.resends && s.window.missing() {
 		r.owe(now)
 	}
@@ -88,19 +93,29 @@ func (s *Sender) hears(more, whole bool, now time.Time) {
 }
 
 // measure takes a round trip: from when the peer was asked to when it answered, smoothed, or less if it has acknowledged
-// something sooner.
-func (s *Sender) measure(now time.Time) {
+// something sooner. A frame that carries something else may have been written before the peer was asked, and so may the first after the
+// connection was made anew.
+func (s *Sender) measure(h *wire.Header, now time.Time) {
 	r := &s.reach
-	if r.timed.at.IsZero() || s.window.wanted.Before(r.timed.end) {
+	t := r.timed
+	switch {
+	case t.at.IsZero() || s.window.wanted.Before(t.end):
+		return
+	case t.asked && (!h.Bare() || h.Flags&wire.FlagAckNow != 0):
+		r.timed.unsure = true
 		return
 	}
-	switch d := now.Sub(r.timed.at); {
-	case r.trip == 0, d < r.trip:
+	r.timed = timed{}
+	switch d := now.Sub(t.at); {
+	case t.asked && r.late:
+		r.late = false
+	case r.trip == 0, d < r.trip && !t.asked:
 		r.trip = d
-	case r.timed.asked:
+	case d < r.trip:
+		r.trip -= (r.trip - d) / 2
+	case t.asked:
 		r.trip += (d - r.trip) / 8
 	}
-	r.timed = timed{}
 }
 
 // wrote notes that the frame at hand was written, which may ask for an answer.
@@ -120,14 +135,15 @@ func (s *Sender) wrote(now time.Time) {
 	switch {
 	case f.Again:
 		r.timed = timed{} // nobody knows which of the two is acknowledged
+	case f.Bare && r.timed.asked && !r.timed.unsure: // the answer to what was asked before comes first
 	case f.Bare:
 		end := r.timed.end
 		if r.timed.at.IsZero() {
 			end = f.Header.Start
 		}
-		r.timed = timed{end, now, true}
+		r.timed = timed{end: end, at: now, asked: true}
 	case r.timed.at.IsZero():
-		r.timed = timed{f.upTo, now, false}
+		r.timed = timed{end: f.upTo, at: now}
 	}
 }
 
@@ -172,7 +188,12 @@ func (s *Sender) brokenEnds() time.Time {
 	if s.wordAt.After(since) {
 		since = earlierOf(s.wordAt, since.Add(s.policy.Silence))
 	}
-	return since.Add(brokenMost)
+	return since.Add(s.brokenTime())
+}
+
+// brokenTime is how long a connection may have been broken. A peer that is far away has longer, but no longer than one that says nothing.
+func (s *Sender) brokenTime() time.Duration {
+	return max(brokenMost, min(brokenTrips*s.reach.trip, s.policy.Silence))
 }
 
 // unmetEnds is when a peer that is watched is lost, since no connection to it has come about since it was first tried; zero: it is not.
@@ -247,8 +268,8 @@ func (s *Sender) Stands() (should, idle bool) {
 // Broke notes that the connection does not stand any more. It is made anew by itself. A peer that has little of its time left has no more of it for that.
 func (s *Sender) Broke(now time.Time) {
 	s.reach.broken = now
-	if end := s.lostAt(); !end.IsZero() && end.Before(now.Add(brokenMost)) {
-		s.reach.broken = end.Add(-brokenMost)
+	if end, most := s.lostAt(), s.brokenTime(); !end.IsZero() && end.Before(now.Add(most)) {
+		s.reach.broken = end.Add(-most)
 	}
 	s.reach.settle()
 	if s.state.Path != Blocked {

@@ -126,6 +126,108 @@ func TestAConnectionThatBreaksIsNoticedWithSomethingOnItsWay(t *testing.T) {
 	}
 }
 
+// How long it takes for another connection to stand depends on how far the peer is.
+func TestAPeerThatIsFarAwayHasLongerForAnotherConnection(t *testing.T) {
+	for _, c := range []struct{ trip, silence, want time.Duration }{
+		{time.Millisecond, 0, brokenMost},
+		{200 * time.Millisecond, 0, brokenTrips * 200 * time.Millisecond},
+		{900 * time.Millisecond, 0, DefaultSilence},
+		{200 * time.Millisecond, time.Second, time.Second},
+		{200 * time.Millisecond, 100 * time.Millisecond, brokenMost},
+	} {
+		t.Run(fmt.Sprintf("%v of %v", c.trip, c.silence), func(t *testing.T) {
+			now := time.Unix(1000, 0)
+			s := newResender(now)
+			if c.silence > 0 {
+				s.policy.Silence = c.silence
+			}
+			s.Load(small(1), now)
+			s.writes(now)
+			s.lookedAt = now.Add(c.trip) // it looked all the time
+			now = now.Add(c.trip)
+			s.Acked(report(at(2), at(2), at(2)), now)
+			s.Broke(now)
+			began, lost := now, time.Time{}
+			for ; lost.IsZero() && now.Before(began.Add(time.Minute)); now = now.Add(10 * time.Millisecond) {
+				s.Look(now)
+				s.Next(now)
+				if standing, since := s.Standing(); standing == StandsDown {
+					lost = since
+				}
+			}
+			if d := lost.Sub(began); d < c.want || d > c.want+20*time.Millisecond {
+				t.Errorf("down after %v, want %v", d, c.want)
+			}
+		})
+	}
+}
+
+// A frame of the peer that it wrote before it was asked answers nothing, and tells nothing of how long that takes.
+func TestARoundTripIsNotMeasuredByAFrameThatAnswersSomethingElse(t *testing.T) {
+	const trip = 200 * time.Millisecond
+	start := time.Unix(1000, 0)
+	asked := func(s *Sender, now time.Time) {
+		s.reach.check = true
+		s.Look(now)
+		if s.writes(now); s.reach.timed.at.IsZero() {
+			t.Fatalf("the peer is not asked")
+		}
+	}
+	answer := func(s *Sender, flags uint8, records uint32, now time.Time) {
+		h := report(at(2), at(2), at(2))
+		h.Flags, h.Count = h.Flags|flags, records
+		s.lookedAt = now // it looked all the time
+		s.Acked(h, now)
+	}
+	for _, c := range []struct {
+		name string
+		does func(s *Sender, now time.Time)
+	}{
+		{"the answer to what was asked on a connection that broke", func(s *Sender, now time.Time) {
+			asked(s, now)
+			s.Left(now.Add(trip / 2))
+			s.Dialed(true, now.Add(trip/2))
+			s.Writable(now.Add(trip / 2))
+			asked(s, now.Add(trip-time.Millisecond))
+			answer(s, 0, 0, now.Add(trip))
+			answer(s, 0, 0, now.Add(2*trip-time.Millisecond))
+		}},
+		{"the peer's own question", func(s *Sender, now time.Time) {
+			asked(s, now)
+			answer(s, wire.FlagAckNow, 0, now.Add(time.Millisecond))
+			answer(s, 0, 0, now.Add(trip))
+		}},
+		{"the peer's own message", func(s *Sender, now time.Time) {
+			asked(s, now)
+			answer(s, 0, 1, now.Add(time.Millisecond))
+			answer(s, 0, 0, now.Add(trip))
+		}},
+		{"the answer to an earlier question", func(s *Sender, now time.Time) {
+			asked(s, now)
+			s.reach.owed = time.Time{}
+			asked(s, now.Add(trip-time.Millisecond))
+			answer(s, 0, 0, now.Add(trip))
+		}},
+	} {
+		t.Run(c.name, func(t *testing.T) {
+			s := newResender(start)
+			s.Load(small(1), start)
+			s.writes(start)
+			s.lookedAt = start.Add(trip)
+			now := start.Add(trip)
+			s.Acked(report(at(2), at(2), at(2)), now)
+			if _, _, got := s.Answers(); got != trip {
+				t.Fatalf("at first it is %v", got)
+			}
+			now = now.Add(10 * time.Second)
+			c.does(s, now)
+			if _, _, got := s.Answers(); got < trip-2*time.Millisecond || got > trip+2*time.Millisecond {
+				t.Errorf("then it is %v, want %v", got, trip)
+			}
+		})
+	}
+}
+
 func TestARoundTripIsMeasuredByWhatIsSentAnyway(t *testing.T) {
 	start := time.Unix(1000, 0)
 	answered := func(s *Sender, records uint64, wrote, now time.Time) time.Duration {

@@ -9,9 +9,10 @@ import (
 const (
 	// UrgentBytes is the most payload of an urgent message: one piece of a large message of the other stream.
 	UrgentBytes = PieceBytes
-	// UrgentWindow is what each peer is granted for its urgent stream: two messages of that size.
+	// UrgentWindow is what each peer is granted for its urgent stream.
 	UrgentWindow = wire.InitialWindow
-	// urgentAsks is how often a peer is asked that does not say what it knows: servers of earlier versions do not answer.
+	// urgentAsks is how many times the pause doubles after which a peer is asked again that does not say what it knows, up to a minute: servers
+	// of earlier versions do not answer. The answer of others may be lost with a connection.
 	urgentAsks = 8
 )
 
@@ -22,7 +23,9 @@ type twin struct {
 	urgent bool       // this is the sender of urgent messages
 	life   uint64     // of the peer, that has an urgent stream; 0: none is known to
 	told   bool       // the peer has announced in its present life what it knows
-	asked  int        // times that it was asked for that
+	asked  int        // times that it was asked for that,
+	askAt  time.Time  // and when it may be again
+	beside int        // bytes that the peer may not have of the other stream, before or between what it may not have of this one
 	about  uint64     // of the urgent sender: the life that its window is about
 	reach  ReachState // of the urgent sender, when it was last looked at
 	silent bool       // of the urgent sender: the peer has said nothing for so long that it may be of another version now
@@ -48,7 +51,9 @@ func (t *twin) learn(both wire.Capabilities, life uint64) {
 func NewUrgent(of *Sender, now time.Time) *Sender {
 	self := of.self
 	self.Grant = UrgentWindow
-	s := NewSender(self, of.peer, of.policy, now)
+	policy := of.policy
+	policy.Watch = 0 // the other sender does
+	s := NewSender(self, of.peer, policy, now)
 	s.twin = twin{urgent: true, left: of.twin.left, begun: of.twin.begun, lives: of.twin.lives}
 	s.progress, s.moved, s.wordAt, s.lookedAt = now, now, now, now
 	return s
@@ -58,20 +63,24 @@ func NewUrgent(of *Sender, now time.Time) *Sender {
 func (s *Sender) Urgent() uint64 { return s.twin.life }
 
 // AskUrgent makes the sender ask the peer what it knows, if that may have an urgent stream and has not said so. It reports whether there is
-// something to write. One that does not answer is asked a few times.
+// something to write. One that does not answer is asked more and more seldom.
 func (s *Sender) AskUrgent(now time.Time) bool {
 	t := &s.twin
-	if !s.self.Knows.Has(wire.CapUrgent) || t.life != 0 || t.told || t.asked >= urgentAsks || s.query {
+	if !s.self.Knows.Has(wire.CapUrgent) || t.life != 0 || t.told || s.query {
 		return s.query
 	}
-	if s.Query(now) {
+	if !now.Before(t.askAt) && s.Query(now) {
+		t.askAt = now.Add(QueryInterval << min(t.asked, urgentAsks))
 		t.asked++
 	}
 	return s.query
 }
 
-// HasWord reports whether the peer is to be told what this sender knows, or asked for that, before it is sent anything urgent.
-func (s *Sender) HasWord() bool { return s.query || s.owesWord }
+// HasWord reports whether the peer is to be told what this sender knows, or asked for that, before it is sent anything urgent: as soon as
+// the connection takes frames.
+func (s *Sender) HasWord() bool {
+	return (s.query || s.owesWord) && s.state.Path != NoPath && s.state.Path != Blocked
+}
 
 // Along makes a sender of urgent messages follow the other one to the same peer: in what is known of the connection, whether there is
 // such a peer, and which life of it has an urgent stream. To one that has none it writes nothing, and keeps nothing for it.
@@ -100,6 +109,18 @@ func (s *Sender) Along(of *Sender, now time.Time) {
 		s.forget()
 		t.lives, t.about = o.lives, 0
 	}
+	if s.wordAt.Before(of.wordAt) {
+		s.wordAt = of.wordAt
+	}
+	s.live(of, now)
+	if t.beside, o.beside = of.window.away, s.window.away; t.life == 0 {
+		o.beside = 0 // nobody will say that it has that
+	}
+}
+
+// live makes a sender of urgent messages follow the other one in which life of the peer has an urgent stream.
+func (s *Sender) live(of *Sender, now time.Time) {
+	t, o := &s.twin, &of.twin
 	if o.life == t.life {
 		return
 	}
@@ -110,7 +131,7 @@ func (s *Sender) Along(of *Sender, now time.Time) {
 			s.forget()
 			t.about = t.life
 		}
-		s.progress, s.moved = now, now
+		s.progress, s.moved, t.silent = now, now, false
 		s.on(Began, now)
 	}
 	s.resends = t.life != 0
@@ -121,7 +142,10 @@ func (s *Sender) Along(of *Sender, now time.Time) {
 func (s *Sender) Silent() bool { return s.twin.silent }
 
 // Doubt makes the peer not be known to have an urgent stream, since it has said nothing of that for long.
-func (s *Sender) Doubt() { s.twin.life, s.twin.told, s.twin.asked = 0, false, 0 }
+func (s *Sender) Doubt() {
+	t := &s.twin
+	t.life, t.told, t.asked, t.askAt = 0, false, 0, time.Time{}
+}
 
 // About reports whether the sender, one of urgent messages, has written to a life of the peer, whose acknowledgments then count.
 func (s *Sender) About(life uint64) bool { return s.twin.about == life }
@@ -136,7 +160,10 @@ func (s *Sender) Suspects(urgent *Sender) {
 }
 
 // Overhears notes that an urgent frame of the peer's present life has come: it is there.
-func (s *Sender) Overhears(now time.Time) { s.reach.hear(now) }
+func (s *Sender) Overhears(now time.Time) {
+	s.wordAt = now
+	s.reach.hear(now)
+}
 
 // Carried notes whether the connection has taken a frame of the other stream to the same peer.
 func (s *Sender) Carried(took bool, now time.Time) {
@@ -155,6 +182,7 @@ func (s *Sender) Carried(took bool, now time.Time) {
 func (s *Sender) Exhaust(now time.Time) {
 	if !isDown(s.state.Peer) {
 		s.on(Exhausted, now)
+		s.takesNone(now)
 		s.estrange()
 		s.dropKept()
 	}
