@@ -156,6 +156,7 @@ func (l *Link) decide(now time.Time) (step, time.Time) {
 	}
 	l.sender.Queued(!l.queue.empty())
 	next, deadline := l.next(now)
+	l.noteUnheard(now)
 	l.settle() // it may keep nothing more, since the peer says nothing
 	deadline = stream.Earlier(deadline, pollAt)
 	deadline = stream.Earlier(deadline, urgentAt)
