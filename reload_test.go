@@ -156,6 +156,7 @@ func TestWhatCannotChangeInARunningNodeIsRefusedByName(t *testing.T) {
 		}, []string{"public_key", "started with keys"}},
 		{"its own key", keyed, func(cfg *cluster.Config) { cfg.Peers[0].PublicKey = other.Peers[0].PublicKey }, []string{"peers[0] (id 0)", keyed.Peers[0].PublicKey, "previous_public_key"}},
 		{"several", plain, func(cfg *cluster.Config) {
+		{"transport", plain, func(cfg *cluster.Config) { cfg.Transport = "go" }, []string{`transport is "go", and was "" `}},
 			cfg.Cluster, cfg.Peers[0].Address, cfg.Linger = "other", "mem://elsewhere", -1
 		}, []string{"cluster is", "linger is -1ns", "mem://elsewhere"}},
 		{"one of them, beside a server that was added", plain, func(cfg *cluster.Config) {
