@@ -142,7 +142,8 @@ type Config struct {
 	// is refused. Nil means that only mistakes of the program and of its
 	// configuration are told, once each, as warnings to slog.Default: a type that
 	// cannot be sent, an id that nobody has, a name that does not resolve, a changed file that
-	// Reload cannot use, and what the network shows of such mistakes on the other side. For silence, give slog.New(slog.DiscardHandler).
+	// Reload cannot use, and what the network shows of such mistakes on the other side, such as
+	// a peer that runs and does not answer, since it has another address for this server. For silence, give slog.New(slog.DiscardHandler).
 	Logger *slog.Logger `json:"-"`
 
 	file origin

@@ -8,6 +8,7 @@ import (
 
 	"github.com/abhishekg16/cluster/internal/journal"
 	"github.com/abhishekg16/cluster/internal/names"
+	"github.com/abhishekg16/cluster/internal/outgoing"
 	"github.com/abhishekg16/cluster/internal/stream"
 )
 
@@ -56,6 +57,7 @@ func (l *logs) once(key any) bool {
 type (
 	unknownPeer int
 	unknownName int // of a peer
+	unheardBy   int // a peer
 	unsendable  struct {
 		reason Reason
 		typ    reflect.Type
@@ -63,11 +65,20 @@ type (
 )
 
 // trouble tells once for each peer that its name cannot be looked up, which is a mistake in the configuration, or
-// else the name server's. With a Logger the link's state tells it.
+// else the name server's; and that it runs and does not answer this server, which is one in the peer's configuration. With a Logger the
+// link tells it.
 func (l *logs) trouble(peer int, why error) {
 	var lookup *names.LookupError
-	if !l.chosen && errors.As(why, &lookup) && l.once(unknownName(peer)) {
-		l.mistakes.Warn("cluster: the address of a peer cannot be looked up", "peer", peer, "error", lookup.Error())
+	switch {
+	case l.chosen:
+	case errors.As(why, &lookup):
+		if l.once(unknownName(peer)) {
+			l.mistakes.Warn("cluster: the address of a peer cannot be looked up", "peer", peer, "error", lookup.Error())
+		}
+	case errors.Is(why, outgoing.ErrUnheard):
+		if l.once(unheardBy(peer)) {
+			l.mistakes.Warn("cluster: a peer that runs does not answer this server", "peer", peer, "error", why.Error())
+		}
 	}
 }
 

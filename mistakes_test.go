@@ -12,6 +12,7 @@ import (
 	"github.com/abhishekg16/cluster/internal/codec"
 	"github.com/abhishekg16/cluster/internal/testcluster"
 	"github.com/abhishekg16/cluster/internal/wire"
+	"github.com/abhishekg16/cluster/peercatalog"
 )
 
 // defaultLog is what goes to slog.Default until the test ends.
@@ -81,6 +82,62 @@ func TestWhatTheNetworkShowsOfAMistakeIsToldOnceInOurOwnWords(t *testing.T) {
 	}
 	if log.Count("strange") > 0 {
 		t.Errorf("the log repeats what came:\n%s", log)
+	}
+}
+
+// A server that the others look for elsewhere, or do not list any more, hears nothing of them: nothing else would say so.
+func TestThatAPeerRunsAndDoesNotAnswerIsToldOnce(t *testing.T) {
+	log := defaultLog(t)
+	testcluster.Bubble(t, 4, func(t *testing.T, cfg cluster.Config) {
+		var nodes []*cluster.Node
+		for id := range cfg.Peers {
+			nodes = append(nodes, testcluster.Join(t, id, cfg))
+			testcluster.ReadAll(nodes[id])
+		}
+		alone := nodes[3]
+		defer sendEach(alone, cluster.Envelope{cluster.BROADCAST, 0, "hello"}, 20*time.Millisecond)()
+		time.Sleep(time.Minute)
+		hasLines(t, log)
+		if err := nodes[0].Catalog().Put(peercatalog.Peer{ID: 3, Address: "mem://elsewhere"}); err != nil {
+			t.Fatal(err)
+		}
+		nodes[1].Catalog().Remove(3)
+		var states []string
+		for _, s := range linkStates(alone, 0, time.Minute) {
+			states = append(states, strings.Fields(s)[0])
+		}
+		expectStates(t, states, "up", "unacknowledged", "down")
+		for id := range 2 {
+			if got := testcluster.StatsOf(alone, id).Trouble; !strings.Contains(got, "it runs, and acknowledges nothing") {
+				t.Errorf("the trouble with server %d is %q, want one that says that it runs", id, got)
+			}
+		}
+		if got := testcluster.StatsOf(nodes[0], 3); got.State != cluster.LinkDown || !strings.Contains(got.Trouble, "it may run somewhere else") {
+			t.Errorf("server 0, which hears it, finds it %v: %s", got.State, got.Trouble)
+		}
+		// It is put right, and goes wrong again.
+		if err := nodes[0].Catalog().Put(cfg.Peers[3]); err != nil {
+			t.Fatal(err)
+		}
+		time.Sleep(time.Minute)
+		if got := testcluster.StatsOf(alone, 0); got.State != cluster.LinkUp || got.Trouble != "" {
+			t.Errorf("when it is put right the link is %v: %s", got.State, got.Trouble)
+		}
+		if err := nodes[0].Catalog().Put(peercatalog.Peer{ID: 3, Address: "mem://elsewhere"}); err != nil {
+			t.Fatal(err)
+		}
+		time.Sleep(4 * time.Second)
+		if got := testcluster.StatsOf(alone, 0); got.State != cluster.LinkDown || strings.Contains(got.Trouble, "it runs") {
+			t.Errorf("four seconds after it goes wrong again the link is %v: %s", got.State, got.Trouble)
+		}
+		time.Sleep(time.Minute)
+		if got := testcluster.StatsOf(alone, 0).Trouble; !strings.Contains(got, "it runs, and acknowledges nothing") {
+			t.Errorf("when it goes wrong again the trouble is %q", got)
+		}
+	})
+	hasLines(t, log, "runs does not answer this server\" pid=3 peer=0 ", "runs does not answer this server\" pid=3 peer=1 ")
+	if log.Count("another address for this server than this one listens on") != 2 || log.Count("unknown sender") != 0 {
+		t.Errorf("the log does not say what may be the cause:\n%s", log)
 	}
 }
 

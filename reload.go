@@ -19,6 +19,8 @@ import (
 type ReloadStats struct {
 	Generation uint64    // how many changes have taken effect; 0: the servers are those that the node started with
 	At         time.Time // when the last one did
+	// Change is which servers the last one has added, changed and removed.
+	Change peercatalog.Change
 	// Error is why the file or the Source, as it was when the node last looked, has not taken effect;
 	// empty if it has. With Config.Reload that look is of now, or 3 s old at most.
 	Error string
@@ -28,7 +30,7 @@ type ReloadStats struct {
 func (s ReloadStats) String() string {
 	text := "the configuration has not changed"
 	if s.Generation > 0 {
-		text = fmt.Sprintf("the configuration has changed %d times, last at %s", s.Generation, s.At.Format(time.DateTime))
+		text = fmt.Sprintf("the configuration has changed %d times, last at %s (%v)", s.Generation, s.At.Format(time.DateTime), s.Change)
 	}
 	if s.Error != "" {
 		text += "; as it is now it is not in effect: " + strings.ReplaceAll(s.Error, "\n", "; ")
@@ -171,7 +173,7 @@ func (n *Node) noteReload(change peercatalog.Change, err error) {
 		return
 	}
 	s.Generation++
-	s.At = time.Now()
+	s.At, s.Change = time.Now(), change
 	n.logs.state.Info("cluster: the configuration has changed", "source", n.source.String(), "generation", s.Generation,
 		"added", change.Added, "changed", change.Changed, "removed", change.Removed)
 }

@@ -67,6 +67,8 @@ func TestReloadMakesTheServersOfTheChangedFileTakeEffectAsOneChange(t *testing.T
 		path := testcluster.WriteConfig(t, withPeers(cfg, all[0], all[1], all[2]))
 		var log testcluster.LineLog
 		n := joinFile(t, 0, path, slog.New(slog.NewJSONHandler(&log, nil)))
+		told := watchEvents(t, n)
+		synctest.Wait()
 		moved := all[2]
 		moved.Address += "/moved"
 		rewrite(t, path, withPeers(cfg, all[0], moved, all[3], all[4]))
@@ -87,9 +89,20 @@ func TestReloadMakesTheServersOfTheChangedFileTakeEffectAsOneChange(t *testing.T
 		if p, _ := n.Catalog().Get(2); p.Address != moved.Address {
 			t.Errorf("server 2 is at %s, want %s", p.Address, moved.Address)
 		}
-		if got, want := n.Stats().Reload, (cluster.ReloadStats{Generation: 1, At: time.Now()}); got != want {
-			t.Errorf("Stats have %+v, want %+v", got, want)
+		want := cluster.ReloadStats{Generation: 1, At: time.Now(), Change: peercatalog.Change{Added: []int{3, 4}, Changed: []int{2}, Removed: []int{1}}}
+		got := n.Stats()
+		if diff := cmp.Diff(want, got.Reload); diff != "" {
+			t.Errorf("Stats have, -want +got:\n%s", diff)
 		}
+		if !strings.Contains(got.String(), "(added 3, 4; changed 2; removed 1)") {
+			t.Errorf("Stats print as\n%v", got)
+		}
+		got.Reload.Change.Added[0] = 77 // it is a copy
+		if again := n.Stats().Reload; !slices.Equal(again.Change.Added, []int{3, 4}) {
+			t.Errorf("what was done to Stats shows in the next: %v", again)
+		}
+		synctest.Wait()
+		told.expect(t, "1 added", "2 added", "1 removed", "2 changed", "3 added", "4 added")
 		// Once more: nothing has changed, and nothing counts.
 		if err := n.Reload(); err != nil || n.Stats().Reload.Generation != 1 {
 			t.Errorf("without a change: %v, %+v", err, n.Stats().Reload)
@@ -143,6 +156,7 @@ func TestWhatCannotChangeInARunningNodeIsRefusedByName(t *testing.T) {
 		{"linger", plain, func(cfg *cluster.Config) { cfg.Linger = time.Second }, []string{"linger is 1s, and was 5s "}},
 		{"watch", plain, func(cfg *cluster.Config) { cfg.Watch = true }, []string{"watch is true, and was false "}},
 		{"watchInterval", plain, func(cfg *cluster.Config) { cfg.WatchInterval = time.Minute }, []string{"watchInterval is 1m0s, and was 1s "}},
+		{"transport", plain, func(cfg *cluster.Config) { cfg.Transport = "go" }, []string{`transport is "go", and was "" `}},
 		{"keyDir", keyed, func(cfg *cluster.Config) { cfg.KeyDir = "keys" }, []string{`keyDir is "keys", and was "`}},
 		{"reload", plain, func(cfg *cluster.Config) { cfg.Reload = true }, []string{"reload is true, and was false "}},
 		{"keys switched on", plain, func(cfg *cluster.Config) {
@@ -284,7 +298,7 @@ func TestOnAnyFaultOfTheFileTheOldOneStays(t *testing.T) {
 			t.Errorf("got %v, want one that wraps that of the system", err)
 		}
 		rewrite(t, path, cfg)
-		if err := n.Reload(); err != nil || n.Stats().Reload != (cluster.ReloadStats{}) {
+		if err := n.Reload(); err != nil || cmp.Diff(cluster.ReloadStats{}, n.Stats().Reload) != "" {
 			t.Errorf("the file as it was: %v, %+v", err, n.Stats().Reload)
 		}
 	})

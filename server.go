@@ -269,6 +269,7 @@ func (n *Node) Stats() Stats {
 	}
 	n.reload.mu.Lock()
 	s.Reload = n.reload.stats
+	s.Reload.Change = s.Reload.Change.Clone()
 	n.reload.mu.Unlock()
 	n.mu.Lock()
 	s.Unaddressed = n.unaddressed.stats()

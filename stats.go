@@ -358,7 +358,7 @@ func (s Stats) String() string {
 	}
 	why(&b, "dropped for none", s.Unaddressed.Dropped, reasons)
 	why(&b, "refused from none", s.Refused, refusals)
-	if s.Reload != (ReloadStats{}) {
+	if s.Reload.Generation > 0 || s.Reload.Error != "" {
 		fmt.Fprintln(&b, s.Reload)
 	}
 	return b.String()

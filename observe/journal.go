@@ -163,7 +163,7 @@ func (c *changes) reload() {
 	}
 	s := c.now.report.Stats.Reload
 	if s.Generation != old.Generation {
-		c.tell(s.At, "note", "%s", times("the configuration has changed", s.Generation))
+		c.tell(s.At, "note", "%s: %v", times("the configuration has changed", s.Generation), s.Change)
 	}
 	if s.Error != "" && old.Error == "" {
 		c.tell(c.now.at, "lost", "%s", s.Error)

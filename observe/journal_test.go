@@ -11,6 +11,7 @@ import (
 	"github.com/google/go-cmp/cmp"
 
 	"github.com/abhishekg16/cluster"
+	"github.com/abhishekg16/cluster/peercatalog"
 )
 
 // at makes a sample of a server with these peers, some seconds after a start.
@@ -44,7 +45,7 @@ func TestEventsAreWhatSamplesDifferBy(t *testing.T) {
 	lostSome := peer(1, cluster.LinkUp, 1)
 	lostSome.Received.Lost = 1500
 	reloaded, failed, mended := at(2), at(3), at(4)
-	reloaded.report.Stats.Reload = cluster.ReloadStats{Generation: 1, At: began.Add(time.Second)}
+	reloaded.report.Stats.Reload = cluster.ReloadStats{Generation: 1, At: began.Add(time.Second), Change: peercatalog.Change{Added: []int{3}, Changed: []int{1, 2}}}
 	failed.report.Stats.Reload = cluster.ReloadStats{Generation: 1, Error: notInEffect}
 	mended.report.Stats.Reload = reloaded.report.Stats.Reload
 	silent, closing := at(2, peer(1, cluster.LinkUp, 1)), at(3)
@@ -66,7 +67,7 @@ func TestEventsAreWhatSamplesDifferBy(t *testing.T) {
 			"2 the link to server 1 is down|3 messages for server 1 are dropped: unreachable (5 more, 5 in all)|20 messages for server 1 are dropped: unreachable (1\u202F191 more, 1\u202F200 in all)"},
 		{"what was counted before anybody looked is no event", []*sample{at(3, dropping(7))}, "2 the link to server 1 is down"},
 		{"lost", []*sample{at(1, peer(1, cluster.LinkUp, 1)), at(2, lostSome)}, "1 the link to server 1 is up|2 messages from server 1 are lost (1\u202F500 more, 1\u202F500 in all)"},
-		{"the configuration", []*sample{at(0), reloaded, failed, mended}, "1 the configuration has changed once|3 " + notInEffect + "|4 the configuration is what is in effect again"},
+		{"the configuration", []*sample{at(0), reloaded, failed, mended}, "1 the configuration has changed once: added 3; changed 1, 2|3 " + notInEffect + "|4 the configuration is what is in effect again"},
 		{"a page", []*sample{at(1, peer(1, cluster.LinkUp, 1)), silent, at(3, peer(1, cluster.LinkUp, 1))},
 			"1 the link to server 1 is up|2 the page of server 1 does not answer|3 the page of server 1 answers again"},
 		{"closed", []*sample{at(1), closing, closing}, "3 this server has closed"},

@@ -8,9 +8,11 @@
 package peercatalog
 
 import (
+	"cmp"
 	"errors"
 	"fmt"
 	"slices"
+	"strings"
 	"sync"
 	"sync/atomic"
 
@@ -175,6 +177,25 @@ type Change struct {
 
 // IsZero reports whether nothing has changed.
 func (c Change) IsZero() bool { return len(c.Added)+len(c.Changed)+len(c.Removed) == 0 }
+
+// String is for people: "added 3, 4; changed 2; removed 1". It is "nothing" if nothing has changed.
+func (c Change) String() string {
+	var parts []string
+	for _, of := range []struct {
+		what string
+		ids  []int
+	}{{"added", c.Added}, {"changed", c.Changed}, {"removed", c.Removed}} {
+		if len(of.ids) > 0 {
+			parts = append(parts, of.what+" "+strings.Trim(strings.ReplaceAll(fmt.Sprint(of.ids), " ", ", "), "[]"))
+		}
+	}
+	return cmp.Or(strings.Join(parts, "; "), "nothing")
+}
+
+// Clone returns a copy that shares nothing with c.
+func (c Change) Clone() Change {
+	return Change{slices.Clone(c.Added), slices.Clone(c.Changed), slices.Clone(c.Removed)}
+}
 
 // Replace makes the catalogue hold these peers and no others, in one change: a
 // reader sees all of it or nothing of it, and Version grows by one, unless the same

@@ -73,6 +73,31 @@ func TestReplaceTellsWhatItHasChanged(t *testing.T) {
 	}
 }
 
+func TestAChangeIsToldInAFewWords(t *testing.T) {
+	for want, c := range map[string]peercatalog.Change{
+		"nothing":                          {},
+		"added 3":                          {Added: []int{3}},
+		"changed 2; removed 1, 7":          {Changed: []int{2}, Removed: []int{1, 7}},
+		"added 3, 4; changed 2; removed 1": {Added: []int{3, 4}, Changed: []int{2}, Removed: []int{1}},
+	} {
+		if got := c.String(); got != want {
+			t.Errorf("%#v is told as %q, want %q", c, got, want)
+		}
+		copied := c.Clone()
+		if diff := cmp.Diff(c, copied); diff != "" {
+			t.Errorf("the copy differs:\n%s", diff)
+		}
+		for _, ids := range [][]int{copied.Added, copied.Changed, copied.Removed} {
+			for i := range ids {
+				ids[i] = -1
+			}
+		}
+		if c.String() != want {
+			t.Errorf("a copy of %q shares its ids", want)
+		}
+	}
+}
+
 func TestReplaceChangesNothingIfAnythingIsWrong(t *testing.T) {
 	key := newKey(t)
 	for _, c := range []struct {

@@ -31,7 +31,8 @@ type Config struct {
 	Linger func() time.Duration
 	// Encrypts reports whether what goes to a server is encrypted.
 	Encrypts func(id int) bool
-	// Trouble is told why there is no connection to a server whose link goes down, where that is known. It does not block.
+	// Trouble is told why a server whose link goes down cannot be reached, where that is known, and of one that is down that it runs
+	// (ErrUnheard). It does not block.
 	Trouble func(id int, why error)
 	// Stands is told how the way to a server stands, and why it does not, whenever that changes. It does not block.
 	Stands func(id int, s stream.Standing, why error)
@@ -73,6 +74,7 @@ type Link struct {
 	calls   *calls.Peer // who waits for replies; nil if nobody ever does
 	sender  *stream.Sender
 	logged  stream.Standing
+	unheard bool          // it was told that the peer, which is down, runs and does not answer
 	poll    time.Duration // how often to look whether conn stands though nothing is on its way; 0: it says so
 	rests   bool          // conn tells when it is to be looked at again
 	pollAt  time.Time

@@ -159,6 +159,7 @@ func (l *Link) decide(now time.Time) (step, time.Time) {
 	if l.urgent.hasPassed() && (next == stream.Sleep || next == stream.AwaitConn) {
 		return l.decide(now)
 	}
+	l.noteUnheard(now)
 	l.settle() // it may keep nothing more, since the peer says nothing
 	deadline = stream.Earlier(deadline, pollAt)
 	deadline = stream.Earlier(deadline, urgentAt)

@@ -2,6 +2,7 @@ package outgoing
 
 import (
 	"errors"
+	"fmt"
 	"time"
 
 	"github.com/abhishekg16/cluster/internal/calls"
@@ -47,18 +48,43 @@ func (l *Link) Tell() {
 
 // What is known of a peer that does not answer, or is not connected.
 var (
-	errStrange = errors.New("it has never answered, though its connection takes messages: it may be of another cluster, or not list this server, or be unable to connect back")
-	errSilent  = errors.New("it does not answer any more: it may have been stopped, or the path passes one way only")
+	errStrange = errors.New("it has never answered, though its connection takes messages: it may be of another cluster, or not list this server, or list it at another address, or be unable to connect back")
+	errSilent  = errors.New("it does not answer any more: it may have been stopped, or have another address for this server by now, or not list it any more, or the path passes one way only")
 	errBroken  = errors.New("its connection broke, and no other stands")
+
+	// errElsewhere is of a peer that comes from where nobody reaches it.
+	errElsewhere = errors.New("it is heard, and cannot be reached where its entry says: it may run somewhere else, or be unable to be connected to")
+
+	// ErrUnheard is of a peer that runs, as its connection shows, and that answers nothing.
+	ErrUnheard = errors.New("it runs, and acknowledges nothing of what its connection takes: it may have another address for this server than this one listens on, or not list it, or be of another cluster, or be unable to connect back")
 )
+
+// noteUnheard tells that the peer runs and does not answer, once until it is down no more. The caller holds mu.
+func (l *Link) noteUnheard(now time.Time) {
+	if state, _ := l.sender.Standing(); state != stream.StandsDown {
+		l.unheard = false
+	} else if !l.unheard && l.sender.Unheard(now) {
+		l.unheard = true
+		l.cfg.Trouble(l.id, ErrUnheard)
+		l.cfg.Log.Warn("cluster: a peer that runs does not answer this server", "peer", l.id, "endpoint", l.route.endpoint, "error", ErrUnheard)
+	}
+}
 
 // trouble is why the peer cannot be reached, as far as that is known; nil if it can. The caller holds mu.
 func (l *Link) trouble() error {
 	state, _ := l.sender.Standing()
-	if why := transport.Trouble(l.conn); why != nil || state != stream.StandsDown && state != stream.StandsUnacknowledged {
+	why := transport.Trouble(l.conn)
+	switch silent := state == stream.StandsDown || state == stream.StandsUnacknowledged; {
+	case silent && l.sender.Elsewhere(time.Now()) && why != nil:
+		return fmt.Errorf("%w; %w", why, errElsewhere)
+	case silent && l.sender.Elsewhere(time.Now()):
+		return errElsewhere
+	case !silent || why != nil:
 		return why
 	}
 	switch met, takes := l.sender.Meets(); {
+	case takes && l.unheard:
+		return ErrUnheard
 	case takes && !met:
 		return errStrange
 	case takes:

@@ -6,7 +6,10 @@ import (
 	"context"
 	"fmt"
 	"slices"
+	"strings"
+	"sync"
 	"testing"
+	"time"
 
 	"github.com/abhishekg16/cluster"
 	"github.com/abhishekg16/cluster/internal/testcluster"
@@ -126,6 +129,52 @@ func TestAServerThatIsRemovedWhileItRunsIsRefusedAndIsNotTold(t *testing.T) {
 	if got := len(nodes[0].Inbox()); got != 0 {
 		t.Errorf("%d messages came of a server that was removed", got)
 	}
+}
+
+// notices waits until a server, which goes on sending to another one, finds that this does not answer any more, and knows what may be the cause.
+func notices(t *testing.T, n *cluster.Node, other int, cause string) {
+	t.Helper()
+	var seen []cluster.LinkState
+	testcluster.Eventually(t, fmt.Sprintf("server %d notices that server %d does not hear it", n.Pid(), other), func() bool {
+		testcluster.Put(t, n, &cluster.Envelope{Pid: other, Msg: "hello?"})
+		p := testcluster.StatsOf(n, other)
+		if !slices.Contains(seen, p.State) {
+			seen = append(seen, p.State)
+		}
+		return strings.Contains(p.Trouble, "it runs, and acknowledges nothing") && strings.Contains(p.Trouble, cause)
+	})
+	if want := []cluster.LinkState{cluster.LinkUp, cluster.LinkUnacknowledged, cluster.LinkDown}; !slices.Equal(seen, want[len(want)-len(seen):]) {
+		t.Errorf("the link from %d to %d was %v, want %v", n.Pid(), other, seen, want)
+	}
+}
+
+// The others are told that a server has moved, or is removed, while it runs. None of them says anything to it.
+func TestAServerThatIsMovedOrRemovedWhileItRunsNoticesThatItIsNotHeard(t *testing.T) {
+	cfg := testcluster.Config(t, "tcp", 3)
+	nodes := testcluster.StartAll(t, cfg)
+	for _, n := range nodes[:2] {
+		hears(t, n, nodes[2], "at first")
+		testcluster.ReadAll(n)
+		testcluster.Eventually(t, "the link is up", func() bool { return testcluster.StatsOf(nodes[2], n.Pid()).State == cluster.LinkUp })
+	}
+	put(t, peercatalog.Peer{ID: 2, Address: testcluster.Addresses(t, "tcp", 1)[0]}, nodes[0])
+	nodes[1].Catalog().Remove(2)
+	stop := make(chan struct{})
+	var sends sync.WaitGroup
+	sends.Go(func() { // It ends with stop, and is waited for below.
+		for {
+			select {
+			case nodes[2].Outbox() <- &cluster.Envelope{Pid: 1, Msg: "hello?"}:
+				time.Sleep(5 * time.Millisecond)
+			case <-stop:
+				return
+			}
+		}
+	})
+	notices(t, nodes[2], 0, "another address for this server")
+	close(stop)
+	sends.Wait()
+	notices(t, nodes[2], 1, "not list it")
 }
 
 // The majorities before and after a step of one server have one in common; those of a step of two may not.

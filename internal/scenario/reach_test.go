@@ -4,6 +4,7 @@ package scenario
 
 import (
 	"fmt"
+	"strings"
 	"sync"
 	"syscall"
 	"testing"
@@ -37,6 +38,11 @@ func TestAProcessThatIsStoppedOrKilledIsDownWhetherItIsSentToOrWatched(t *testin
 				b.Signal(syscall.SIGSTOP)
 				t.Logf("unacknowledged after %v", state(cluster.LinkUnacknowledged))
 				t.Logf("and down after another %v", state(cluster.LinkDown))
+				for down := time.Now(); *reloadLong && time.Since(down) < 10*time.Second; time.Sleep(10 * time.Millisecond) {
+					if trouble := testcluster.StatsOf(n, 1).Trouble; strings.Contains(trouble, "it runs") {
+						t.Fatalf("%v after it was stopped: %s", time.Since(down), trouble)
+					}
+				}
 				b.Signal(syscall.SIGCONT)
 				t.Logf("up %v after it goes on", state(cluster.LinkUp))
 				b.Kill()

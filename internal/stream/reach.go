@@ -100,6 +100,7 @@ type reach struct {
 	came     uint64    // then so many had
 	target   uint64    // when so many have, what waited at first has come
 	sees     bool      // the transport can tell that
+	takes    time.Time // while one is: since when its connection has taken every frame, and nothing came; zero: it has not taken the last
 	heard    time.Time // anything last came from it
 	answered time.Time // it last answered
 	met      bool      // it has, since it is where it is
@@ -133,6 +134,19 @@ func (s *Sender) Answers() (heard, answered time.Time, trip time.Duration) {
 // Meets reports whether the peer has ever answered where it is, and whether its connection takes frames, as far as is known.
 func (s *Sender) Meets() (met, takes bool) {
 	return s.reach.met, s.state.Path == Clear || s.state.Path == Ready
+}
+
+// Unheard reports whether the peer is lost though it runs: its connection has taken all for longer than that of a process that does not run could
+// stand, and nothing has come from it.
+func (s *Sender) Unheard(now time.Time) bool {
+	r := &s.reach
+	return r.state == Lost && !r.takes.IsZero() && !now.Before(r.takes.Add(runsTime))
+}
+
+// Elsewhere reports whether the peer goes on to be heard, while no connection to where it is said to be takes anything.
+func (s *Sender) Elsewhere(now time.Time) bool {
+	_, takes := s.Meets()
+	return s.standing == StandsDown && !takes && s.reach.heard.After(s.since.Add(elsewhereTime)) && now.Sub(s.reach.heard) < s.policy.Silence
 }
 
 // reached takes a reach event in.

@@ -21,6 +21,12 @@ const (
 	// hearsayMost is how long frames of the peer that answer nothing may postpone the end of its time. An answer may be behind what the
 	// peer has written itself: a window of 1 MiB, at 64 KiB a second. But the path may also pass from there to here only.
 	hearsayMost = 20 * time.Second
+	// runsTime is after how long a peer that owes an answer, and whose connection has taken every frame meanwhile, is known to run: the connection of a
+	// process that is stopped, or of a machine that is gone, is closed by then, for want of signs of life.
+	runsTime = 6 * time.Second
+	// elsewhereTime is how long a peer has to be down for what it says after that to come from somewhere else. One that has started anew may be heard
+	// sooner than a connection to it stands.
+	elsewhereTime = time.Second
 	// waitsLeast is how much has to wait for a path to be slow: less than a quarter of a second takes at 64 KiB a second is on its way on any.
 	waitsLeast = 16 << 10
 )
@@ -41,6 +47,7 @@ func (r *reach) owe(now time.Time) {
 
 // hear takes in that a frame of the peer has come: its process runs.
 func (r *reach) hear(now time.Time) {
+	r.takes = time.Time{}
 	if r.heard = now; now.Sub(r.owed) < hearsayMost {
 		r.silent = now
 	}
@@ -220,6 +227,11 @@ func (s *Sender) watchAt() time.Time {
 // silence takes in that a time is over in which the peer was to answer.
 func (s *Sender) silence(now time.Time) {
 	r := &s.reach
+	if _, takes := s.Meets(); !takes || r.owed.IsZero() {
+		r.takes = time.Time{}
+	} else if r.takes.IsZero() {
+		r.takes = now
+	}
 	if end := s.brokenEnds(); !end.IsZero() && !now.Before(end) {
 		s.reached(Severed, now)
 	}
@@ -251,6 +263,8 @@ func (s *Sender) reachDeadline(now time.Time) time.Time {
 	at := Earlier(s.brokenEnds(), s.unmetEnds())
 	if s.reach.state != Lost {
 		at = Earlier(at, s.lostAt())
+	} else if end := s.reach.takes.Add(runsTime); !s.reach.takes.IsZero() && now.Before(end) {
+		at = Earlier(at, end)
 	}
 	if !at.IsZero() {
 		at = Earlier(at, now.Add(s.silenceLook()))
@@ -280,7 +294,7 @@ func (s *Sender) Broke(now time.Time) {
 
 // overslept makes time in which this end did not look count against the peer for no more than one look.
 func (r *reach) overslept(lookedAt, now time.Time, look time.Duration) {
-	for _, at := range []*time.Time{&r.owed, &r.silent, &r.moved, &r.broken, &r.tried} {
+	for _, at := range []*time.Time{&r.owed, &r.silent, &r.moved, &r.takes, &r.broken, &r.tried} {
 		since := lookedAt
 		if since.Before(*at) {
 			since = *at

@@ -295,3 +295,129 @@ func TestAPeerThatIsWatchedIsAskedWhenNothingElseIsWritten(t *testing.T) {
 		}
 	}
 }
+
+// A connection that takes all for longer than that of a process which is stopped shows that the peer runs, though nothing comes from it.
+func TestAPeerThatTakesAllAndAnswersNothingIsKnownToRun(t *testing.T) {
+	start := time.Unix(1000, 0)
+	after := func(now time.Time) time.Duration { return now.Sub(start) }
+	for _, c := range []struct {
+		name  string
+		takes func(now time.Time) bool // the connection
+		looks func(now time.Time) bool // this end
+		each  func(s *Sender, now time.Time)
+		want  time.Duration // 0: it is not known
+		still bool          // also at the end
+	}{
+		{"it takes all", nil, nil, nil, 6 * time.Second, true},
+		{"its connection was broken for a moment", func(now time.Time) bool { return after(now)/time.Second != 4 }, nil, nil, 11 * time.Second, true},
+		{"its connection takes nothing after four seconds", func(now time.Time) bool { return after(now) < 4*time.Second }, nil, nil, 0, false},
+		{"it answers after five seconds", nil, nil, func(s *Sender, now time.Time) {
+			if after(now) == 5*time.Second {
+				s.Acked(report(at(2), at(2), at(2)), now)
+			}
+		}, 0, false},
+		{"it answers after eight seconds", nil, nil, func(s *Sender, now time.Time) {
+			if after(now) == 8*time.Second {
+				s.Acked(report(at(2), at(2), at(2)), now)
+			}
+		}, 6 * time.Second, false},
+		{"it says something else for ten seconds", nil, nil, func(s *Sender, now time.Time) {
+			if after(now)%time.Second == 0 && after(now) <= 10*time.Second {
+				s.Acked(&wire.Header{Incarnation: 9, AckIncarnation: 99}, now)
+			}
+		}, 16 * time.Second, true},
+		{"it says something else", nil, nil, func(s *Sender, now time.Time) {
+			if after(now)%time.Second == 0 {
+				s.Acked(&wire.Header{Incarnation: 9, AckIncarnation: 99}, now)
+			}
+		}, 0, false},
+		{"this end did not look for eight seconds", nil, func(now time.Time) bool { return after(now) < time.Second || after(now) > 9*time.Second }, nil, 14 * time.Second, true},
+	} {
+		t.Run(c.name, func(t *testing.T) {
+			s := newResender(start)
+			s.Acked(report(at(1), at(1), at(1)), start) // it has answered before
+			s.Load(Load{Count: 1, Small: wire.HeaderSize + wire.RecordSize}, start)
+			known, still, due := time.Duration(0), false, start
+			for now := start; after(now) <= 30*time.Second; now = now.Add(10 * time.Millisecond) {
+				if c.looks != nil && !c.looks(now) || c.takes == nil && c.each == nil && now.Before(due) {
+					continue // it looks when Next has said, if nothing happens
+				}
+				s.Look(now)
+				if c.each != nil {
+					c.each(s, now)
+				}
+				takes := c.takes == nil || c.takes(now)
+				if takes {
+					s.Writable(now)
+				}
+				for step := Write; step == Write; {
+					if step, due = s.Next(now); step == Write && takes {
+						s.Took(now)
+					} else if step == Write {
+						s.Full(now)
+					}
+				}
+				if due.IsZero() {
+					due = start.Add(time.Hour)
+				}
+				if still = s.Unheard(now); still && known == 0 {
+					known = after(now)
+				}
+			}
+			if (known - c.want).Abs() > 150*time.Millisecond {
+				t.Errorf("it is known to run after %v, want %v", known, c.want)
+			}
+			if still != c.still {
+				t.Errorf("at the end it is known: %v", still)
+			}
+		})
+	}
+}
+
+// A peer that is heard long after its link went down, and where nobody listens, runs somewhere else. One that has started anew is soon connected to.
+func TestAPeerThatIsHeardWhereNobodyReachesItIsElsewhere(t *testing.T) {
+	start := time.Unix(1000, 0)
+	for _, c := range []struct {
+		name         string
+		heard, takes func(at time.Duration) bool
+		want         time.Duration // since when it is taken to be elsewhere; 0: never
+		until        time.Duration // 0: to the end
+	}{
+		{"it is not heard", func(time.Duration) bool { return false }, func(time.Duration) bool { return false }, 0, 0},
+		{"it is heard all the time", func(time.Duration) bool { return true }, func(time.Duration) bool { return false }, 4700 * time.Millisecond, 0},
+		{"it is heard for ten seconds", func(at time.Duration) bool { return at <= 10*time.Second }, func(time.Duration) bool { return false }, 4700 * time.Millisecond, 13 * time.Second},
+		{"it is heard as it starts anew, and connected to", func(at time.Duration) bool { return at >= time.Second }, func(at time.Duration) bool { return at >= 1200*time.Millisecond }, 0, 0},
+	} {
+		t.Run(c.name, func(t *testing.T) {
+			s := newResender(start)
+			s.Acked(report(at(1), at(1), at(1)), start) // it has answered before
+			s.Broke(start)
+			since, until := time.Duration(0), time.Duration(0)
+			for now := start; now.Sub(start) <= 20*time.Second; now = now.Add(100 * time.Millisecond) {
+				passed := now.Sub(start)
+				s.Look(now)
+				if passed > 0 && c.heard(passed) {
+					s.Acked(&wire.Header{Incarnation: 9, AckIncarnation: 99}, now)
+				}
+				if c.takes(passed) {
+					s.Writable(now)
+				}
+				for step := Write; step == Write; {
+					if step, _ = s.Next(now); step == Write {
+						s.Took(now)
+					}
+				}
+				elsewhere := s.Elsewhere(now)
+				if elsewhere && since == 0 {
+					since = passed
+				}
+				if !elsewhere && since != 0 && until == 0 {
+					until = passed
+				}
+			}
+			if since.Round(200*time.Millisecond) != c.want.Round(200*time.Millisecond) || until.Round(200*time.Millisecond) != c.until {
+				t.Errorf("it is elsewhere from %v to %v, want %v to %v", since, until, c.want, c.until)
+			}
+		})
+	}
+}
