@@ -42,6 +42,11 @@ func TestEventsAreWhatSamplesDifferBy(t *testing.T) {
 	restarted.Received.Restarts = 1
 	troubled := peer(1, cluster.LinkDown, 2)
 	troubled.Trouble = "connection refused"
+	silentSince := func(trouble string) cluster.PeerStats {
+		p := peer(1, cluster.LinkUnacknowledged, 2)
+		p.Trouble = trouble
+		return p
+	}
 	lostSome := peer(1, cluster.LinkUp, 1)
 	lostSome.Received.Lost = 1500
 	reloaded, failed, mended := at(2), at(3), at(4)
@@ -60,6 +65,8 @@ func TestEventsAreWhatSamplesDifferBy(t *testing.T) {
 			"1 the link to server 1 is up|4 the link to server 3 is down"},
 		{"nothing", []*sample{at(1, peer(1, cluster.LinkUp, 1)), at(2, peer(1, cluster.LinkUp, 1))}, "1 the link to server 1 is up"},
 		{"down, with the cause", []*sample{at(1, peer(1, cluster.LinkIdle, 0)), at(3, troubled)}, "2 the link to server 1 is down: connection refused"},
+		{"what is known of the cause later, and what changes all the time", []*sample{at(3, silentSince("")), at(4, silentSince("it is heard")), at(5, silentSince("it runs")), at(16, silentSince("")), at(17, silentSince("it runs"))},
+			"2 the link to server 1 is unacknowledged|4 the link to server 1 is unacknowledged: it is heard|17 the link to server 1 is unacknowledged: it runs"},
 		{"down and up between two samples", []*sample{at(1, peer(1, cluster.LinkUp, 0)), at(9, peer(1, cluster.LinkUp, 8))}, "0 the link to server 1 is up|8 the link to server 1 is up again"},
 		{"added and removed", []*sample{at(1, peer(1, cluster.LinkIdle, 0)), at(2, peer(2, cluster.LinkIdle, 0))}, "2 server 2 was added to the catalogue|2 server 1 was removed from the catalogue"},
 		{"restarted", []*sample{at(1, peer(1, cluster.LinkUp, 1)), at(2, restarted)}, "1 the link to server 1 is up|2 server 1 has started anew"},

@@ -65,7 +65,7 @@ func serverLine(g *grid, old *observe.Report, w watched) {
 	configuration := cell{"as at the start", ""}
 	switch {
 	case s.Reload.Error != "":
-		configuration = cell{"the file is not in effect", "down"}
+		configuration = cell{"the changed one is not in effect", "down"}
 	case s.Reload.Generation > 0:
 		configuration.text = fmt.Sprintf("change %d", s.Reload.Generation)
 	}
