@@ -138,3 +138,33 @@ func TestAStateOfALaterVersionIsShown(t *testing.T) {
 		}
 	}
 }
+
+func TestTheMatrixHasTheStateTheRateAndTheRoundTripOfEachLink(t *testing.T) {
+	peers := []cluster.PeerStats{peer(1, cluster.LinkUp, 0), peer(2, cluster.LinkDown, 0)}
+	before, now := at(1, peers...), at(3, peers...)
+	for i, s := range []*sample{before, now} {
+		sent := uint64(100 + 24*i)
+		s.rows[0] = row{ID: 0, Time: s.at, Links: []link{
+			{To: 1, State: rowState{cluster.LinkUp}, Sent: sent, RoundTrip: 0.000321},
+			{To: 2, State: rowState{cluster.LinkDown}, Sent: 7, RoundTrip: 0.000321}, // as it was
+		}}
+		s.rows[1] = row{ID: 1, Time: s.at, Links: []link{ // another server's
+			{To: 0, State: rowState{cluster.LinkUp}, Sent: sent, RoundTrip: 0.0123},
+			{To: 2, State: rowState{cluster.LinkIdle}},
+		}}
+	}
+	for _, c := range []cell{
+		{"m0-0", "", "self"}, {"m0-1", "up\n12/s\n321µs", "up"}, {"m0-2", "down\n0/s", "down"},
+		{"m1-0", "up\n12/s\n12.3ms", "up"}, {"m1-2", "idle", "idle"}, {"m2-0", "?", ""},
+	} {
+		if v := newView(before, now, nil); !slices.Contains(v.cells, c) {
+			t.Errorf("the page has no %q, but %q", c, v.cells)
+		}
+	}
+	for len(now.report.Members) <= wordyMost {
+		now.report.Members = append(now.report.Members, Member{ID: 100 + len(now.report.Members)})
+	}
+	if v, c := newView(before, now, nil), (cell{"m1-0", signs["up"], "up"}); !slices.Contains(v.cells, c) {
+		t.Errorf("of many servers the page has no %q, but %q", c, v.cells)
+	}
+}
