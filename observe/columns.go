@@ -50,7 +50,7 @@ var columns = []column{
 	{key: "flight", Head: "on its way", About: "what is written and not acknowledged", Numeric: true,
 		value: func(l linkView) (string, string) { return quantity.Size(float64(l.now.Sent.FlightBytes)), "" }},
 	{key: "rtt", Head: "round trip", About: "how long the peer takes to answer, with the way there and back", Numeric: true,
-		value: func(l linkView) (string, string) { return roundTrip(l.now.RoundTrip), "" }},
+		value: func(l linkView) (string, string) { return quantity.RoundTrip(l.now.RoundTrip), "" }},
 	{key: "backlog", Head: "waits here", About: "what has come and waits for room in Inbox, or for what is missing before it", Numeric: true,
 		value: func(l linkView) (string, string) {
 			return quantity.Size(float64(l.now.Received.BacklogBytes + l.now.Received.HeldBytes)), ""

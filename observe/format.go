@@ -2,7 +2,6 @@ package observe
 
 import (
 	"slices"
-	"time"
 
 	"github.com/abhishekg16/cluster"
 	"github.com/abhishekg16/cluster/internal/quantity"
@@ -30,19 +29,6 @@ func stateWord(s cluster.LinkState) string {
 		return s.String()
 	}
 	return "unknown"
-}
-
-// roundTrip is a time between two servers, with two digits or three.
-func roundTrip(d time.Duration) string {
-	switch {
-	case d == 0:
-		return quantity.None
-	case d < time.Millisecond:
-		return d.Round(time.Microsecond).String()
-	case d < 100*time.Millisecond:
-		return d.Round(100 * time.Microsecond).String()
-	}
-	return d.Round(10 * time.Millisecond).String()
 }
 
 // times says how often something was done.

@@ -162,7 +162,7 @@ func TestNoPayloadKeyOrPathIsShown(t *testing.T) {
 			}
 		}
 	}
-	if page := ask(t, h, "/").Body.String(); !strings.Contains(page, "the file is not in effect") {
+	if page := ask(t, h, "/").Body.String(); !strings.Contains(page, "the changed one is not in effect") {
 		t.Errorf("the page does not say that the file is not in effect")
 	}
 }

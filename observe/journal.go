@@ -103,16 +103,29 @@ func (c *changes) links() {
 	for _, p := range c.now.report.Stats.Peers {
 		old, known := c.before.peer(p.ID)
 		switch {
-		case known && old.State == p.State && old.Since.Equal(p.Since), p.State == cluster.LinkIdle:
+		case p.State == cluster.LinkIdle:
 			continue
+		case known && old.State == p.State && old.Since.Equal(p.Since):
+			if p.State != cluster.LinkUp && p.Trouble != old.Trouble && p.Trouble != "" {
+				c.trouble(p)
+			}
 		case known && old.State == p.State:
 			c.tell(p.Since, stateClass(p.State), "the link to server %d is %v again", p.ID, p.State)
-		case p.State == cluster.LinkDown && p.Trouble != "":
-			c.tell(p.Since, "down", "the link to server %d is down: %s", p.ID, p.Trouble)
+		case p.State != cluster.LinkUp && p.Trouble != "":
+			c.tell(p.Since, stateClass(p.State), "the link to server %d is %v: %s", p.ID, p.State, p.Trouble)
 		default:
 			c.tell(p.Since, stateClass(p.State), "the link to server %d is %v", p.ID, p.State)
 		}
 	}
+}
+
+// trouble tells what more is known of why a peer does not answer. What changes all the time is told when it has been quiet.
+func (c *changes) trouble(p cluster.PeerStats) {
+	what := fmt.Sprint("trouble of ", p.ID)
+	if _, known := c.journal.grew[what]; !known {
+		c.tell(c.now.at, stateClass(p.State), "the link to server %d is %v: %s", p.ID, p.State, p.Trouble)
+	}
+	c.journal.grew[what] = c.now.at
 }
 
 // counters tells what begins to be counted that should not have to be.

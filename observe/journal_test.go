@@ -42,6 +42,11 @@ func TestEventsAreWhatSamplesDifferBy(t *testing.T) {
 	restarted.Received.Restarts = 1
 	troubled := peer(1, cluster.LinkDown, 2)
 	troubled.Trouble = "connection refused"
+	silentSince := func(trouble string) cluster.PeerStats {
+		p := peer(1, cluster.LinkUnacknowledged, 2)
+		p.Trouble = trouble
+		return p
+	}
 	lostSome := peer(1, cluster.LinkUp, 1)
 	lostSome.Received.Lost = 1500
 	reloaded, failed, mended := at(2), at(3), at(4)
@@ -60,6 +65,8 @@ func TestEventsAreWhatSamplesDifferBy(t *testing.T) {
 			"1 the link to server 1 is up|4 the link to server 3 is down"},
 		{"nothing", []*sample{at(1, peer(1, cluster.LinkUp, 1)), at(2, peer(1, cluster.LinkUp, 1))}, "1 the link to server 1 is up"},
 		{"down, with the cause", []*sample{at(1, peer(1, cluster.LinkIdle, 0)), at(3, troubled)}, "2 the link to server 1 is down: connection refused"},
+		{"what is known of the cause later, and what changes all the time", []*sample{at(3, silentSince("")), at(4, silentSince("it is heard")), at(5, silentSince("it runs")), at(16, silentSince("")), at(17, silentSince("it runs"))},
+			"2 the link to server 1 is unacknowledged|4 the link to server 1 is unacknowledged: it is heard|17 the link to server 1 is unacknowledged: it runs"},
 		{"down and up between two samples", []*sample{at(1, peer(1, cluster.LinkUp, 0)), at(9, peer(1, cluster.LinkUp, 8))}, "0 the link to server 1 is up|8 the link to server 1 is up again"},
 		{"added and removed", []*sample{at(1, peer(1, cluster.LinkIdle, 0)), at(2, peer(2, cluster.LinkIdle, 0))}, "2 server 2 was added to the catalogue|2 server 1 was removed from the catalogue"},
 		{"restarted", []*sample{at(1, peer(1, cluster.LinkUp, 1)), at(2, restarted)}, "1 the link to server 1 is up|2 server 1 has started anew"},
@@ -129,5 +136,35 @@ func TestAStateOfALaterVersionIsShown(t *testing.T) {
 				t.Errorf("%d servers: the page has no %q, but %q", m, c, v.cells)
 			}
 		}
+	}
+}
+
+func TestTheMatrixHasTheStateTheRateAndTheRoundTripOfEachLink(t *testing.T) {
+	peers := []cluster.PeerStats{peer(1, cluster.LinkUp, 0), peer(2, cluster.LinkDown, 0)}
+	before, now := at(1, peers...), at(3, peers...)
+	for i, s := range []*sample{before, now} {
+		sent := uint64(100 + 24*i)
+		s.rows[0] = row{ID: 0, Time: s.at, Links: []link{
+			{To: 1, State: rowState{cluster.LinkUp}, Sent: sent, RoundTrip: 0.000321},
+			{To: 2, State: rowState{cluster.LinkDown}, Sent: 7, RoundTrip: 0.000321}, // as it was
+		}}
+		s.rows[1] = row{ID: 1, Time: s.at, Links: []link{ // another server's
+			{To: 0, State: rowState{cluster.LinkUp}, Sent: sent, RoundTrip: 0.0123},
+			{To: 2, State: rowState{cluster.LinkIdle}},
+		}}
+	}
+	for _, c := range []cell{
+		{"m0-0", "", "self"}, {"m0-1", "up\n12/s\n321µs", "up"}, {"m0-2", "down\n0/s", "down"},
+		{"m1-0", "up\n12/s\n12.3ms", "up"}, {"m1-2", "idle", "idle"}, {"m2-0", "?", ""},
+	} {
+		if v := newView(before, now, nil); !slices.Contains(v.cells, c) {
+			t.Errorf("the page has no %q, but %q", c, v.cells)
+		}
+	}
+	for len(now.report.Members) <= wordyMost {
+		now.report.Members = append(now.report.Members, Member{ID: 100 + len(now.report.Members)})
+	}
+	if v, c := newView(before, now, nil), (cell{"m1-0", signs["up"], "up"}); !slices.Contains(v.cells, c) {
+		t.Errorf("of many servers the page has no %q, but %q", c, v.cells)
 	}
 }

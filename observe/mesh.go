@@ -4,6 +4,7 @@ import (
 	"strconv"
 	"time"
 
+	"github.com/abhishekg16/cluster"
 	"github.com/abhishekg16/cluster/internal/quantity"
 )
 
@@ -84,6 +85,7 @@ type meshLink struct {
 	class string // of the style sheet: that of a state, "heard", or ""
 	word  string
 	rate  quantity.Rate
+	trip  time.Duration // 0: not measured, or not now
 }
 
 // text is what stands in the cell.
@@ -95,10 +97,15 @@ func (l meshLink) text(small bool) string {
 		return "?"
 	case !small:
 		return signs[l.class]
-	case l.rate == quantity.Unknown || l.class == "idle":
-		return l.word
 	}
-	return l.word + "\n" + l.rate.String()
+	text := l.word
+	if l.rate != quantity.Unknown && l.class != "idle" {
+		text += "\n" + l.rate.String()
+	}
+	if l.trip > 0 {
+		text += "\n" + quantity.RoundTrip(l.trip)
+	}
+	return text
 }
 
 // signs stand for the states where there is no room for words.
@@ -113,7 +120,7 @@ func linksFrom(id int, before, now *sample) map[int]meshLink {
 		p, _ := now.peer(id)
 		old, ok := before.peer(id)
 		if ok && p.Received.Received > old.Received.Received {
-			links[self] = meshLink{"heard", "heard", quantity.RateOf(old.Received.Received, p.Received.Received, now.at.Sub(before.at))}
+			links[self] = meshLink{class: "heard", word: "heard", rate: quantity.RateOf(old.Received.Received, p.Received.Received, now.at.Sub(before.at))}
 		}
 		return links
 	}
@@ -131,7 +138,11 @@ func linksFrom(id int, before, now *sample) map[int]meshLink {
 		if was, ok := sentBefore[l.To]; ok {
 			rate = quantity.RateOf(was, l.Sent, apart)
 		}
-		links[l.To] = meshLink{stateClass(l.State.LinkState), stateWord(l.State.LinkState), rate}
+		link := meshLink{class: stateClass(l.State.LinkState), word: stateWord(l.State.LinkState), rate: rate}
+		if l.State.LinkState == cluster.LinkUp {
+			link.trip = time.Duration(l.RoundTrip * float64(time.Second))
+		}
+		links[l.To] = link
 	}
 	return links
 }

@@ -108,7 +108,7 @@ func describeNode(add func(prometheus.ValueType, string, string, func(Report) fl
 	add(gauge, "queue_limit_bytes", "Bytes that wait for each peer at most.", func(r Report) float64 { return float64(r.Stats.QueueBytes) })
 	add(gauge, "members", "Servers in the catalogue, this one and observers included.", func(r Report) float64 { return float64(len(r.Members)) })
 	add(counter, "reloads_total", "Changed configurations that have taken effect.", func(r Report) float64 { return float64(r.Stats.Reload.Generation) })
-	add(gauge, "reload_failed", "1 if the file of the configuration is not in effect.", func(r Report) float64 {
+	add(gauge, "reload_failed", "1 if a changed configuration is not in effect.", func(r Report) float64 {
 		if r.Stats.Reload.Error != "" {
 			return 1
 		}

@@ -2,6 +2,7 @@ package observe
 
 import (
 	"bufio"
+	"context"
 	"encoding/json"
 	"errors"
 	"fmt"
@@ -12,6 +13,7 @@ import (
 	"slices"
 	"strings"
 	"testing"
+	"testing/synctest"
 	"time"
 
 	"github.com/google/go-cmp/cmp"
@@ -28,7 +30,7 @@ func TestThePageIsAPlainTableWithoutJavaScript(t *testing.T) {
 	page := ask(t, Handler(nodes[0], Options{}), "/").Body.String()
 	for _, want := range []string{
 		"<title>cluster tests, server 0</title>", `<noscript><meta http-equiv="refresh"`,
-		`<td id="m0-1" title="0 to 1" class="up">up</td>`, `<td id="m0-2" title="0 to 2" class="down">down</td>`, `<td id="m1-2" title="1 to 2">?</td>`,
+		`<td id="m0-1" title="0 to 1" class="up">up`, `<td id="m0-2" title="0 to 2" class="down">down</td>`, `<td id="m1-2" title="1 to 2">?</td>`,
 		`<span id="up" class="lost">1 of 2</span>`, "<td>dropped for</td><td>2</td><td>unreachable</td>", "the link to server 2 is down",
 	} {
 		if !strings.Contains(page, want) {
@@ -202,6 +204,40 @@ func TestItCostsNothingWhileNobodyLooks(t *testing.T) {
 	server.Client().CloseIdleConnections()
 	eventually(t, "all goroutines of the viewers have ended", func() bool { return runtime.NumGoroutine() <= before })
 	server.Close()
+}
+
+// While somebody looks, the node and the pages of the others are asked once a second; from when the last has gone, never.
+func TestNothingIsSampledWhileNobodyLooks(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		nodes, asked := start(t, 2), 0
+		h := &handler{node: nodes[0], interval: interval, sampler: newSampler(nodes[0], func(peercatalog.Peer) string {
+			asked++
+			return ""
+		})}
+		v, err := h.sampler.look(t.Context(), time.Time{})
+		if err != nil {
+			t.Fatal(err)
+		}
+		ctx, leave := context.WithCancel(t.Context())
+		gone := make(chan struct{})
+		go func() { // It ends with ctx, and is waited for below.
+			defer close(gone)
+			h.events(httptest.NewRecorder(), httptest.NewRequest(http.MethodGet, "/events?layout="+v.layout, nil).WithContext(ctx))
+		}()
+		time.Sleep(10*interval + interval/2)
+		leave()
+		<-gone
+		last, times := h.sampler.last, asked
+		if times < 10 || times > 12 || time.Since(last.at) > interval {
+			t.Errorf("with a viewer the pages were asked for %d times, at last %v ago", times, time.Since(last.at))
+		}
+		time.Sleep(time.Hour)
+		nodes[1].Close() // an event
+		time.Sleep(time.Hour)
+		if h.sampler.last != last || asked != times {
+			t.Errorf("with nobody there a sample was taken %v later, and the pages were asked for %d times", h.sampler.last.at.Sub(last.at), asked-times)
+		}
+	})
 }
 
 func TestTheRowsOfOthersComeFromTheirPages(t *testing.T) {

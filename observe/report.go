@@ -47,7 +47,7 @@ func members(c *peercatalog.Catalog) (all []Member) {
 }
 
 const (
-	notInEffect = "the file of the configuration is not in effect: the log of the server says why"
+	notInEffect = "the changed configuration is not in effect: the log of the server says why"
 	unconnected = "there is no connection"
 )
 

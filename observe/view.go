@@ -123,7 +123,7 @@ func (v *view) facts(before, now *sample) {
 	case now.closing:
 		fact("state", "state", "closed", "down")
 	case s.Reload.Error != "":
-		fact("state", "configuration", "the file is not in effect", "lost")
+		fact("state", "configuration", "the changed one is not in effect", "lost")
 	case s.Reload.Generation > 0:
 		fact("state", "configuration", times("changed", s.Reload.Generation), "")
 	default:

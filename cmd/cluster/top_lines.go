@@ -21,7 +21,7 @@ func topLines(before, now []watched, coloured bool) []string {
 	servers := grid{coloured: coloured}
 	servers.head("server", "cluster", "links up", "sent", "received", "dropped", "refused", "lost", "outbox", "inbox", "transport", "configuration", "page")
 	links := grid{coloured: coloured}
-	links.head("from", "to", "link", "since", "sent", "received", "queue", "on its way", "dropped", "refused", "lost", "trouble")
+	links.head("from", "to", "link", "since", "sent", "received", "queue", "on its way", "round trip", "dropped", "unconfirmed", "refused", "lost", "trouble")
 	var rows []linkLine
 	for i, w := range now {
 		if w.Report == nil {
@@ -65,7 +65,7 @@ func serverLine(g *grid, old *observe.Report, w watched) {
 	configuration := cell{"as at the start", ""}
 	switch {
 	case s.Reload.Error != "":
-		configuration = cell{"the file is not in effect", "down"}
+		configuration = cell{"the changed one is not in effect", "down"}
 	case s.Reload.Generation > 0:
 		configuration.text = fmt.Sprintf("change %d", s.Reload.Generation)
 	}
@@ -119,8 +119,8 @@ func (l linkLine) add(g *grid) {
 	s, r, os, or := l.now.Sent, l.now.Received, l.old.Sent, l.old.Received
 	g.row(fmt.Sprint(l.from), fmt.Sprint(l.now.ID), cell{l.now.State.String(), l.now.State.String()}, since,
 		amount(os.Sent, s.Sent, l.apart), amount(or.Received, r.Received, l.apart),
-		quantity.Size(float64(s.QueueBytes))+"/"+quantity.Size(float64(l.bound)), quantity.Size(float64(s.FlightBytes)),
-		growing(os.DroppedTotal(), s.DroppedTotal(), l.apart), growing(or.RefusedTotal(), r.RefusedTotal(), l.apart), growing(or.Lost, r.Lost, l.apart),
+		quantity.Size(float64(s.QueueBytes))+"/"+quantity.Size(float64(l.bound)), quantity.Size(float64(s.FlightBytes)), quantity.RoundTrip(l.now.RoundTrip),
+		growing(os.DroppedTotal(), s.DroppedTotal(), l.apart), growing(os.Unconfirmed, s.Unconfirmed, l.apart), growing(or.RefusedTotal(), r.RefusedTotal(), l.apart), growing(or.Lost, r.Lost, l.apart),
 		l.now.Trouble)
 }
 
@@ -154,10 +154,12 @@ type cell struct{ text, state string }
 
 // states are the colours of the terminal for the states of links.
 var states = map[string]lipgloss.Style{
-	"up":         lipgloss.NewStyle().Foreground(lipgloss.Color("2")),
-	"down":       lipgloss.NewStyle().Foreground(lipgloss.Color("1")).Bold(true),
-	"connecting": lipgloss.NewStyle().Foreground(lipgloss.Color("3")),
-	"head":       lipgloss.NewStyle().Bold(true),
+	"up":             lipgloss.NewStyle().Foreground(lipgloss.Color("2")),
+	"down":           lipgloss.NewStyle().Foreground(lipgloss.Color("1")).Bold(true),
+	"connecting":     lipgloss.NewStyle().Foreground(lipgloss.Color("3")),
+	"unacknowledged": lipgloss.NewStyle().Foreground(lipgloss.Color("3")),
+	"stalled":        lipgloss.NewStyle().Foreground(lipgloss.Color("3")),
+	"head":           lipgloss.NewStyle().Bold(true),
 }
 
 func (g *grid) head(names ...string) {

@@ -30,6 +30,7 @@ func TestTopShowsServersLinksAndRates(t *testing.T) {
 	now := []watched{reportWith(2, func(s *cluster.Stats) {
 		s.Sent.Sent, s.Peers[0].Sent.Sent, s.Peers[1].Sent.Dropped = 24, 24, map[cluster.Reason]uint64{cluster.ReasonUnreachable: 1500}
 		s.Reload.Generation = 2
+		s.Peers[0].RoundTrip, s.Peers[0].Sent.Unconfirmed = 321*time.Microsecond, 9
 	}), before[1]}
 	for _, c := range []struct {
 		name   string
@@ -39,7 +40,7 @@ func TestTopShowsServersLinksAndRates(t *testing.T) {
 		{"with rates", before, []string{
 			`(?m)^3 +test +1 of 2 +12/s +0/s +0 +0 +0 +0/10 +0/20 +go +change 2 +http://127.0.0.1:9$`,
 			`(?m)^- +no answer within 2s .*http://127.0.0.1:8$`,
-			`(?m)^3 +5 +down +2 s .*1\x{202f}500 +0 +0 +refused\?\[2J\?then\n3 +4 +up +2 s +12/s +0/s +0 B/1.0 MiB `,
+			`(?m)^3 +5 +down +2 s .* – +1\x{202f}500 +0 +0 +0 +refused\?\[2J\?then\n3 +4 +up +2 s +12/s +0/s +0 B/1.0 MiB +0 B +321µs +0 +9 +0 +0\n*$`,
 		}},
 		{"without", nil, []string{`(?m)^3 +test +1 of 2 +24 +0 `, `(?m)^3 +4 +up +2 s +24 +0 `}},
 		{"after a restart", []watched{reportWith(0, func(s *cluster.Stats) { s.Incarnation = 6 }), before[1]}, []string{`(?m)^3 +4 +up +2 s +24 +0 `}},
@@ -58,6 +59,15 @@ func TestTopShowsServersLinksAndRates(t *testing.T) {
 	coloured := strings.Join(topLines(before, now, true), "\n")
 	if !strings.Contains(coloured, "\x1b[1;31mdown\x1b[0m") || strings.Contains(coloured, "\x1b[2J") {
 		t.Errorf("in colours it is %q", coloured)
+	}
+}
+
+// A state that somebody should see stands out.
+func TestTopHasAColourForEachStateButIdle(t *testing.T) {
+	for _, s := range cluster.AllLinkStates() {
+		if _, ok := states[s.String()]; ok == (s == cluster.LinkIdle) {
+			t.Errorf("%v has a colour: %v", s, ok)
+		}
 	}
 }
 

@@ -29,6 +29,7 @@ const downWithin = 5 * time.Second
 // A demo is the program of make demo-live while it runs.
 type demo struct {
 	t     testing.TB
+	path  string
 	lines chan string // what it prints
 	in    io.Writer   // each line makes something happen
 }
@@ -55,7 +56,7 @@ func startDemo(t testing.TB, args ...string) *demo {
 	if err := cmd.Start(); err != nil {
 		t.Fatal(err)
 	}
-	d := &demo{t: t, lines: make(chan string, 100), in: in}
+	d := &demo{t: t, path: program, lines: make(chan string, 100), in: in}
 	go func() { // It ends when the program does, which the cleanup waits for.
 		defer close(d.lines)
 		for s := bufio.NewScanner(out); s.Scan(); {
@@ -73,6 +74,18 @@ func startDemo(t testing.TB, args ...string) *demo {
 		}
 	})
 	return d
+}
+
+// help is what the program says of its flags.
+func (d *demo) help() string {
+	d.t.Helper()
+	ctx, cancel := context.WithTimeout(d.t.Context(), limit)
+	defer cancel()
+	out, err := exec.CommandContext(ctx, d.path, "-h").CombinedOutput()
+	if err != nil {
+		d.t.Fatalf("the flags of the demo: %v\n%s", err, out)
+	}
+	return string(out)
 }
 
 // next makes the next thing happen, and waits until the demo says that.
@@ -142,6 +155,22 @@ func TestThePageFollowsServersThatAreKilledAndAdded(t *testing.T) {
 	b.eventually("server 3 is up again", func() bool { return b.hasClass("m0-3", "up") && b.hasClass("m3-0", "up") })
 	if got := b.eval(`document.querySelectorAll("script:not([src]), style, [style]").length`); got != "0" {
 		t.Errorf("%s elements have scripts or styles of their own", got)
+	}
+}
+
+func TestTheDemoEndsByItselfAfterItsTime(t *testing.T) {
+	d := startDemo(t, "-for", "2s")
+	d.await("Ctrl-C ends it.")
+	late := time.After(limit)
+	for open := true; open; {
+		select {
+		case _, open = <-d.lines:
+		case <-late:
+			t.Fatal("it does not end")
+		}
+	}
+	if help := d.help(); !strings.Contains(help, "how long it goes on (default 2m0s)") {
+		t.Errorf("by itself it does not end after two minutes:\n%s", help)
 	}
 }
 
