@@ -185,11 +185,14 @@ func usageOf(t *testing.T, cfg cluster.Config, heard int) testcluster.Usage {
 		}
 		return true
 	})
-	// What ends by itself has ended when two looks in a row say the same.
-	u, last := c.Usage(), testcluster.Usage{}
-	for deadline := time.Now().Add(testcluster.Limit); u.Goroutines != last.Goroutines && time.Now().Before(deadline); {
+	// What ends by itself has ended, and connections rest, when nothing changes for a while.
+	u, same := c.Usage(), 0
+	for deadline := time.Now().Add(testcluster.Limit); same < 20 && time.Now().Before(deadline); same++ {
 		time.Sleep(100 * time.Millisecond)
-		u, last = c.Usage(), u
+		last := u
+		if u = c.Usage(); u.Goroutines != last.Goroutines {
+			same = 0
+		}
 	}
 	c.Close()
 	return u

@@ -173,6 +173,8 @@ func TestADeadPeerIsNotSentStaleMessagesWhenItComesBack(t *testing.T) {
 			if len(r.Tally(0).Spans) != 1 {
 				t.Errorf("got the messages %v, want no gaps", r.Tally(0).Spans)
 			}
+			// It is down until something is acknowledged.
+			testcluster.Eventually(t, "the link is up", func() bool { return testcluster.StatsOf(n, 1).State == cluster.LinkUp })
 			peer.Kill()
 		})
 	}
