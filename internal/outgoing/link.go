@@ -288,6 +288,7 @@ func (l *Link) acked(h *wire.Header, names []byte) (told chain) {
 	l.mu.Lock()
 	defer l.mu.Unlock()
 	knew, knewCalls := l.sender.Confirming(), l.sender.Calling()
+	l.unknown(names)
 	if l.sender.Acked(h, time.Now()) || !l.queue.empty() {
 		l.wakeUp() // there may be something to be written now
 	}
