@@ -238,6 +238,16 @@ func (l *Link) fates(names []byte) chain {
 	})
 }
 
+// unknown takes in of which of the records that are named nobody knows what became. The caller holds mu.
+func (l *Link) unknown(names []byte) {
+	for len(names) > 0 {
+		var u wire.Undelivered
+		if u, names = wire.SplitUndelivered(names); u.Why == wire.WhyUnknown {
+			l.sender.Unknown(u.From, uint64(u.Count))
+		}
+	}
+}
+
 // fateOf is that of a record that the peer is done with.
 func fateOf(number uint64, names []byte) Fate {
 	for len(names) > 0 {

@@ -489,3 +489,33 @@ func TestARepeatedFrameDoesNotPutOffAnAcknowledgment(t *testing.T) {
 		}
 	}
 }
+
+// A peer that is done with a record and says that it does not know what became of it has not confirmed it.
+func TestWhatAPeerDoesNotKnowOfIsUnconfirmed(t *testing.T) {
+	now := time.Unix(1000, 0)
+	for _, c := range []struct {
+		name                   string
+		from, count            uint64
+		confirmed, unconfirmed uint64
+	}{
+		{"one of a frame", 2, 1, 5, 1},
+		{"across frames", 3, 2, 4, 2},
+		{"all, and more", 1, 100, 0, 6},
+		{"none of these", 7, 3, 6, 0},
+	} {
+		t.Run(c.name, func(t *testing.T) {
+			s := newConfirmer(now)
+			for range 2 {
+				s.Load(small(3), now)
+				s.writes(now)
+			}
+			for range 2 { // it may say so again
+				s.Unknown(c.from, c.count)
+			}
+			s.Acked(report(at(7), at(7), at(7)), now)
+			if s.Books.Confirmed != c.confirmed || s.Books.Unconfirmed != c.unconfirmed {
+				t.Errorf("got %+v, want %d confirmed and %d not", s.Books, c.confirmed, c.unconfirmed)
+			}
+		})
+	}
+}

@@ -67,6 +67,12 @@ func (s *Sender) confirm(records int) {
 	}
 }
 
+// Unknown takes in that a peer which is done with so many records from one on does not know what became of them. It comes before the acknowledgment
+// that covers them.
+func (s *Sender) Unknown(from, count uint64) {
+	s.Books.Unconfirmed += uint64(s.window.unknown(from, from+count))
+}
+
 // dropKept keeps nothing more of what was written: it will not be sent again, and what became of it is not known.
 func (s *Sender) dropKept() {
 	s.Books.Unconfirmed += uint64(s.window.drop())

@@ -34,6 +34,7 @@ type window struct {
 	away   int           // bytes of the others
 	due    int           // how many of frames are to be sent again,
 	dueAt  int           // none of them before this one
+	named  uint64        // what became of those of the records before this one that are unknown is counted
 	tries  int           // times in a row that frames were sent again which had been before
 }
 
@@ -106,6 +107,26 @@ func (w *window) acked(upTo wire.Position) (news bool, records int) {
 	w.kept, w.early, w.come, w.dueAt = max(0, w.kept-n), max(0, w.early-n), max(0, w.come-n), max(0, w.dueAt-n)
 	w.frames = w.room.Drop(w.frames, n)
 	return true, records
+}
+
+// unknown takes in that nobody knows what became of some of the records that the peer is done with, and returns how many of these were
+// kept until now. It may be told again, and is told of what comes first before the rest.
+func (w *window) unknown(from, end uint64) (records int) {
+	from = max(from, w.named)
+	w.named = max(w.named, end)
+	for i := range w.frames {
+		f := &w.frames[i]
+		if f.start.Seq >= end || from >= end {
+			break
+		}
+		if f.end.Offset == 0 && from < f.end.Seq {
+			n := min(int(min(f.end.Seq, end)-max(f.start.Seq, from)), int(f.count))
+			f.count -= uint32(n)
+			records += n
+		}
+	}
+	w.count -= records
+	return records
 }
 
 // keptFrom is where what is kept begins; if nothing is, next, where the next frame will.
