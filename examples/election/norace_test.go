@@ -3,4 +3,4 @@
 package main
 
 // seedsTried is how many lives of the cluster the tests look at.
-const seedsTried = 2000
+const seedsTried = 1000
