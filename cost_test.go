@@ -111,6 +111,9 @@ func TestARoundTripCostsFewAllocations(t *testing.T) {
 // Messages for many servers, each of which gets few of them, share frames all the same:
 // also where the rest of the program leaves the node little of the processor.
 func TestMessagesForManyServersShareFrames(t *testing.T) {
+	if testcluster.RaceEnabled {
+		t.Skip("how much is in a frame depends on how fast everybody is, and the race detector is not the same for all")
+	}
 	defer runtime.GOMAXPROCS(runtime.GOMAXPROCS(1))
 	cfg := testcluster.Config(t, "tcp", 1+2*cluster.SpreadLeast)
 	cfg.OutboxSize = 4 * 2 * cluster.SpreadLeast
@@ -142,7 +145,7 @@ func TestMessagesForManyServersShareFrames(t *testing.T) {
 		}
 	}
 	send(warm)
-	// It is 0.21; where the time for which others run counts against a turn, 0.35; without letting
+	// It is 0.25; where the time for which others run counts against a turn, 0.35; without letting
 	// them run, 0.7. Other processes that take the processor away bring it up to 0.3: the best of
 	// some counts.
 	const most = 0.28
