@@ -3,14 +3,12 @@
 package scenario
 
 import (
-	"bufio"
 	"context"
 	"encoding/json"
 	"errors"
 	"fmt"
 	"os"
 	"os/exec"
-	"path/filepath"
 	"strings"
 	"testing"
 	"time"
@@ -37,42 +35,17 @@ func startCapable(t *testing.T, transport string, env ...string) (n *cluster.Nod
 		c.Peers[peer].Address = at
 		return c
 	}
-	text, err := json.Marshal(seen(0, toNode.address()))
-	if err != nil {
-		t.Fatal(err)
-	}
-	file := filepath.Join(t.TempDir(), "Config.json")
-	if err := os.WriteFile(file, text, 0o600); err != nil {
-		t.Fatal(err)
-	}
+	file := testcluster.WriteConfig(t, seen(0, toNode.address()))
 	n = testcluster.Join(t, 0, seen(1, toPython.address()))
-	p = &pythonServer{lines: make(chan string, 1000), cmd: exec.Command(python, "-B", "testdata/capable.py", file, "1")}
-	p.cmd.Env, p.cmd.Stderr = append(os.Environ(), env...), &p.stderr
-	if p.stdin, err = p.cmd.StdinPipe(); err != nil {
-		t.Fatal(err)
-	}
-	out, err := p.cmd.StdoutPipe()
-	if err != nil {
-		t.Fatal(err)
-	}
-	if err := p.cmd.Start(); err != nil {
-		t.Fatal(err)
-	}
-	go func() { // It ends with the process, which end waits for.
-		defer close(p.lines)
-		for s := bufio.NewScanner(out); s.Scan(); {
-			p.lines <- s.Text()
-		}
-	}()
+	cmd := exec.Command(python, "-B", "testdata/capable.py", file, "1")
+	cmd.Env = append(os.Environ(), env...)
+	p = runPython(t, cmd)
 	t.Cleanup(func() {
 		p.end(t)
 		if p.stderr.Len() > 0 {
 			t.Errorf("the Python server says:\n%s", p.stderr.String())
 		}
 	})
-	if got := p.line(t); got != "ready" {
-		t.Fatalf("the Python server says %q, want ready", got)
-	}
 	return n, p, func() { toPython.hangUp(); toNode.hangUp() }
 }
 

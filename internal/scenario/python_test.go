@@ -6,16 +6,13 @@ import (
 	"bufio"
 	"bytes"
 	"context"
-	"encoding/json"
 	"errors"
 	"fmt"
 	"io"
 	"math"
 	"math/big"
 	"math/rand/v2"
-	"os"
 	"os/exec"
-	"path/filepath"
 	"strings"
 	"sync"
 	"testing"
@@ -105,17 +102,17 @@ func needPython(t *testing.T) {
 func startPython(t *testing.T, pid int, cfg cluster.Config, args ...string) *pythonServer {
 	t.Helper()
 	needPython(t)
-	file := filepath.Join(t.TempDir(), "Config.json")
-	text, err := json.Marshal(cfg)
-	if err != nil {
-		t.Fatal(err)
-	}
-	if err := os.WriteFile(file, text, 0o600); err != nil {
-		t.Fatal(err)
-	}
+	file := testcluster.WriteConfig(t, cfg)
 	args = append([]string{"-B", "../../examples/python/client.py", "-id", fmt.Sprint(pid), "-config", file}, args...)
-	p := &pythonServer{lines: make(chan string, 1000), cmd: exec.Command(python, args...)}
+	return runPython(t, exec.Command(python, args...))
+}
+
+// runPython starts a server, and waits until it is ready. It is ended with the test.
+func runPython(t *testing.T, cmd *exec.Cmd) *pythonServer {
+	t.Helper()
+	p := &pythonServer{lines: make(chan string, 1000), cmd: cmd}
 	p.cmd.Stderr = &p.stderr
+	var err error
 	if p.stdin, err = p.cmd.StdinPipe(); err != nil {
 		t.Fatal(err)
 	}
