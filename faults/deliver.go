@@ -75,12 +75,10 @@ func deliverUnderResets(t *trial) error {
 	if err != nil {
 		return err
 	}
-	b, err := f.finish()
+	b, s, err := f.finishDelivering()
 	if err != nil {
 		return err
 	}
-	t.judge(b)
-	s := t.told(b)
 	t.nothingLost(b)
 	t.figure("connections reset", "%d times", resets)
 	if s.unknown+s.not > 0 {
@@ -116,17 +114,25 @@ func deliverUnderKills(t *trial) error {
 	if err != nil {
 		return err
 	}
-	b, err := f.finish()
+	_, s, err := f.finishDelivering()
 	if err != nil {
 		return err
 	}
-	t.judge(b)
-	s := t.told(b)
 	t.figure("kills", "%d", kills)
 	if s.delivered < 1000 || s.unknown == 0 {
 		t.fail(found(oracleVacuity, "%d messages were delivered, and of %d nobody knows", s.delivered, s.unknown))
 	}
 	return nil
+}
+
+// finishDelivering is finish, and has the books judged, with what Deliver said.
+func (f *field) finishDelivering() (*books, sayings, error) {
+	b, err := f.finish()
+	if err != nil {
+		return nil, sayings{}, err
+	}
+	f.t.judge(b)
+	return b, f.t.told(b), nil
 }
 
 // stopAndKill stops one of the servers, kills it when others have found it to be down, or just before, and starts it again.
