@@ -25,8 +25,7 @@ import (
 // was closed, or ctx ended, whose error is wrapped as well. What was queued when ctx ends is not taken back.
 // Otherwise the error is one of those of Send; a *RefusedError if the peer has refused
 // the message; or ErrUnsupported if the peer, whose version is earlier, cannot tell
-// what becomes of messages: then it is sent nothing. A simulated network, as of package clustertest, does not
-// confirm either: there Deliver returns ErrUnsupported at once for each server that is reachable, oneself among them.
+// what becomes of messages: then it is sent nothing.
 //
 // A broken connection alone is no reason for an error: what was on its way is sent again. While
 // the peer's node runs and its program does not take what is in its Inbox, Deliver waits until

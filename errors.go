@@ -27,8 +27,7 @@ var (
 	// ErrUnconfirmed: the message was sent, and it is not known whether it has
 	// arrived.
 	ErrUnconfirmed = errors.New("cluster: unconfirmed: sent, and not known whether it has arrived")
-	// ErrUnsupported: the peer cannot tell what becomes of messages, since its version is earlier or the network is a simulated
-	// one, as of package clustertest; nothing was sent to it.
+	// ErrUnsupported: the peer cannot tell what becomes of messages, since its version is earlier; nothing was sent to it.
 	ErrUnsupported = errors.New("cluster: the peer does not confirm deliveries")
 	// ErrRestarted: the peer has begun anew, and does not know of what it was asked.
 	ErrRestarted = errors.New("cluster: peer has started anew")

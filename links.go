@@ -163,25 +163,10 @@ func (n *Node) networkOf(endpoint string) sockets.Transport {
 	return n.sockets
 }
 
-// knowledge is what a node announces to others. Over a network for tests that loses and delays single messages it does not
-// resend: what is lost there is to be missed.
-func knowledge(endpoint string) wire.Capabilities {
-	if carried(endpoint) {
-		return wire.CapValues | wire.CapCalls
-	}
-	return wire.CapValues | wire.CapResend | wire.CapConfirm | wire.CapCalls | wire.CapUrgent
-}
+// knowledge is what a node announces to others.
+const knowledge = wire.CapValues | wire.CapResend | wire.CapConfirm | wire.CapCalls | wire.CapUrgent
 
 // carried reports whether something for tests stands between the servers of the endpoint's network.
 func carried(endpoint string) bool {
 	return strings.HasPrefix(endpoint, "mem://") && mem.Of(endpoint).Carrier != nil
-}
-
-// slack is how many times as large a peer's frames may be as it wrote them. It is 1 but where a
-// network for tests cuts frames into one for each message: then it is what the smallest gains by that.
-func slack(endpoint string) int {
-	if carried(endpoint) {
-		return (wire.HeaderSize + wire.RecordSize + wire.ShortSize - 1) / wire.ShortSize
-	}
-	return 1
 }

@@ -167,12 +167,12 @@ func newNode(pid int, cfg Config, catalog *peercatalog.Catalog) *Node {
 	n.calls = calls.NewTable(n.incarnation)
 	self, _ := catalog.Get(pid)
 	name, window := wire.ClusterHash(cfg.Cluster), incoming.Window(cfg.QueueBytes, catalog.Len()-1)
-	knows := knowledge(self.BindEndpoint())
 	n.limits = codec.Limits{Bytes: cfg.MaxMessageBytes, Cost: codec.CostLimit(cfg.MaxMessageBytes)}
 	n.out = outgoing.Config{
-		Self:       stream.Self{ID: uint16(pid), Cluster: name, Incarnation: n.incarnation, Grant: uint32(window), Knows: knows},
+		Self:       stream.Self{ID: uint16(pid), Cluster: name, Incarnation: n.incarnation, Grant: uint32(window), Knows: knowledge},
 		Policy:     n.policy(),
 		QueueBytes: cfg.QueueBytes,
+		Single:     carried(self.BindEndpoint()),
 		Log:        n.logs.state,
 		Dial:       n.dial,
 		Calls:      n.calls.Peer,
@@ -196,7 +196,7 @@ func newNode(pid int, cfg Config, catalog *peercatalog.Catalog) *Node {
 		Cluster: name,
 		Catalog: catalog,
 		Keys:    self.PublicKey != "",
-		Limits:  stream.Limits{Window: window, Slack: slack(self.BindEndpoint()), MaxMessage: cfg.MaxMessageBytes + codec.WrapBytes, Resends: knows.Has(wire.CapResend)},
+		Limits:  stream.Limits{Window: window, MaxMessage: cfg.MaxMessageBytes + codec.WrapBytes, Resends: true},
 		Log:     n.logs.state,
 		Queue:   func(from int, o delivery.Owner) incoming.Queue { return n.delivery.Queue(from, o) },
 		Link:    n.linkFor,

@@ -1,6 +1,7 @@
 package clustertest
 
 import (
+	"slices"
 	"time"
 
 	"github.com/abhishekg16/cluster/internal/transport"
@@ -106,6 +107,11 @@ func (c carrier) Listens(endpoint string, yes bool) {
 	}
 	if yes {
 		n.births[id]++
+		for _, p := range n.paths {
+			if p.link.To == id {
+				p.flows = nil // what came to an earlier life says nothing of this one
+			}
+		}
 	}
 	n.listening[id] = yes
 	n.lookAll()
@@ -229,21 +235,24 @@ func (p *path) breaks(n *Network, slow bool) {
 	c.way = p.wayNow(n)
 	n.mem.Broke(n.address(p.link.From), n.address(p.link.To))
 	p.dial(n, c.way)
-	if p.free.After(now) {
-		p.free = now // what waited for the line is gone
+	p.free[1] = earliest(p.free[1], now)
+	if p.free[0].After(now) {
+		p.free[0] = now // what waited for the line is gone
 		p.lineChanged(n)
 	}
 }
 
 // stick makes all that is on its way wait to be repeated.
-func (p *path) stick() {
+func (p *path) stick(n *Network) {
 	c := &p.connection
+	words := n.takeWords(func(l Link) bool { return l == p.link })
+	p.said = [2]*parcel{}
 	for _, x := range p.parcels {
 		if x.bare == 0 && c.unacked.IsZero() {
 			c.unacked = time.Now()
 		}
 	}
-	c.stuck = append(p.parcels, c.stuck...)
+	c.stuck = slices.Concat(p.parcels, words, c.stuck)
 	p.parcels = nil
 }
 

@@ -159,9 +159,9 @@ func TestACutStopsWhatIsOnItsWay(t *testing.T) {
 	})
 }
 
-// What was on its way when the connection broke is lost, and the receiver counts it. What the machine of a
-// stopped server has taken is not.
-func TestWhatIsOnABrokenConnectionIsLostAndCounted(t *testing.T) {
+// What was on its way when the connection broke is lost, and the receiver counts it, if the path is cut for so long that the sender keeps
+// nothing any more. What the machine of a stopped server has taken is not.
+func TestWhatIsOnAConnectionThatIsBrokenForLongIsLostAndCounted(t *testing.T) {
 	for _, f := range pathFaults[:3] {
 		bubble(t, 1, 2, func(t *testing.T, net *clustertest.Network, nodes []*cluster.Node) {
 			net.Connect()
@@ -282,7 +282,7 @@ func TestAHeartbeatThatTakesTooLongBreaksTheConnection(t *testing.T) {
 			synctest.Test(t, func(t *testing.T) {
 				net := clustertest.NewNetwork(t, 1, 2)
 				cfg := net.Config()
-				cfg.SendTimeout = time.Minute // so that only a connection that breaks loses anything
+				cfg.SendTimeout = time.Minute // so that nothing is given up
 				nodes := []*cluster.Node{net.StartWith(0, cfg), net.StartWith(1, cfg)}
 				net.Connect()
 				net.Set(c.faults)
@@ -294,8 +294,11 @@ func TestAHeartbeatThatTakesTooLongBreaksTheConnection(t *testing.T) {
 				net.Set(clustertest.Faults{})
 				until(t, nodes[0], nil)
 				time.Sleep(time.Second)
-				if lost := received(nodes[1], 0).Lost; (lost > 0) != c.breaks {
+				if lost := count(net, clustertest.Lost, "the connection broke"); (lost > 0) != c.breaks {
 					t.Errorf("%d messages were lost, want a connection that breaks and loses some: %v", lost, c.breaks)
+				}
+				if r, s := received(nodes[1], 0), nodes[0].Stats().Sent; r.Lost+r.Missed > s.Unconfirmed {
+					t.Errorf("what was lost was not sent again, and not given up: %+v, and %+v", r, s)
 				}
 			})
 		})

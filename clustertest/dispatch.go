@@ -8,21 +8,23 @@ import (
 // In a bubble time goes on only when everybody waits. So what happens at one nanosecond,
 // on whichever goroutines, is over at the next, and what must have an order gets
 // nanoseconds of its own: each message arrives, and each connection stands or breaks, at an odd one after the time at which it
-// is due, and each function of At is called at an even one. What a timer of the program's
-// own leads to at that time itself comes before both. Which of the messages that are due
+// is due, words (see say) at each second of these, and each function of At is called at an even one. What a timer of the program's
+// own leads to at that time itself comes before all. Which of the messages that are due
 // at the same time is the first is drawn from the seed.
-const (
-	arrivalSlot = 1
-	taskSlot    = 0
+var (
+	taskSlot    = slot{2, 0}
+	arrivalSlot = slot{4, 1}
+	wordSlot    = slot{4, 3}
 )
 
+// A slot is the nanoseconds since the start of the network that leave this rest.
+type slot struct{ by, rest int64 }
+
 // slot is the next of these nanoseconds after t.
-func (n *Network) slot(t time.Time, which int64) time.Time {
-	t = t.Add(1)
-	if int64(t.Sub(n.start))&1 != which {
-		t = t.Add(1)
-	}
-	return t
+func (n *Network) slot(t time.Time, s slot) time.Time {
+	since := int64(t.Sub(n.start)) + 1
+	ahead := ((s.rest-since)%s.by + s.by) % s.by
+	return n.start.Add(time.Duration(since + ahead))
 }
 
 // A pathQueue is a heap of the paths on which something is due, a message or a step of the
@@ -98,6 +100,9 @@ func (n *Network) rearm() {
 	if len(n.arrivals) > 0 && !n.ended {
 		next = n.slot(latest(n.arrivals[0].head, n.arrived), arrivalSlot)
 	}
+	if word := n.nextWord(); !word.IsZero() && !n.ended && (next.IsZero() || word.Before(next)) {
+		next = word
+	}
 	if next.Equal(n.armed) {
 		return
 	}
@@ -122,12 +127,17 @@ func (n *Network) dispatch() {
 	n.mu.Lock()
 	defer n.mu.Unlock()
 	n.armed = time.Time{}
+	n.hear()
 	for len(n.arrivals) > 0 {
 		p := n.arrivals[0]
 		now := time.Now()
 		alone := p.steps || p.parcels[0].bare == 0
-		if n.slot(p.head, arrivalSlot).After(now) || alone && !n.arrived.Before(now) {
-			break
+		at := p.head
+		if alone {
+			at = latest(at, n.arrived)
+		}
+		if n.slot(at, arrivalSlot).After(now) {
+			break // this may be the moment of a word
 		}
 		if alone {
 			n.arrived = now

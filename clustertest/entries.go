@@ -99,7 +99,7 @@ func inOrder(events []Event) []Event {
 			end++
 		}
 		slices.SortStableFunc(events[i:end], func(a, b Event) int {
-			return cmp.Or(cmp.Compare(a.turn(), b.turn()), cmp.Compare(a.From, b.From), cmp.Compare(a.To, b.To))
+			return cmp.Or(cmp.Compare(a.turn(), b.turn()), cmp.Compare(a.From, b.From), cmp.Compare(a.To, b.To), cmp.Compare(b.stream(), a.stream()))
 		})
 		i = end
 	}
@@ -123,6 +123,14 @@ func (e Event) turn() int {
 		return 0
 	}
 	return 1
+}
+
+// stream is 1 for an urgent message, which goes first, and else 0.
+func (e Event) stream() int {
+	if e.Message.urgent {
+		return 1
+	}
+	return 0
 }
 
 // status tells the fate in words, the cause of a loss included.

@@ -37,19 +37,19 @@ func (l Link) compare(m Link) int {
 
 // Faults is what happens to messages on a link. The zero value disturbs nothing.
 type Faults struct {
-	// Nothing passes. What is sent waits to be repeated, as TCP does, and is lost if it lasts until the
-	// connection breaks; what is sent the other way gets no acknowledgments, and so soon does not pass either.
+	// Nothing passes. What is sent waits to be repeated, as TCP does, and if it lasts until the
+	// connection breaks, to be sent again by its node on the next one, as long as that keeps it; what is sent the other way gets no acknowledgments, and so soon does not pass either.
 	Cut       bool
-	Loss      float64 // the probability that a message is lost; 1 also breaks connections, as Cut does
+	Loss      float64 // the probability that a message is lost for good (an urgent one is sent again); 1 also breaks connections, as Cut does
 	Duplicate float64 // that it arrives a second time (acknowledgments do not)
 	Reorder   float64 // that others may overtake it: it takes up to 4 times as long, or up to 3 ms longer if that is more
 	// Delay is how long a message takes. Messages keep their order: one that
 	// takes less time than the one before waits for it. Nil: Between(1, 2 ms).
 	Delay Delay
-	// Bandwidth is in bytes a second; 0 is without limit. Acknowledgments take none.
+	// Bandwidth is in bytes a second; 0 is without limit. Acknowledgments take none. Urgent messages do not wait for the others.
 	Bandwidth int
-	// InFlight is how many bytes of messages may be on their way at a time, with 80 for
-	// the headers of each; 0 means 1 MiB. What waits for a cut to end counts as well. The next
+	// InFlight is how many bytes of messages may be on their way at a time, with 120 for
+	// the headers of each, but for urgent ones; 0 means 1 MiB. What waits for a cut to end counts as well. The next
 	// leaves when there is room for it, and
 	// one that is larger than InFlight when nothing else is on its way; a message of
 	// more than 128 KiB travels in pieces of that. When 16 times as much waits, or
@@ -295,12 +295,23 @@ func (n *Network) severed(l Link) string {
 // nothing but the seed and the arguments.
 func (n *Network) chance(what string, p *parcel) float64 {
 	h := fnv.New64a()
+	number, offset := p.number, p.offset
+	if p.bare != 0 {
+		number, offset = 0, 0 // where its stream stands may differ with what else is sent at that moment
+	}
 	var b [8]byte
-	for _, v := range []uint64{uint64(p.From), uint64(p.To), uint64(p.life), p.number, uint64(p.offset), p.bare} {
+	for _, v := range []uint64{uint64(p.From), uint64(p.To), uint64(p.life), number, uint64(offset), p.bare} {
 		binary.LittleEndian.PutUint64(b[:], v)
 		h.Write(b[:])
 	}
 	h.Write([]byte(what))
+	if p.urgent {
+		h.Write([]byte(", urgent"))
+	}
+	if p.try > 0 {
+		binary.LittleEndian.PutUint64(b[:], uint64(p.try))
+		h.Write(b[:])
+	}
 	return rand.New(rand.NewPCG(n.seed, h.Sum64())).Float64()
 }
 

@@ -10,7 +10,7 @@ import (
 func (p *path) watch(n *Network, was way) {
 	c, now := &p.connection, time.Now()
 	if n.severed(p.link) != "" {
-		p.stick()
+		p.stick(n)
 	}
 	if c.way == dormant {
 		if was != dormant {
@@ -106,9 +106,9 @@ func (p *path) watchSlow(n *Network, now time.Time) {
 	}
 	c.step = noStep
 	f, g := n.faultsOf(p.link), n.faultsOf(p.link.reverse())
-	free := p.free
+	free := p.free[0]
 	if back := n.paths[p.link.reverse()]; back != nil {
-		free = latest(free, back.free)
+		free = latest(free, back.free[0])
 	}
 	slowest := f.slowest() + g.slowest()
 	first := now.Sub(c.since)/transport.HeartbeatInterval + 1

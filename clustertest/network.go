@@ -6,9 +6,9 @@
 // same seed makes the same decisions. What happened can be drawn: see
 // [Network.SavePage] and [Network.Mermaid].
 //
-// Nodes on a Network do not confirm what they get: [cluster.Node.Deliver] returns
-// [cluster.ErrUnsupported] there at once, also to oneself. Test programs that call it with
-// [StartLocal].
+// What a broken connection has lost the nodes on a Network send again, as over TCP, and they confirm what they get: programs that use
+// [cluster.Node.Deliver], [cluster.Node.SendUrgent] and [cluster.Node.Call] can be tested on it. What is lost
+// by [Faults.Loss] does not come again.
 //
 // A [History] tells whether what was received is what was sent. [TestServer] holds
 // anything that behaves like a node against the rules of package cluster.
@@ -43,9 +43,9 @@ import (
 // seed, the two servers, and the number of the message in the stream between them; so
 // as long as the program sends the same, the fate and the time of the k-th message from
 // one server to another are the same in each run, whatever the faults are, and so is
-// the order of Events. How many messages a node puts into one frame, and whether it
-// acknowledges with a frame of its own, is left to the scheduler, and changes nothing of
-// that. The numbers come from math/rand/v2's PCG, whose stream is the same in each
+// the order of Events. Whether a node acknowledges with a frame of its own, or with a message, is
+// left to the scheduler, and changes nothing of that: acknowledgments travel by themselves, and those of one moment
+// as one. The numbers come from math/rand/v2's PCG, whose stream is the same in each
 // version of Go.
 //
 // For that a program has to run in a bubble of testing/synctest, where things happen at
@@ -91,6 +91,7 @@ type Network struct {
 	paths     map[Link]*path
 	mem       *mem.Network
 	held      []*parcel // by the watcher, the oldest first
+	words     []*parcel // on their way, in the order of arrival: see say
 	events    []Event
 	agenda    agenda
 	ended     bool
@@ -313,6 +314,7 @@ func (n *Network) dropFor(id int) {
 		}
 	}
 	n.held = slices.DeleteFunc(n.held, func(x *parcel) bool { return x.To == id })
+	n.takeWords(func(l Link) bool { return l.To == id || l.From == id })
 	for _, p := range n.sortedPaths() {
 		switch id {
 		case p.link.To:

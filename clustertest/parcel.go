@@ -7,90 +7,126 @@ import (
 	"github.com/abhishekg16/cluster/internal/wire"
 )
 
-// A parcel is what travels alone: a message, a piece of a large one, or, without
-// either, an acknowledgment.
+// A parcel is what travels alone: a message, or a piece of a large one; or, without either, what one node tells or asks
+// another.
+//
+// Whether a node acknowledges with a frame of its own, or with the next message, depends on which of its goroutines ran
+// first. So what a frame acknowledges or announces travels as a word beside its message or its question.
 type parcel struct {
 	Message
-	bare       uint64 // of an acknowledgment: when it was sent; else 0
-	asks       bool   // it is one that asks for another
+	bare       uint64 // of one without a message: when it was sent; else 0
+	word       bool   // it acknowledges or announces, and asks nothing
+	asks       bool   // it asks for an answer
 	verdict    Verdict
-	head, tail []byte
+	header     wire.Header
+	body, tail []byte                       // after the header
 	deliver    func(head, tail []byte) bool // false: the receiver is gone
 	receiver   int                          // which life of the receiver it is sent to
+	end        uint32                       // of a piece: where it ends in its message
 
 	due   time.Time
 	turn  float64 // among those that are due at the same moment
+	try   int     // how often its node has sent it before
 	again bool    // the copy of one that arrives twice
 }
 
-func (p *parcel) size() int { return len(p.head) + len(p.tail) }
+func (p *parcel) size() int { return p.header.Size() + len(p.body) + len(p.tail) }
 
 func (p *parcel) link() Link { return Link{p.From, p.To} }
 
-// unpack takes a frame apart into parcels, which share nothing with it. What is no
-// frame makes none.
+// arrive hands the parcel to its receiver, and reports whether that is still there.
+func (p *parcel) arrive() bool {
+	head := make([]byte, p.header.Size(), p.size())
+	p.header.Put(head)
+	return p.deliver(append(head, p.body...), p.tail)
+}
+
+// unpack makes parcels of a frame, which share nothing with it. What no node of a network writes makes none: nodes put
+// each message there into a frame of its own.
 func (n *Network) unpack(head, tail []byte, deliver func(head, tail []byte) bool) []*parcel {
 	h, err := wire.ParseHeader(head)
-	if err != nil {
+	if err != nil || h.Count > 1 {
 		return nil
 	}
 	n.mu.Lock()
 	life := n.lifeOf(life{int(h.From), h.Incarnation})
 	n.mu.Unlock()
-	one := func(h wire.Header, body, tail []byte) *parcel {
-		frame := make([]byte, wire.HeaderSize, wire.HeaderSize+len(body))
-		h.Put(frame)
-		return &parcel{
-			Message: Message{
-				From: int(h.From), To: int(h.To), Sent: time.Since(n.start),
-				life: life, number: h.Start.Seq, offset: h.Start.Offset,
-			},
-			head:    append(frame, body...),
-			tail:    slices.Clone(tail),
-			deliver: deliver,
-		}
+	x := &parcel{
+		Message: Message{
+			From: int(h.From), To: int(h.To), Sent: time.Since(n.start),
+			life: life, urgent: h.Flags&wire.FlagUrgent != 0, number: h.Start.Seq, offset: h.Start.Offset,
+		},
+		header:  h,
+		body:    slices.Clone(head[h.Size():]),
+		tail:    slices.Clone(tail),
+		deliver: deliver,
 	}
-	body := head[wire.HeaderSize:]
 	if h.Bare() {
-		x := one(h, body, tail)
 		x.bare, x.asks = uint64(x.Sent)|1<<63, h.Flags&wire.FlagAckNow != 0
-		return []*parcel{x}
-	}
-	if h.Flags&wire.FlagPiece != 0 {
-		x := one(h, body, tail)
-		x.Size = len(body) + len(tail)
-		if piece, err := wire.ParsePiece(body, tail, h.Start.Offset); err == nil && h.Start.Offset == 0 {
-			x.MsgID, x.Size = piece.MsgID, piece.Total
+		if x.word = !x.asks; x.word {
+			return []*parcel{x}
 		}
-		return []*parcel{x}
-	}
-	if r, ok := wire.ParseSplit(body, tail, h.Count); ok {
-		x := one(h, body, tail)
-		x.describe(r)
-		return []*parcel{x}
-	}
-	body = wire.Join(body, tail)
-	if wire.CheckRecords(body, h.Count) != nil {
+	} else if !x.read() {
 		return nil
 	}
-	var parcels []*parcel
-	var before int64
-	for i := range h.Count {
-		r, rest := wire.NextRecord(body, before)
-		before = r.MsgID
-		each := h
-		each.Start.Seq += uint64(i)
-		each.Count = 1
-		if i+1 < h.Count {
-			each.Flags &^= wire.FlagAckNow
-		}
-		// Each is the first of a frame now.
-		x := one(each, append(wire.AppendRecordHeader(nil, r.MsgID, r.Kind, len(r.Payload)), r.Payload...), nil)
-		x.describe(r)
-		parcels = append(parcels, x)
-		body = rest
+	w := x.takeWord()
+	if x.bare == 0 {
+		x.hasten()
 	}
-	return parcels
+	return []*parcel{w, x}
+}
+
+// read takes in what the message is, and reports whether it is one.
+func (p *parcel) read() bool {
+	if p.header.Flags&wire.FlagPiece != 0 {
+		piece, err := wire.ParsePiece(p.body, p.tail, p.offset)
+		if err != nil {
+			return false
+		}
+		p.Size = len(p.body) + len(p.tail)
+		p.end = p.offset + uint32(p.Size)
+		if p.offset == 0 {
+			p.end -= wire.RecordSize
+			p.MsgID, p.Size = piece.MsgID, piece.Total
+		}
+		return true
+	}
+	if r, ok := wire.ParseSplit(p.body, p.tail, 1); ok {
+		p.describe(r)
+		return true
+	}
+	p.body, p.tail = wire.Join(p.body, p.tail), nil
+	if wire.CheckRecords(p.body, 1) != nil {
+		return false
+	}
+	r, _ := wire.NextRecord(p.body, 0)
+	p.describe(r)
+	return true
+}
+
+// takeWord takes off what a frame acknowledges beside. What it announces is told with it, and beside it.
+func (p *parcel) takeWord() *parcel {
+	w := &parcel{Message: p.Message, header: p.header, deliver: p.deliver, bare: uint64(p.Sent) | 1<<63, word: true}
+	w.header.Count = 0
+	w.header.Flags &^= wire.FlagPiece | wire.FlagAckNow | wire.FlagConfirm
+	if p.header.AckIncarnation == 0 {
+		return w
+	}
+	// Of a life that the receiver is not in, so that it says nothing. Zero would announce something.
+	if p.header.AckIncarnation = ^p.header.AckIncarnation; p.header.AckIncarnation == 0 {
+		p.header.AckIncarnation = 1
+	}
+	p.header.Flags &^= wire.FlagTaking
+	return w
+}
+
+// hasten has a message acknowledged as soon as it is taken. Else an acknowledgment might leave at that moment, with something
+// that the program sends, or later.
+func (p *parcel) hasten() {
+	p.header.Flags |= wire.FlagAckNow
+	if p.header.Flags&wire.FlagResend != 0 && !p.urgent {
+		p.header.Flags |= wire.FlagConfirm
+	}
 }
 
 // lifeOf counts the lives of a server. The caller holds mu.

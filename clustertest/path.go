@@ -3,8 +3,6 @@ package clustertest
 import (
 	"slices"
 	"time"
-
-	"github.com/abhishekg16/cluster/internal/wire"
 )
 
 // A path is one direction between two servers: what its sender has handed over, and
@@ -15,17 +13,17 @@ type path struct {
 	// taken nevertheless, up to a bound (see crowded), and their messages wait one by one:
 	// how many are in one depends on how the node's goroutines happen to run, and would
 	// otherwise decide which of them the node drops, and when the others leave.
-	waiting  []*parcel
-	backlog  int       // bytes of waiting
-	parcels  []*parcel // on their way, in the order of arrival
-	bytes    int       // of the messages among parcels
-	latest   time.Time // when the last of those that keep their order is due
-	free     time.Time // when the last byte so far has been put on the line
-	greatest uint64    // the number of a message that has arrived, 0 before the first
-	life     int       // in which its sender sent that
-	spoke    time.Time // when its sender last sent a message, or asked
-	room     chan struct{}
-	used     bool // a message was sent on it
+	waiting []*parcel
+	backlog int       // bytes of waiting
+	parcels []*parcel // on their way, in the order of arrival
+	bytes   int       // of the messages among parcels, but for urgent ones
+	// Of each of the two streams: when the last of those messages is due that keep their order, and when the last byte so far has
+	// been put on the line.
+	latest, free [2]time.Time
+	said         [2]*parcel // the last word on its way in each
+	flows        map[flowKey]*flow
+	room         chan struct{}
+	used         bool // a message was sent on it
 	connection
 
 	// The next that happens on it, and where it is in the network's queue.
@@ -47,25 +45,29 @@ func (c carrier) Carry(head, tail []byte, deliver func(head, tail []byte) bool) 
 		deliver(head, tail) // the nodes have to refuse it
 		return true
 	}
+	x := parcels[len(parcels)-1] // the others are words
 	n.mu.Lock()
-	p := n.path(parcels[0].link())
-	if (parcels[0].bare == 0 || parcels[0].asks) && !n.ended { // a question is not left to chance
-		p.used = p.used || parcels[0].bare == 0
+	p := n.path(x.link())
+	if !x.word && !n.ended { // a question is not left to chance
+		p.used = p.used || x.bare == 0
 		p.want(n)
 	}
-	crowded := p.stands && parcels[0].bare == 0 && n.crowded(p)
+	crowded := p.stands && x.bare == 0 && !x.urgent && n.crowded(p)
 	n.paced = n.paced || crowded
 	full := !p.stands || crowded
+	goes := !full && (x.bare != 0 || n.goes(p, x))
 	watcher := n.watcher
 	n.mu.Unlock()
 	if full {
 		return false
 	}
-	for _, x := range parcels {
-		if watcher != nil && x.bare == 0 {
-			x.verdict = watcher(x.Message)
+	if goes && watcher != nil && x.bare == 0 {
+		x.verdict = watcher(x.Message)
+	}
+	for _, y := range parcels {
+		if y != x || goes {
+			n.post(y)
 		}
-		n.post(x)
 	}
 	return true
 }
@@ -131,7 +133,7 @@ func (n *Network) post(x *parcel) {
 	}
 	p := n.path(x.link())
 	x.receiver = p.receiver
-	if x.bare == 0 && (len(p.waiting) > 0 || !n.hasRoom(p, x)) {
+	if x.bare == 0 && !x.urgent && (len(p.waiting) > 0 || !n.hasRoom(p, x)) {
 		p.waiting = append(p.waiting, x)
 		p.backlog += x.size()
 		return
@@ -150,7 +152,7 @@ func (n *Network) hasRoom(p *path, x *parcel) bool {
 func (n *Network) advance(p *path) {
 	for len(p.waiting) > 0 && n.hasRoom(p, p.waiting[0]) {
 		var x *parcel
-		x, p.waiting = first(p.waiting)
+		x, p.waiting = pop(p.waiting)
 		p.backlog -= x.size()
 		n.leave(p, x)
 	}
@@ -167,8 +169,8 @@ func (n *Network) crowded(p *path) bool {
 	return p.backlog > min(max(256<<10, 16*n.faultsOf(p.link).inFlight()), 1<<20)
 }
 
-// first takes the first of some parcels from the others.
-func first(parcels []*parcel) (x *parcel, rest []*parcel) {
+// pop takes the first of some parcels from the others.
+func pop(parcels []*parcel) (x *parcel, rest []*parcel) {
 	x = parcels[0]
 	parcels[0] = nil
 	return x, parcels[1:]
@@ -178,13 +180,11 @@ func first(parcels []*parcel) (x *parcel, rest []*parcel) {
 func (n *Network) leave(p *path, x *parcel) {
 	x.Sent = time.Since(n.start)
 	n.sent(x)
-	idle := p.speaks(x)
 	switch {
 	case n.dead[p.link.To]:
 		n.lost(x, byCrash)
-	case idle:
 	case x.verdict == Drop:
-		n.lost(x, byTest)
+		n.gone(x, byTest)
 	case x.verdict == Hold:
 		n.held = append(n.held, x)
 		n.note(Event{Kind: Held, Message: x.Message, From: x.From, To: x.To})
@@ -193,37 +193,17 @@ func (n *Network) leave(p *path, x *parcel) {
 	}
 }
 
-// speaks tells whether a parcel only asks what became of messages to a receiver that
-// has heard nothing in its life. A node asks that after three quiet seconds if it has no
-// acknowledgment, which is left to chance (see depart). To a new life the question says
-// from which message on it may miss some; so it is lost, for that must not be left to
-// chance. A node that needs the answer to go on asks several times a second. One that only wants to know whether the receiver is
-// there, or what it knows, asks sooner, and says nothing of messages.
-func (p *path) speaks(x *parcel) (idle bool) {
-	if x.bare != 0 && (!x.asks || x.number <= p.greatest+1) {
-		return false
-	}
-	now := time.Now()
-	idle = x.asks && p.greatest == 0 && now.Sub(p.spoke) > time.Second
-	p.spoke = now
-	return idle
-}
-
 // overtakenLeast is the least of the most time that a message which others may overtake
 // takes longer: where messages take no time at all, none would be overtaken otherwise.
 const overtakenLeast = 3 * time.Millisecond
 
 // depart puts a parcel on its path, or loses it by chance. The caller holds mu.
-//
-// Whether a node acknowledges with a frame of its own, or with the next message,
-// depends on which of its goroutines ran first. So an acknowledgment delays no message:
-// it takes neither a place on the line nor a moment of its own.
 func (n *Network) depart(x *parcel) {
 	p := n.path(x.link())
 	f := n.faultsOf(p.link)
 	switch {
 	case f.Loss > 0 && n.chance("loss", x) < f.Loss:
-		n.lost(x, "loss")
+		n.gone(x, "loss")
 		return
 	case !p.stands:
 		n.lost(x, byBreak) // while the test held it
@@ -235,26 +215,23 @@ func (n *Network) depart(x *parcel) {
 	}
 	now := time.Now()
 	x.due = now.Add(n.delay(f, x, "delay"))
-	if f.Bandwidth > 0 {
-		if p.free.Before(now) {
-			p.free = now
-		}
-		x.due = x.due.Add(p.free.Sub(now))
-		if x.bare == 0 {
-			line := time.Duration(float64(x.size()) / float64(f.Bandwidth) * float64(time.Second))
-			p.free, x.due = p.free.Add(line), x.due.Add(line)
-			p.lineChanged(n) // a heartbeat may have to wait for too long behind it
-		}
+	if x.word {
+		n.say(p, x)
+		return
 	}
+	if f.Bandwidth > 0 && x.bare == 0 {
+		p.line(n, x, f.Bandwidth, now)
+	}
+	last := &p.latest[x.stream()]
 	if f.Reorder > 0 && n.chance("reorder", x) < f.Reorder {
 		most := max(3*x.due.Sub(now), overtakenLeast)
 		x.due = x.due.Add(time.Duration(n.chance("overtaken", x) * float64(most)))
 	} else {
-		if x.due.Before(p.latest) {
-			x.due = p.latest
+		if x.due.Before(*last) {
+			x.due = *last
 		}
 		if x.bare == 0 {
-			p.latest = x.due
+			*last = x.due
 		}
 	}
 	n.add(p, x)
@@ -263,6 +240,20 @@ func (n *Network) depart(x *parcel) {
 		copied.again = true
 		copied.due = x.due.Add(n.delay(f, x, "second"))
 		n.add(p, &copied)
+	}
+}
+
+// line has a message wait until it has been put on the line. Urgent ones do not wait for the others.
+func (p *path) line(n *Network, x *parcel, bandwidth int, now time.Time) {
+	free := &p.free[x.stream()]
+	if free.Before(now) {
+		*free = now
+	}
+	x.due = x.due.Add(free.Sub(now))
+	took := time.Duration(float64(x.size()) / float64(bandwidth) * float64(time.Second))
+	*free, x.due = free.Add(took), x.due.Add(took)
+	if !x.urgent {
+		p.lineChanged(n) // a heartbeat may have to wait for too long behind it
 	}
 }
 
@@ -281,7 +272,7 @@ func (n *Network) add(p *path, x *parcel) {
 
 // count adds a parcel to bytes, or takes it out again. A copy was sent once.
 func (p *path) count(x *parcel, sign int) {
-	if x.bare == 0 && !x.again {
+	if x.bare == 0 && !x.again && !x.urgent {
 		p.bytes += sign * x.size()
 	}
 }
@@ -297,8 +288,8 @@ func (p *path) resume(n *Network) {
 			x.due = due
 		}
 	}
-	if p.latest.Before(due) {
-		p.latest = due
+	for i := range p.latest {
+		p.latest[i] = latest(p.latest[i], due)
 	}
 	n.queue(p)
 }
@@ -306,7 +297,7 @@ func (p *path) resume(n *Network) {
 // arrive delivers the first parcel of a path. The caller holds mu.
 func (p *path) arrive(n *Network) {
 	var x *parcel
-	x, p.parcels = first(p.parcels)
+	x, p.parcels = pop(p.parcels)
 	p.count(x, -1)
 	switch {
 	case n.dead[p.link.To]:
@@ -315,34 +306,20 @@ func (p *path) arrive(n *Network) {
 		if x.asks && !p.used {
 			n.path(p.link.reverse()).want(n) // for the answer
 		}
-		p.hush(x)
-		x.deliver(x.head, x.tail)
-	case x.receiver != n.births[p.link.To] || !x.deliver(x.head, x.tail):
-		n.lost(x, "the receiver has closed")
+		p.correct(n, x)
+		x.arrive()
 	default:
-		n.path(p.link.reverse()).want(n)
-		if x.life > p.life {
-			p.life, p.greatest = x.life, 0
+		p.correct(n, x)
+		if x.receiver != n.births[p.link.To] || !x.arrive() {
+			n.lost(x, "the receiver has closed")
+			break
 		}
-		n.came(x, x.number < p.greatest)
-		p.greatest = max(p.greatest, x.number)
+		n.path(p.link.reverse()).want(n)
+		l := p.flow(x)
+		n.came(x, x.number < l.greatest)
+		l.arrived(x)
 	}
 	n.advance(p)
-}
-
-// hush makes an acknowledgment say nothing of messages that were lost: it names the
-// next message that its sender will send, and the receiver, which may be waiting for
-// what it misses, would go on that much sooner. Whether there is an acknowledgment at all
-// is left to chance (see depart), and when a message is delivered must not be. One that
-// asks for an answer is sent at its exact time, and to tell this.
-func (p *path) hush(x *parcel) {
-	if x.asks || x.life != p.life || x.number <= p.greatest {
-		return
-	}
-	if h, err := wire.ParseHeader(x.head); err == nil {
-		h.Start = wire.Position{Seq: p.greatest + 1}
-		h.Put(x.head)
-	}
 }
 
 // clear loses all that is on its way. The caller holds mu.
@@ -359,7 +336,7 @@ func (p *path) clear(n *Network, why string) {
 	if n.ended {
 		p.waiting, p.backlog = nil, 0
 	}
-	p.life, p.greatest = 0, 0
+	p.flows = nil
 	n.advance(p)
 	n.queue(p)
 }

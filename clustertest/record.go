@@ -22,13 +22,14 @@ type Message struct {
 	// Which it is: of a life of its sender, counted from 1, the record with this number
 	// in the stream, from this byte on.
 	life   int
+	urgent bool // it is of the stream of urgent messages
 	number uint64
 	offset uint32
 }
 
 // is reports whether both are the same message, whatever else is known of it.
 func (m Message) is(o Message) bool {
-	return m.From == o.From && m.To == o.To && m.life == o.life && m.number == o.number && m.offset == o.offset
+	return m.From == o.From && m.To == o.To && m.life == o.life && m.urgent == o.urgent && m.number == o.number && m.offset == o.offset
 }
 
 // textMost is how much of a message a Message shows.
@@ -105,7 +106,7 @@ type Event struct {
 	Kind     Kind
 	From, To int     // of the message or the link, or the server that it is about twice; else Any
 	Message  Message // the zero value if it is about none
-	Why      string  // a message was lost; of Disturbed, what the faults are
+	Why      string  // a message was lost; "again" of Sent, for one that was sent before; of Disturbed, what the faults are
 	Groups   [][]int // of a partition
 }
 
@@ -165,7 +166,14 @@ func (n *Network) noteMessage(k Kind, x *parcel, why string) {
 	}
 }
 
-func (n *Network) sent(x *parcel)             { n.noteMessage(Sent, x, "") }
+func (n *Network) sent(x *parcel) {
+	why := ""
+	if x.try > 0 {
+		why = "again"
+	}
+	n.noteMessage(Sent, x, why)
+}
+
 func (n *Network) lost(x *parcel, why string) { n.noteMessage(Lost, x, why) }
 
 func (n *Network) came(x *parcel, late bool) {

@@ -1,13 +1,16 @@
 package clustertest_test
 
 import (
+	"context"
 	"crypto/sha256"
 	"fmt"
 	"math/rand/v2"
 	"os"
 	"os/exec"
 	"runtime"
+	"slices"
 	"strings"
+	"sync"
 	"testing"
 	"testing/synctest"
 	"time"
@@ -45,57 +48,128 @@ func breakConnections(net *clustertest.Network) {
 }
 
 // chatter makes a server send something to others every tenth of a second, all servers at
-// the very same moments and several messages in a row, and answer what it is told.
-func chatter(net *clustertest.Network, n *cluster.Node, seed uint64) {
-	r := rand.New(rand.NewPCG(seed, uint64(n.Pid())))
-	say := func(to, answers, size int) {
-		select {
-		case n.Outbox() <- &cluster.Envelope{Pid: to, Msg: fmt.Sprintf("%d %s", answers, strings.Repeat("x", size))}:
-		case <-n.Done():
-		}
-	}
+// the very same moments and several messages in a row, and answer what it is told. Now and then it delivers a message, or sends an urgent
+// one, and tells what came of it.
+func chatter(net *clustertest.Network, n *cluster.Node, seed uint64, tell func(string)) {
+	c := &chat{node: n, rand: rand.New(rand.NewPCG(seed, uint64(n.Pid()))), tell: tell, began: time.Now()}
 	go func() { // ends with the inbox, which the network closes; synctest.Test waits
 		tick := time.NewTicker(100 * time.Millisecond)
 		defer tick.Stop()
+		errand := time.NewTimer(c.between())
+		defer errand.Stop()
 		for {
+			// What is ready is done in this order, and not in that of a select.
 			select {
 			case <-tick.C:
-				for range 1 + r.IntN(4) {
-					to := n.Peers()[r.IntN(len(n.Peers()))]
-					if r.IntN(3) == 0 {
-						to = cluster.BROADCAST
-					}
-					size := 1 + r.IntN(300)
-					if r.IntN(200) == 0 {
-						size = 150_000 // in pieces
-					}
-					say(to, r.IntN(3), size)
-				}
+				c.chatter()
+				continue
+			default:
+			}
+			select {
 			case e, open := <-n.Inbox():
 				if !open {
 					return
 				}
-				var left int
-				fmt.Sscan(e.Msg.(string), &left)
-				if left > 0 {
-					say(e.Pid, left-1, r.IntN(100))
+				c.answer(e)
+				continue
+			default:
+			}
+			select {
+			case <-tick.C:
+				c.chatter()
+			case e, open := <-n.Inbox():
+				if !open {
+					return
 				}
+				c.answer(e)
+			case <-errand.C:
+				c.errand()
+				errand.Reset(c.between())
 			}
 		}
 	}()
 }
 
+// A chat is what one server does in it.
+type chat struct {
+	node  *cluster.Node
+	rand  *rand.Rand
+	tell  func(string)
+	began time.Time
+}
+
+func (c *chat) say(to, answers, size int) {
+	select {
+	case c.node.Outbox() <- &cluster.Envelope{Pid: to, Msg: fmt.Sprintf("%d %s", answers, strings.Repeat("x", size))}:
+	case <-c.node.Done():
+	}
+}
+
+func (c *chat) chatter() {
+	for range 1 + c.rand.IntN(4) {
+		to := c.peer()
+		if c.rand.IntN(3) == 0 {
+			to = cluster.BROADCAST
+		}
+		size := 1 + c.rand.IntN(300)
+		if c.rand.IntN(200) == 0 {
+			size = 150_000 // in pieces
+		}
+		c.say(to, c.rand.IntN(3), size)
+	}
+}
+
+func (c *chat) peer() int {
+	peers := c.node.Peers()
+	return peers[c.rand.IntN(len(peers))]
+}
+
+func (c *chat) answer(e *cluster.Envelope) {
+	var left int
+	fmt.Sscan(e.Msg.(string), &left)
+	if left > 0 {
+		c.say(e.Pid, left-1, c.rand.IntN(100))
+	}
+}
+
+// between is how long it is until the next errand, which is not at a time at which others do something.
+func (c *chat) between() time.Duration {
+	return 170*time.Millisecond + time.Duration(10_007+c.node.Pid())
+}
+
+func (c *chat) errand() {
+	what, send := "urgent", c.node.SendUrgent
+	if c.rand.IntN(2) == 0 {
+		what, send = "delivered", c.node.Deliver
+	}
+	to := c.peer()
+	ctx, cancel := context.WithTimeout(context.Background(), 710*time.Millisecond)
+	defer cancel()
+	err := send(ctx, &cluster.Envelope{Pid: to, Msg: "0 " + what})
+	c.tell(fmt.Sprintf("%12v  %d -> %d  %s: %v", time.Since(c.began), c.node.Pid(), to, what, err))
+}
+
 // story is what becomes of servers that talk under the faults of a setting and others that the seed
-// draws, in the order of Events; paced is whether a sender had to wait for room, of which nothing is promised.
+// draws, in the order of Events, and then what they were told, and their books; paced is whether a sender had to wait for room, of
+// which nothing is promised.
 func story(t *testing.T, seed uint64, setting int) (lines []string, paced bool) {
 	t.Helper()
 	synctest.Test(t, func(t *testing.T) {
 		net, s := clustertest.NewNetwork(t, seed, 4), replaySettings[setting]
 		net.Set(s.faults)
-		for _, n := range net.Start() {
-			chatter(net, n, seed)
+		var mu sync.Mutex // guards told
+		told := make([][]string, 4)
+		run := func(n *cluster.Node) {
+			chatter(net, n, seed, func(line string) {
+				mu.Lock()
+				defer mu.Unlock()
+				told[n.Pid()] = append(told[n.Pid()], line)
+			})
 		}
-		net.Disturb(5*time.Second, func(n *cluster.Node) { chatter(net, n, seed) })
+		for _, n := range net.Start() {
+			run(n)
+		}
+		net.Disturb(5*time.Second, run)
 		end := 6 * time.Second
 		if s.then != nil {
 			s.then(net)
@@ -104,6 +178,17 @@ func story(t *testing.T, seed uint64, setting int) (lines []string, paced bool) 
 		net.Sleep(end + 50*time.Millisecond)
 		for _, e := range net.Events() {
 			lines = append(lines, e.String())
+		}
+		mu.Lock()
+		defer mu.Unlock()
+		lines = append(lines, slices.Concat(told...)...)
+		for id := range 4 {
+			for _, p := range net.Node(id).Stats().Peers {
+				// What comes as the link goes down is dropped for one reason or the other.
+				p.Sent.Dropped = map[cluster.Reason]uint64{0: p.Sent.DroppedTotal()}
+				p.Sent.Resent = 0
+				lines = append(lines, fmt.Sprintf("%d and %d: %v %+v %+v", id, p.ID, p.State, p.Sent, p.Received))
+			}
 		}
 		paced = net.Paced()
 	})

@@ -10,7 +10,7 @@ type Verdict int
 
 const (
 	Pass Verdict = iota // it goes on, and the faults of its link apply
-	Drop                // it is lost
+	Drop                // it is lost for good; an urgent one is sent again, and f is asked again
 	Hold                // it waits for Release or Discard
 )
 
@@ -18,7 +18,7 @@ const (
 const byTest = "dropped by the test"
 
 // Watch lets f decide about each message as it is sent; nil ends that. What is held
-// stays so. f is called from the goroutines of the sending nodes, one call at a time
+// stays so. What a broken connection has lost is sent again, and f is asked again. f is called from the goroutines of the sending nodes, one call at a time
 // for each link, so for several links at once. A large message comes in pieces, each of
 // which is a Message with a size of its own but for the first. f may call methods of the network, but for Crash, which would wait
 // for the very goroutine that calls f.
@@ -68,7 +68,7 @@ func (n *Network) Discard(messages ...Message) {
 	n.mu.Lock()
 	defer n.mu.Unlock()
 	for _, x := range n.takeHeld(messages) {
-		n.lost(x, byTest)
+		n.gone(x, byTest)
 	}
 }
 

@@ -44,7 +44,7 @@ func open(t *testing.T, inbox int) *In {
 	})
 	in := New(Config{
 		Catalog: catalog,
-		Limits:  stream.Limits{Window: Window(queueBytes, 1), Slack: 1, MaxMessage: maxMessage},
+		Limits:  stream.Limits{Window: Window(queueBytes, 1), MaxMessage: maxMessage},
 		Log:     slog.New(slog.DiscardHandler),
 		Queue:   func(from int, o delivery.Owner) Queue { return stage.Queue(from, o) },
 		Link:    func(int, bool) Link { return nil },

@@ -19,7 +19,9 @@ type Config struct {
 	Self       stream.Self
 	Policy     stream.Policy
 	QueueBytes int // of what waits for each peer
-	Log        *slog.Logger
+	// Single makes each frame carry one message: a network for tests takes them one by one.
+	Single bool
+	Log    *slog.Logger
 
 	// Dial sets up the connection to a server. It returns before the connection stands.
 	Dial func(id int, t Target) (transport.Conn, error)
@@ -104,6 +106,7 @@ func NewLink(c *Config, id int) *Link {
 		cfg: c, id: id,
 		wake:     make(chan struct{}, 1),
 		finished: make(chan struct{}),
+		queue:    queue{single: c.Single},
 		sender:   stream.NewSender(c.Self, uint16(id), c.Policy, time.Now()),
 		logged:   stream.StandsConnecting,
 	}

@@ -84,6 +84,7 @@ type queue struct {
 	bytes    int    // of records and payloads, including the parcel that is being written
 	messages int    // likewise
 	pushed   uint64 // messages ever
+	single   bool   // each message makes a parcel of its own
 }
 
 func (q *queue) empty() bool { return len(q.parcels) == 0 }
@@ -95,6 +96,11 @@ func (q *queue) fits(size, limit int) bool { return q.bytes == 0 || q.bytes+size
 // push adds the messages of a batch. If the batch gives its buffer it may get another one for
 // it, with anything in it.
 func (q *queue) push(b *Batch, give bool) {
+	for q.single && b.count > 1 {
+		one, rest := b.first()
+		q.push(&one, false)
+		b, give = &rest, false
+	}
 	q.bytes += b.size()
 	q.messages += b.count
 	q.pushed += uint64(b.count)
@@ -115,7 +121,7 @@ func (q *queue) push(b *Batch, give bool) {
 }
 
 func (q *queue) pushRecords(b *Batch, count int, give bool) {
-	if i := len(q.parcels) - 1; i >= 0 {
+	if i := len(q.parcels) - 1; i >= 0 && !q.single {
 		if p := q.parcels[i]; p.large == nil && p.block == nil && len(p.buf)+len(b.records()) <= BatchBytes {
 			p.buf = b.appendTo(p.buf)
 			p.count += count

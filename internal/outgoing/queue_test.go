@@ -193,3 +193,39 @@ func TestQueuedLargeMessagesHoldNoBuffersBesideThem(t *testing.T) {
 		t.Errorf("a message that travels alone holds a buffer of %d bytes", got)
 	}
 }
+
+// With single, each message has a parcel of its own, and the books of the queue come out even.
+func TestASingleMessageMakesAParcel(t *testing.T) {
+	for _, single := range []bool{false, true} {
+		q, b := queue{single: single}, new(Batch)
+		b.Reset()
+		for i := range 5 {
+			if err := b.Append(int64(100+i), "hi", &codec.Limits{Bytes: 1 << 20, Cost: 1 << 20}); err != nil {
+				t.Fatal(err)
+			}
+		}
+		if err := b.Append(200, make([]byte, LargeBytes), &codec.Limits{Bytes: 1 << 20, Cost: 8 << 20}); err != nil {
+			t.Fatal(err)
+		}
+		q.push(b, true)
+		want := 2
+		if single {
+			want = 6
+		}
+		if len(q.parcels) != want || q.messages != 6 || q.pushed != 6 {
+			t.Errorf("single %v: %d parcels of %d messages, want %d of 6", single, len(q.parcels), q.messages, want)
+		}
+		for id := int64(100); !q.empty(); id++ {
+			p := q.pop()
+			if single && p.large == nil {
+				if r, _ := wire.NextRecord(p.buf[headRoom:], 0); p.count != 1 || r.MsgID != id {
+					t.Errorf("a parcel has %d messages, the first with id %d, want one with %d", p.count, r.MsgID, id)
+				}
+			}
+			q.release(p.size(), p.count)
+		}
+		if single && q.bytes != 0 || q.messages != 0 {
+			t.Errorf("single %v: %d bytes of %d messages are left", single, q.bytes, q.messages)
+		}
+	}
+}

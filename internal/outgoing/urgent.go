@@ -30,7 +30,7 @@ type urgent struct {
 // made returns the urgent stream, and makes it at first use. The caller holds mu.
 func (l *Link) made(now time.Time) *urgent {
 	if l.urgent == nil {
-		l.urgent = &urgent{sender: stream.NewUrgent(l.sender, now)}
+		l.urgent = &urgent{sender: stream.NewUrgent(l.sender, now), queue: queue{single: l.cfg.Single}}
 	}
 	return l.urgent
 }

@@ -25,7 +25,7 @@ func TestNoPieceOfALongMessageCopiesTheMessage(t *testing.T) {
 			for i := range want {
 				want[i] = byte(i * i >> 8)
 			}
-			r := NewReceiver(&Limits{Window: 1 << 30, Slack: 1, MaxMessage: c.size})
+			r := NewReceiver(&Limits{Window: 1 << 30, MaxMessage: c.size})
 			var last Delivery
 			for at := 0; at < c.size; at += c.piece {
 				end := min(at+c.piece, c.size)

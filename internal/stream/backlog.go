@@ -51,7 +51,7 @@ func (b *backlog) begin() { b.records, b.present = 0, 0 }
 // fits reports whether another size bytes are within what the peer was granted, with room
 // for what a window may have been when it was used, and for some lives.
 func (b *backlog) fits(size int, l *Limits) bool {
-	most := 2*l.Window*l.Slack + wire.MaxFrame
+	most := 2*l.Window + wire.MaxFrame
 	return b.present+size <= most && b.bytes+size <= (rememberedLives+1)*most
 }
 

@@ -55,7 +55,7 @@ func TestWhenAPeerIsToldWhatWasTaken(t *testing.T) {
 		{name: "of a life that is over", before: quarter, asked: true, earlier: true, want: "AckNever", unacked: quarter},
 	} {
 		t.Run(c.name, func(t *testing.T) {
-			r := NewReceiver(&Limits{Window: 4 * quarter, Slack: 1, MaxMessage: 1 << 20})
+			r := NewReceiver(&Limits{Window: 4 * quarter, MaxMessage: 1 << 20})
 			d := delivered(r.Arrive(smallFrame(1, 1, 100, 0, now)))[0]
 			if c.earlier {
 				r.Arrive(bareFrame(2, 1, 0, now.Add(HoldTime)))
@@ -74,7 +74,7 @@ func TestWhenAPeerIsToldWhatWasTaken(t *testing.T) {
 
 func TestAPeerIsToldOncePerQuarterOfItsWindow(t *testing.T) {
 	now := time.Unix(1000, 0)
-	r := NewReceiver(&Limits{Window: 256 << 10, Slack: 1, MaxMessage: 1 << 20})
+	r := NewReceiver(&Limits{Window: 256 << 10, MaxMessage: 1 << 20})
 	const frames, size = 64, 16 << 10
 	atOnce := 0
 	for seq := uint64(1); seq <= frames; seq++ {
@@ -91,7 +91,7 @@ func TestAPeerIsToldOncePerQuarterOfItsWindow(t *testing.T) {
 
 func TestWhatWaitsIsNotAcknowledged(t *testing.T) {
 	now := time.Unix(1000, 0)
-	r := NewReceiver(&Limits{Window: 1 << 20, Slack: 1, MaxMessage: 1 << 20})
+	r := NewReceiver(&Limits{Window: 1 << 20, MaxMessage: 1 << 20})
 	body := wire.AppendRecordHeader(wire.AppendRecordHeader(nil, 1, 0, 0), 2, 0, 0)
 	f := Frame{Header: wire.Header{Flags: wire.FlagAckNow, Incarnation: 7, Start: at(1), Count: 2}, Body: body, Came: now}
 	first := delivered(r.Arrive(f))[0]
@@ -112,7 +112,7 @@ func TestWhatWaitsIsNotAcknowledged(t *testing.T) {
 }
 
 func TestWhatIsTakenIsToldOfAlongWithoutForgettingWhatWasAsked(t *testing.T) {
-	r := NewReceiver(&Limits{Window: 1 << 20, Slack: 1, MaxMessage: 1 << 20})
+	r := NewReceiver(&Limits{Window: 1 << 20, MaxMessage: 1 << 20})
 	r.Arrive(smallFrame(7, 1, 0, wire.FlagAckNow, time.Unix(1000, 0)))
 	if r.Ack(false, time.Time{}); !r.asked {
 		t.Error("the peer that has asked is told only if there is a frame to tell it with")

@@ -51,7 +51,7 @@ type confirmModel struct {
 func newConfirmModel(seed uint64) *confirmModel {
 	m := &confirmModel{
 		rnd: rand.New(rand.NewPCG(seed, 1)), now: time.Unix(1000, 0),
-		limits:  Limits{Window: 256 << 10, Slack: 1, MaxMessage: 1 << 20, Resends: true},
+		limits:  Limits{Window: 256 << 10, MaxMessage: 1 << 20, Resends: true},
 		inInbox: make(map[int]bool), refused: make(map[int]bool), told: make(map[int]string),
 		lastSure: 1 << 30,
 	}

@@ -16,7 +16,7 @@ func resent(seq uint64, size int, kept wire.Position, came time.Time) Frame {
 }
 
 func newTestReceiver() *Receiver {
-	return NewReceiver(&Limits{Window: 256 << 10, Slack: 1, MaxMessage: 1 << 20, Resends: true})
+	return NewReceiver(&Limits{Window: 256 << 10, MaxMessage: 1 << 20, Resends: true})
 }
 
 // takes is how many records leave the stream.

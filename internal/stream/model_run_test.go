@@ -144,7 +144,7 @@ func play(schedule []byte, logf func(string, ...any)) error {
 	var how [2]byte
 	schedule = schedule[copy(how[:], schedule):]
 	m.patience = []time.Duration{time.Second, 300 * time.Millisecond, 4 * time.Second}[how[0]%3]
-	m.limits = Limits{Window: 256 << 10 << (how[0] >> 2 & 1), Slack: 1, MaxMessage: []int{1 << 20, 200 << 10}[how[0]>>3&1]}
+	m.limits = Limits{Window: 256 << 10 << (how[0] >> 2 & 1), MaxMessage: []int{1 << 20, 200 << 10}[how[0]>>3&1]}
 	m.instant, m.sees = how[1]&1 != 0, how[0]>>4&1 != 0
 	m.silence = []time.Duration{3 * time.Second, 400 * time.Millisecond, time.Second, 10 * time.Second}[how[1]>>5&3]
 	if how[0]>>5&3 == 0 {

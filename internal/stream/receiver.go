@@ -19,7 +19,6 @@ const (
 // Limits bound what a Receiver holds.
 type Limits struct {
 	Window     int  // granted to the peer, in bytes of frames
-	Slack      int  // how many times as large the peer's frames may be as it wrote them; 1 but for tests
 	MaxMessage int  // bytes of the largest message
 	Resends    bool // what a peer announces of resending counts, since this node does it too
 }

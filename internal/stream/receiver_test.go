@@ -35,7 +35,7 @@ func TestAMessageThatIsTooLargeHasOneFate(t *testing.T) {
 		{"the peer begins anew", func(r *Receiver) []Effect { return r.Arrive(bareFrame(2, 1, 0, now.Add(HoldTime))) }},
 	} {
 		t.Run(c.name, func(t *testing.T) {
-			r := NewReceiver(&Limits{Window: 1 << 20, Slack: 1, MaxMessage: 150})
+			r := NewReceiver(&Limits{Window: 1 << 20, MaxMessage: 150})
 			refused := 0
 			for _, e := range r.Arrive(pieceFrame(1, 1, 0, 100, 200, now)) {
 				if e.Do == Refused && e.Refusal == RefusedTooLarge {
@@ -68,7 +68,7 @@ func TestAcknowledgmentsDoNotGoBack(t *testing.T) {
 		}},
 	} {
 		t.Run(c.name, func(t *testing.T) {
-			r := NewReceiver(&Limits{Window: 1 << 20, Slack: 1, MaxMessage: c.maxMessage})
+			r := NewReceiver(&Limits{Window: 1 << 20, MaxMessage: c.maxMessage})
 			first := delivered(r.Arrive(pieceFrame(1, 1, 0, 100, 200, now)))[0]
 			late, left := c.next(r, first)
 			told := r.Ack(false, now).UpTo
@@ -91,7 +91,7 @@ func refusals(effects []Effect) (all []Refusal) {
 
 func TestAFrameThatIsHeldIsNotHeldTwice(t *testing.T) {
 	now := time.Unix(1000, 0)
-	r := NewReceiver(&Limits{Window: 1 << 20, Slack: 1, MaxMessage: 1 << 20})
+	r := NewReceiver(&Limits{Window: 1 << 20, MaxMessage: 1 << 20})
 	r.Arrive(smallFrame(1, 1, 0, 0, now))
 	r.Arrive(smallFrame(1, 3, 0, 0, now))
 	held := r.Held()
@@ -102,7 +102,7 @@ func TestAFrameThatIsHeldIsNotHeldTwice(t *testing.T) {
 
 func TestAPeerThatDoesNotKeepToItsWindowIsRefused(t *testing.T) {
 	now := time.Unix(1000, 0)
-	limits := Limits{Window: 256 << 10, Slack: 1, MaxMessage: 1 << 20}
+	limits := Limits{Window: 256 << 10, MaxMessage: 1 << 20}
 	most := 2*limits.Window + wire.MaxFrame
 	for _, c := range []struct {
 		name  string
@@ -145,7 +145,7 @@ func TestWhatWasWrittenBeforeAnybodyListenedIsMissed(t *testing.T) {
 		{"the rest of one", pieceFrame(1, 5, 100, 200, 0, now), 5},
 	} {
 		t.Run(c.name, func(t *testing.T) {
-			r := NewReceiver(&Limits{Window: 1 << 20, Slack: 1, MaxMessage: 1 << 20})
+			r := NewReceiver(&Limits{Window: 1 << 20, MaxMessage: 1 << 20})
 			r.Arrive(c.first)
 			if r.Books.Missed != c.missed || r.Books.Lost != 0 || r.Held() != 0 {
 				t.Errorf("%d missed, %d lost, %d bytes held; want %d, 0, 0", r.Books.Missed, r.Books.Lost, r.Held(), c.missed)
@@ -161,7 +161,7 @@ func TestAThirdLifeIsNotTakenForTheSecond(t *testing.T) {
 		after time.Duration
 	}{{"soon", HoldTime / 2}, {"when nobody has looked for a while", 2 * HoldTime}} {
 		t.Run(c.name, func(t *testing.T) {
-			r := NewReceiver(&Limits{Window: 1 << 20, Slack: 1, MaxMessage: 1 << 20})
+			r := NewReceiver(&Limits{Window: 1 << 20, MaxMessage: 1 << 20})
 			var lives []int
 			take := func(effects []Effect) {
 				for _, d := range delivered(effects) {
@@ -209,7 +209,7 @@ func TestTheLivingOneOfTwoLivesIsHeardAtLast(t *testing.T) {
 		}, []int{1, 2, 2, 2, 3, 3, 3, 4, 4}, 2, 0, 1},
 	} {
 		t.Run(c.name, func(t *testing.T) {
-			r := NewReceiver(&Limits{Window: 1 << 20, Slack: 1, MaxMessage: 1 << 20})
+			r := NewReceiver(&Limits{Window: 1 << 20, MaxMessage: 1 << 20})
 			count := 0
 			for i, f := range c.frames {
 				came := now.Add(f.at)
@@ -229,7 +229,7 @@ func TestTheLivingOneOfTwoLivesIsHeardAtLast(t *testing.T) {
 
 func TestWhatWasRefusedOfTheLivingLifeIsLost(t *testing.T) {
 	now := time.Unix(1000, 0)
-	r := NewReceiver(&Limits{Window: 1 << 20, Slack: 1, MaxMessage: 1 << 20})
+	r := NewReceiver(&Limits{Window: 1 << 20, MaxMessage: 1 << 20})
 	r.Arrive(smallFrame(2, 1, 0, 0, now))
 	r.Arrive(smallFrame(1, 1, 0, 0, now.Add(HoldTime)))
 	refused := 0

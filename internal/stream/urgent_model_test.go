@@ -80,7 +80,7 @@ const urgentLarge = 3*PieceBytes + 5 // bytes of each third message of the ordin
 func isLarge(message int) bool { return message%3 == 0 }
 
 func newUrgentModel(seed uint64) *urgentModel {
-	l := Limits{Window: 256 << 10, Slack: 1, MaxMessage: 1 << 20, Resends: true}
+	l := Limits{Window: 256 << 10, MaxMessage: 1 << 20, Resends: true}
 	m := &urgentModel{
 		rnd: rand.New(rand.NewPCG(seed, 2)), now: time.Unix(1000, 0), limits: [2]Limits{l, l},
 		known: make(map[uint64]wire.Capabilities), delivered: make(map[int]bool),
