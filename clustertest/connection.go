@@ -246,7 +246,7 @@ func (p *path) breaks(n *Network, slow bool) {
 func (p *path) stick(n *Network) {
 	c := &p.connection
 	words := n.takeWords(func(l Link) bool { return l == p.link })
-	p.said = [2]*parcel{}
+	p.said = [2]moment{}
 	for _, x := range p.parcels {
 		if x.bare == 0 && c.unacked.IsZero() {
 			c.unacked = time.Now()

@@ -2,6 +2,7 @@ package clustertest
 
 import (
 	"slices"
+	"time"
 
 	"github.com/abhishekg16/cluster/internal/wire"
 )
@@ -10,6 +11,8 @@ import (
 // what they miss, and the network tells what it has lost for good from what is still on its way. The network's mu guards it.
 type flow struct {
 	last     wire.Position         // where the farthest message begins that was sent
+	lately   time.Duration         // when that was, and
+	first    wire.Position         // where the first message begins that was sent for the first time at that moment
 	greatest uint64                // the number of the farthest that has arrived; 0: none has
 	end      wire.Position         // where that ends, as far as it has arrived
 	tries    map[wire.Position]int // how often messages were sent again
@@ -58,7 +61,9 @@ func (n *Network) goes(p *path, x *parcel) bool {
 		l.totals[x.number] = uint32(x.Size)
 	}
 	if l.last.Before(place) {
-		l.last = place
+		if l.last = place; l.lately != x.Sent || l.first.Seq == 0 {
+			l.lately, l.first = x.Sent, place
+		}
 		return true
 	}
 	if n.underway(p, func(y *parcel) bool { return y.is(x.Message) }) != nil {
@@ -71,6 +76,14 @@ func (n *Network) goes(p *path, x *parcel) bool {
 	l.tries[place]++
 	x.try = l.tries[place]
 	return true
+}
+
+// comesFirst makes a question that is asked at the moment of messages one that was asked before them: which is first is left to chance. The
+// caller holds mu.
+func (p *path) comesFirst(x *parcel) {
+	if l := p.flow(x); l.first.Seq > 0 && l.lately == x.Sent {
+		x.header.Start = first(x.header.Start, l.first)
+	}
 }
 
 // underway is the first message on its way for which f holds; nil if there is none. The caller holds mu.

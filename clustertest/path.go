@@ -20,7 +20,9 @@ type path struct {
 	// Of each of the two streams: when the last of those messages is due that keep their order, and when the last byte so far has
 	// been put on the line.
 	latest, free [2]time.Time
-	said         [2]*parcel // the last word on its way in each
+	earlier      [2]time.Time // latest, before the messages of the present moment
+	lately       [2]time.Time // which that is
+	said         [2]moment    // what was said last in each
 	flows        map[flowKey]*flow
 	room         chan struct{}
 	used         bool // a message was sent on it
@@ -56,6 +58,9 @@ func (c carrier) Carry(head, tail []byte, deliver func(head, tail []byte) bool) 
 	n.paced = n.paced || crowded
 	full := !p.stands || crowded
 	goes := !full && (x.bare != 0 || n.goes(p, x))
+	if x.asks {
+		p.comesFirst(x)
+	}
 	watcher := n.watcher
 	n.mu.Unlock()
 	if full {
@@ -227,9 +232,7 @@ func (n *Network) depart(x *parcel) {
 		most := max(3*x.due.Sub(now), overtakenLeast)
 		x.due = x.due.Add(time.Duration(n.chance("overtaken", x) * float64(most)))
 	} else {
-		if x.due.Before(*last) {
-			x.due = *last
-		}
+		x.due = latest(x.due, p.behind(x, now))
 		if x.bare == 0 {
 			*last = x.due
 		}
@@ -241,6 +244,23 @@ func (n *Network) depart(x *parcel) {
 		copied.due = x.due.Add(n.delay(f, x, "second"))
 		n.add(p, &copied)
 	}
+}
+
+// behind is when a parcel arrives at the earliest that does not overtake others: a question comes before what is sent at its moment.
+func (p *path) behind(x *parcel, now time.Time) time.Time {
+	i := x.stream()
+	if !p.lately[i].Equal(now) {
+		p.lately[i], p.earlier[i] = now, p.latest[i]
+	}
+	if x.bare != 0 {
+		return p.earlier[i]
+	}
+	return p.latest[i]
+}
+
+// asksBefore reports whether the parcel is a question that was asked at the moment of the message y, and arrives at the same time.
+func (p *parcel) asksBefore(y *parcel) bool {
+	return p.bare != 0 && y.bare == 0 && p.Sent == y.Sent && p.due.Equal(y.due)
 }
 
 // line has a message wait until it has been put on the line. Urgent ones do not wait for the others.
@@ -262,7 +282,7 @@ func (p *path) line(n *Network, x *parcel, bandwidth int, now time.Time) {
 func (n *Network) add(p *path, x *parcel) {
 	x.turn = n.chance("turn", x)
 	i := len(p.parcels)
-	for i > 0 && x.due.Before(p.parcels[i-1].due) {
+	for i > 0 && (x.due.Before(p.parcels[i-1].due) || x.asksBefore(p.parcels[i-1])) {
 		i--
 	}
 	p.parcels = slices.Insert(p.parcels, i, x)
@@ -291,6 +311,7 @@ func (p *path) resume(n *Network) {
 	for i := range p.latest {
 		p.latest[i] = latest(p.latest[i], due)
 	}
+	p.goOn(n, due)
 	n.queue(p)
 }
 

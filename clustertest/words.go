@@ -1,6 +1,7 @@
 package clustertest
 
 import (
+	"cmp"
 	"slices"
 	"time"
 
@@ -8,32 +9,109 @@ import (
 )
 
 // Words are what nodes acknowledge and announce to each other. At which moments they do is decided by what arrives and by timers; but not whether
-// with frames of their own or with messages, nor in how many. So those of one moment on one link travel as one, with what the last of them says, and their
-// time is drawn for the moment. They arrive at nanoseconds at which nothing else does, and messages do not wait for them.
+// with frames of their own or with messages, nor in how many. So those of one moment on one stream are one acknowledgment and one announcement at
+// most, and their time is drawn for the moment. Each arrives at a nanosecond at which nothing else does on its link, for what one leads to has to be
+// over before the next; and messages do not wait for them.
+
+// A moment is what a server said at one time in one stream of a link.
+type moment struct {
+	sent       time.Duration
+	due        time.Time
+	announced  *parcel // nil: nothing was
+	acked      *parcel // likewise
+	overflowed int     // acknowledgments that one had no room for
+}
+
+// wordPitch is from the arrival of one word to that of the next in its stream, at least: wordSlot has one nanosecond in as many.
+const wordPitch = 4
+
+// end is when what is said at the next moment may arrive at the earliest, which does not depend on what was said at this one.
+func (m *moment) end() time.Time { return m.due.Add(time.Duration(2+m.overflowed) * wordPitch) }
 
 // say puts a word on its way. The caller holds mu.
 func (n *Network) say(p *path, x *parcel) {
-	last := &p.said[x.stream()]
-	if w := *last; w != nil && w.Sent == x.Sent && w.like(x) {
-		w.header = x.header
-		return
+	m := &p.said[x.stream()]
+	if m.sent != x.Sent {
+		*m = moment{sent: x.Sent, due: latest(x.due, m.end())}
 	}
-	if w := *last; w != nil {
-		x.due = latest(x.due, w.due)
+	x.due = m.due
+	if x.header.AckIncarnation == 0 {
+		if m.announced != nil {
+			m.announced.header = x.header
+			return
+		}
+		m.announced = x
+	} else {
+		if m.acked != nil && m.acked.add(x) {
+			return
+		}
+		if m.acked != nil {
+			m.overflowed++
+		}
+		m.acked = x
+		x.due = m.end().Add(-wordPitch)
 	}
-	*last = x
+	n.insertWord(x)
+	n.rearm()
+}
+
+func (n *Network) insertWord(x *parcel) {
 	i := len(n.words)
 	for i > 0 && n.words[i-1].after(x) {
 		i--
 	}
 	n.words = slices.Insert(n.words, i, x)
-	n.rearm()
 }
 
-// like reports whether two words both acknowledge, or both announce, and nothing else.
-func (p *parcel) like(x *parcel) bool {
-	one := p.header.Flags&wire.FlagConfirm == 0 && x.header.Flags&wire.FlagConfirm == 0
-	return one && (p.header.AckIncarnation == 0) == (x.header.AckIncarnation == 0)
+// add makes an acknowledgment say what a later one says, too. It reports false if that names more records than a frame can.
+func (p *parcel) add(x *parcel) bool {
+	h := x.header
+	if h.AckIncarnation != p.header.AckIncarnation { // the other one is of a life that is over
+		p.header, p.body = h, x.body
+		return true
+	}
+	body := join(p.body, x.body)
+	if len(body) > wire.UndeliveredSize*wire.UndeliveredMost/2 {
+		return false
+	}
+	if h.Ack.Before(p.header.Ack) {
+		h.Ack = p.header.Ack // as far as it goes with what is named beside
+	}
+	h.Flags |= p.header.Flags & (wire.FlagTaking | wire.FlagConfirm)
+	p.header, p.body = h, body
+	return true
+}
+
+// join puts the records together that two words name, in their order.
+func join(a, b []byte) (body []byte) {
+	var all []wire.Undelivered
+	for _, rest := range [][]byte{a, b} {
+		for len(rest) > 0 {
+			var u wire.Undelivered
+			u, rest = wire.SplitUndelivered(rest)
+			all = append(all, u)
+		}
+	}
+	slices.SortFunc(all, func(a, b wire.Undelivered) int {
+		return cmp.Or(cmp.Compare(a.From, b.From), cmp.Compare(a.Count, b.Count), cmp.Compare(a.Why, b.Why))
+	})
+	return wire.AppendUndelivered(nil, slices.Compact(all))
+}
+
+// goOn lets the words arrive that have waited while the receiver was paused. The caller holds mu.
+func (p *path) goOn(n *Network, due time.Time) {
+	waited := n.takeWords(func(l Link) bool { return l == p.link })
+	for _, x := range waited {
+		x.due = latest(x.due, due)
+		due = x.due.Add(wordPitch)
+		for i := range p.said {
+			p.said[i].due = latest(p.said[i].due, due)
+		}
+	}
+	for _, x := range waited {
+		n.insertWord(x)
+	}
+	n.rearm()
 }
 
 // stream tells the two streams of a link apart.

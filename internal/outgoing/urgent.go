@@ -95,7 +95,7 @@ func (l *Link) loadUrgent(now time.Time) {
 	}
 	u.sender.Along(l.sender, now)
 	u.sender.Look(now)
-	l.sender.Suspects(u.sender)
+	l.sender.Suspects(u.sender, now)
 	u.settle()
 	if u.sender.Urgent() == 0 {
 		l.moveOver(u, now)

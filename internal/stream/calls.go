@@ -93,11 +93,7 @@ func (s *Sender) expectAsks() time.Time {
 	if !s.calls.waits {
 		return time.Time{}
 	}
-	since := s.expectsSince()
-	if s.askedAt.After(since) {
-		since = s.askedAt
-	}
-	return since.Add(min(probeInterval, s.policy.Patience/4))
+	return s.asksAfter(s.expectsSince()).Add(offBeat)
 }
 
 // expectEnds is when nobody waits any more for a reply of a peer that says nothing at all; zero: nobody does. What it says may be

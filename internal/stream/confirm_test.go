@@ -180,10 +180,10 @@ func TestAPeerIsAskedAsLongAsSomebodyWaits(t *testing.T) {
 	s.Acked(report(at(1), at(2), at(2)), now) // it has come, and is not taken
 	for range 3 {
 		_, next := s.Next(now)
-		if d := next.Sub(now); d <= 0 || d > probeInterval {
+		if d := next.Sub(now); d <= 0 || d > probeInterval+offBeat {
 			t.Fatalf("it sleeps for %v", d)
 		}
-		now = now.Add(probeInterval)
+		now = now.Add(probeInterval + offBeat)
 		if step, _ := s.Next(now); step != Write || s.Pending().Header.Flags&wire.FlagAckNow == 0 {
 			t.Fatalf("step %v, %+v: want that it asks", step, s.Pending().Header)
 		}

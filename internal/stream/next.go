@@ -66,11 +66,8 @@ func (s *Sender) Next(now time.Time) (Step, time.Time) {
 		s.frame(now)
 		return Write, deadline
 	case !askAt.IsZero() && !now.Before(askAt):
-		early := s.early(open, now)
-		s.window.probed, s.window.asked, s.askedAt, s.ask = now, s.window.asked || !early, now, false
-		if s.bare(wire.FlagAckNow, now); early {
-			s.pending.Header.Start = s.window.done
-		}
+		s.window.probed, s.window.asked, s.askedAt, s.ask = now, true, now, false
+		s.bare(wire.FlagAckNow, now)
 		return Write, deadline
 	case s.waited && s.resends, !s.ack.Due.IsZero() && !now.Before(s.ack.Due):
 		s.bare(0, now)

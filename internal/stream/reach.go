@@ -105,8 +105,7 @@ type reach struct {
 	answered time.Time // it last answered
 	met      bool      // it has, since it is where it is
 	tried    time.Time // since when it is tried where it is, by however many connections
-	check    bool      // it is to be asked as soon as something can be written
-	anew     bool      // nothing was written on the connection yet, whose other end may be another life of the peer
+	checkAt  time.Time // it is to be asked then, or as soon after it as something can be written; zero: it is not
 	instant  bool      // it has answered since the frame at hand was made: maybe that
 	broken   time.Time // since when the connection has been broken; zero: it is not
 
@@ -156,11 +155,14 @@ func (s *Sender) reached(e ReachEvent, now time.Time) {
 	r.state = follow(before, e)
 	switch e {
 	case Unsettled:
-		*r = reach{trip: r.trip, heard: r.heard, answered: r.answered, check: r.check || before != Unknown, tried: now, late: r.late || r.timed.asked}
+		*r = reach{trip: r.trip, heard: r.heard, answered: r.answered, checkAt: r.checkAt, tried: now, late: r.late || r.timed.asked}
+		if before != Unknown {
+			r.check(now)
+		}
 	case Answered:
 		r.answered, r.met, r.instant = now, true, true
 	case Severed:
-		r.settle()
+		r.settle(now)
 	}
 	s.show(now)
 }
@@ -172,9 +174,16 @@ func (s *Sender) show(now time.Time) {
 	}
 }
 
-// mayCheck reports whether the peer is to be asked at once whether it is there.
+// check has the peer asked whether it is there, unless something that is written soon asks that too.
+func (r *reach) check(now time.Time) {
+	if r.checkAt.IsZero() {
+		r.checkAt = now.Add(checkPause)
+	}
+}
+
+// mayCheck reports whether the peer is to be asked at checkAt whether it is there.
 func (s *Sender) mayCheck() bool {
-	return s.reach.check && s.reach.owed.IsZero() && s.state.Peer != Idle
+	return !s.reach.checkAt.IsZero() && s.reach.owed.IsZero() && s.state.Peer != Idle
 }
 
 // asksFirst reports whether that comes before what is to be written: the answer to what is written may take longer.

@@ -201,30 +201,28 @@ func (s *Sender) asks(open bool, now time.Time) (at time.Time) {
 		at = probeAt
 	}
 	switch {
-	case s.window.missing() && s.tells() && s.ask, s.mayCheck():
+	case s.window.missing() && s.tells() && s.ask, s.loaded && s.asksFirst():
 		return now
+	case s.mayCheck():
+		at = Earlier(at, s.reach.checkAt)
 	case s.window.missing() && s.resends:
-		since := s.moved
-		if s.askedAt.After(since) {
-			since = s.askedAt
-		}
-		at = Earlier(at, since.Add(min(probeInterval, s.policy.Patience/4)))
+		at = Earlier(at, s.asksAfter(s.moved))
 	case s.awaits():
-		since := s.wroteAt
-		if s.askedAt.After(since) {
-			since = s.askedAt
-		}
-		at = Earlier(at, since.Add(min(probeInterval, s.policy.Patience/4, s.policy.Silence/4)))
+		at = Earlier(at, s.asksAfter(s.wroteAt).Add(offBeat))
 	case !s.reach.owed.IsZero():
-		since := s.reach.owed
-		if s.askedAt.After(since) {
-			since = s.askedAt
-		}
-		at = Earlier(at, since.Add(min(probeInterval, s.policy.Silence/4)))
+		at = Earlier(at, s.asksAfter(s.reach.owed))
 	case s.window.bytes > 0 && !s.window.asked:
-		at = Earlier(at, s.wroteAt.Add(quietTime))
+		at = Earlier(at, s.wroteAt.Add(quietTime+offBeat))
 	}
 	return Earlier(Earlier(at, s.watchAt()), s.expectAsks())
+}
+
+// asksAfter is when to ask, or to ask again, for what the peer has owed since then.
+func (s *Sender) asksAfter(since time.Time) time.Time {
+	if s.askedAt.After(since) {
+		since = s.askedAt
+	}
+	return since.Add(min(probeInterval, s.policy.Patience/4, s.policy.Silence/4))
 }
 
 // repeat makes the first frame that is to be sent again the pending one.

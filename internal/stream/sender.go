@@ -172,7 +172,9 @@ func (s *Sender) Vanished(now time.Time) {
 
 // Appeared notes that there is one.
 func (s *Sender) Appeared(now time.Time) {
-	s.reach.check = s.reach.check || s.policy.Watch > 0
+	if s.policy.Watch > 0 {
+		s.reach.check(now)
+	}
 	s.on(Appeared, now)
 }
 
@@ -182,7 +184,7 @@ func (s *Sender) Dialed(again bool, now time.Time) {
 	s.twin.dialed(again)
 	s.blockedAt, s.refused = now, again
 	if again {
-		s.reach.settle()
+		s.reach.settle(now)
 		s.on(Redialed, now)
 	} else {
 		s.on(Dialed, now)
@@ -214,7 +216,7 @@ func (s *Sender) Failed(now time.Time) {
 
 // Writable notes that the connection would take a frame now.
 func (s *Sender) Writable(now time.Time) {
-	s.reach.broken, s.reach.anew = time.Time{}, true
+	s.reach.broken = time.Time{}
 	s.on(Writable, now)
 }
 
@@ -264,7 +266,7 @@ func (s *Sender) Acked(h *wire.Header, now time.Time) bool {
 		s.progress, s.heardAt = now, now
 		s.on(Heard, now)
 	}
-	return isDown(s.state.Peer) || s.loaded || s.window.due > 0 || s.waited || s.owesWord
+	return isDown(s.state.Peer) || s.loaded || s.window.due > 0 || s.waited || s.owesWord || s.mayCheck()
 }
 
 // PeerBegan notes that a life of the peer was heard that was not before. What is on its way to another one will not be
@@ -281,7 +283,7 @@ func (s *Sender) PeerBegan(first bool, now time.Time) {
 		s.forget()
 		s.twin.lives++
 	}
-	s.reach.check = true
+	s.reach.check(now)
 	if now.Sub(s.begunAt) >= 2*s.policy.Patience {
 		s.begunAt, s.progress, s.moved = now, now, now
 		s.on(Began, now)

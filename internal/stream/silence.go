@@ -27,14 +27,18 @@ const (
 	// elsewhereTime is how long a peer has to be down for what it says after that to come from somewhere else. One that has started anew may be heard
 	// sooner than a connection to it stands.
 	elsewhereTime = time.Second
+	// checkPause is how long it is waited, before a frame of its own asks whether the peer is there, for something to be written that
+	// asks that too: what has made it a question may also make the program write something.
+	checkPause = time.Millisecond
 	// waitsLeast is how much has to wait for a path to be slow: less than a quarter of a second takes at 64 KiB a second is on its way on any.
 	waitsLeast = 16 << 10
 )
 
 // settle makes the peer owe nothing: it is to be asked afresh.
-func (r *reach) settle() {
+func (r *reach) settle(now time.Time) {
 	r.late = r.late || r.timed.asked
-	r.owed, r.timed, r.check = time.Time{}, timed{}, true
+	r.owed, r.timed = time.Time{}, timed{}
+	r.check(now)
 }
 
 // owe makes it owe an answer from now on, if it does not.
@@ -130,11 +134,12 @@ func (s *Sender) wrote(now time.Time) {
 	r, f := &s.reach, &s.pending
 	asks := f.Header.Flags&wire.FlagAckNow != 0
 	if f.Bare && !asks {
-		r.check = r.check || r.state == Unknown && r.owed.IsZero()
+		if r.state == Unknown && r.owed.IsZero() {
+			r.check(now)
+		}
 		return
 	}
-	r.check = false
-	r.anew = r.anew && f.Bare
+	r.checkAt = time.Time{}
 	if r.instant && !(s.resends && s.window.missing()) {
 		return
 	}
@@ -152,13 +157,6 @@ func (s *Sender) wrote(now time.Time) {
 	case r.timed.at.IsZero():
 		r.timed = timed{end: f.upTo, at: now}
 	}
-}
-
-// early reports whether a frame that only asks whether the peer is there must not say where the stream stands. To one who does not resend that would say
-// that what it has not got yet is lost; on a network for tests it may be delayed, and the frame not.
-func (s *Sender) early(open bool, now time.Time) bool {
-	last := !s.window.asked && !now.Before(s.wroteAt.Add(quietTime)) // whether the last was lost is asked once
-	return open && !last && !s.reach.anew && !s.self.Knows.Has(wire.CapResend)
 }
 
 // lostAt is when the peer has had its time to show that it is reachable; zero: it owes nothing. Where nobody can tell whether bytes move
@@ -285,7 +283,7 @@ func (s *Sender) Broke(now time.Time) {
 	if end, most := s.lostAt(), s.brokenTime(); !end.IsZero() && end.Before(now.Add(most)) {
 		s.reach.broken = end.Add(-most)
 	}
-	s.reach.settle()
+	s.reach.settle(now)
 	if s.state.Path != Blocked {
 		s.blockedAt, s.refused = now, true
 		s.on(Full, now)

@@ -167,7 +167,7 @@ func TestARoundTripIsNotMeasuredByAFrameThatAnswersSomethingElse(t *testing.T) {
 	const trip = 200 * time.Millisecond
 	start := time.Unix(1000, 0)
 	asked := func(s *Sender, now time.Time) {
-		s.reach.check = true
+		s.reach.checkAt = now
 		s.Look(now)
 		if s.writes(now); s.reach.timed.at.IsZero() {
 			t.Fatalf("the peer is not asked")
@@ -419,5 +419,60 @@ func TestAPeerThatIsHeardWhereNobodyReachesItIsElsewhere(t *testing.T) {
 				t.Errorf("it is elsewhere from %v to %v, want %v to %v", since, until, c.want, c.until)
 			}
 		})
+	}
+}
+
+// What makes it a question whether a peer is there may make the program write something, too: that asks the same.
+func TestAPeerIsNotAskedByAFrameOfItsOwnWhenSomethingIsWrittenAtOnce(t *testing.T) {
+	start := time.Unix(1000, 0)
+	asks := func(s *Sender, now time.Time) (questions int) {
+		for step, _ := s.Next(now); step == Write; step, _ = s.Next(now) {
+			if f := s.Pending(); f.Bare && f.Header.Flags&wire.FlagAckNow != 0 {
+				questions++
+			}
+			s.Took(now)
+		}
+		return questions
+	}
+	for _, c := range []struct {
+		name   string
+		writes bool
+		want   int
+	}{{"something is written", true, 0}, {"nothing is", false, 1}} {
+		t.Run(c.name, func(t *testing.T) {
+			s := newResender(start)
+			now := start.Add(time.Second)
+			asks(s, now)
+			s.Acked(report(at(1), at(1), at(1)), now)
+			s.PeerBegan(false, now)
+			if n := asks(s, now); n != 0 {
+				t.Fatalf("it is asked at the very moment")
+			}
+			if _, until := s.Next(now); until.After(now.Add(checkPause)) {
+				t.Fatalf("the sender sleeps for %v", until.Sub(now))
+			}
+			if c.writes {
+				s.Load(small(1), now)
+				asks(s, now)
+			}
+			if n := asks(s, now.Add(checkPause)); n != c.want {
+				t.Errorf("it is asked %d times, want %d", n, c.want)
+			}
+		})
+	}
+}
+
+// A question that an answer makes possible is asked in its time, and not when something else happens.
+func TestWhoIsToAskIsWokenForThat(t *testing.T) {
+	now := time.Unix(1000, 0)
+	s := newResender(now)
+	s.Load(small(1), now)
+	s.writes(now)
+	s.PeerBegan(true, now) // it is to be asked, but for what was written
+	if s.Next(now); s.mayCheck() {
+		t.Fatal("it is asked for what it owes an answer for already")
+	}
+	if !s.Acked(report(at(2), at(2), at(2)), now) {
+		t.Error("nobody is told that it is to be asked now")
 	}
 }

@@ -151,10 +151,10 @@ func (s *Sender) Doubt() {
 func (s *Sender) About(life uint64) bool { return s.twin.about == life }
 
 // Suspects has the peer asked whether it is there, when the sender of urgent messages to it finds that it owes that an answer.
-func (s *Sender) Suspects(urgent *Sender) {
+func (s *Sender) Suspects(urgent *Sender, now time.Time) {
 	t, state := &urgent.twin, urgent.reach.state
 	if t.reach != state && (state == Unanswered || state == Lost) {
-		s.reach.check = true
+		s.reach.check(now)
 	}
 	t.reach = state
 }

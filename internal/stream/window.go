@@ -11,6 +11,10 @@ import (
 // acknowledgment: what it waits for may have been lost.
 const probeInterval = 250 * time.Millisecond
 
+// offBeat keeps questions off the moments at which the program sends what makes them needless: in virtual time both would be at the very same
+// one, in an order that is left to chance.
+const offBeat = 131 * time.Microsecond
+
 // maxGrant is the largest window that a peer is believed to grant.
 const maxGrant = 64 << 20
 
