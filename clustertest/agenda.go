@@ -36,9 +36,9 @@ func (n *Network) At(d time.Duration, f func()) {
 	n.mu.Lock()
 	defer n.mu.Unlock()
 	x := &task{at: latest(n.start.Add(d), time.Now()), do: f}
-	x.runs = n.slot(x.at, taskSlot)
+	x.runs = taskSlot.after(x.at)
 	for slices.ContainsFunc(n.agenda.tasks, func(y *task) bool { return y.runs.Equal(x.runs) }) {
-		x.runs = n.slot(x.runs, taskSlot)
+		x.runs = taskSlot.after(x.runs)
 	}
 	n.agenda.tasks = append(n.agenda.tasks, x)
 	if n.agenda.news != nil {

@@ -17,14 +17,13 @@ var (
 	wordSlot    = slot{4, 3}
 )
 
-// A slot is the nanoseconds since the start of the network that leave this rest.
+// A slot is the nanoseconds since 1970 that leave this rest. Nodes have their timers run out at even ones (see stream.Even).
 type slot struct{ by, rest int64 }
 
-// slot is the next of these nanoseconds after t.
-func (n *Network) slot(t time.Time, s slot) time.Time {
-	since := int64(t.Sub(n.start)) + 1
-	ahead := ((s.rest-since)%s.by + s.by) % s.by
-	return n.start.Add(time.Duration(since + ahead))
+// after is the next of these nanoseconds after t.
+func (s slot) after(t time.Time) time.Time {
+	after := t.UnixNano() + 1
+	return t.Add(time.Duration(1 + ((s.rest-after)%s.by+s.by)%s.by))
 }
 
 // A pathQueue is a heap of the paths on which something is due, a message or a step of the
@@ -98,7 +97,7 @@ func (p *path) plan(n *Network) bool {
 func (n *Network) rearm() {
 	var next time.Time
 	if len(n.arrivals) > 0 && !n.ended {
-		next = n.slot(latest(n.arrivals[0].head, n.arrived), arrivalSlot)
+		next = arrivalSlot.after(latest(n.arrivals[0].head, n.arrived))
 	}
 	if word := n.nextWord(); !word.IsZero() && !n.ended && (next.IsZero() || word.Before(next)) {
 		next = word
@@ -136,7 +135,7 @@ func (n *Network) dispatch() {
 		if alone {
 			at = latest(at, n.arrived)
 		}
-		if n.slot(at, arrivalSlot).After(now) {
+		if arrivalSlot.after(at).After(now) {
 			break // this may be the moment of a word
 		}
 		if alone {

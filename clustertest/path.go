@@ -25,7 +25,6 @@ type path struct {
 	said         [2]moment    // what was said last in each
 	flows        map[flowKey]*flow
 	room         chan struct{}
-	used         bool // a message was sent on it
 	connection
 
 	// The next that happens on it, and where it is in the network's queue.
@@ -51,7 +50,6 @@ func (c carrier) Carry(head, tail []byte, deliver func(head, tail []byte) bool) 
 	n.mu.Lock()
 	p := n.path(x.link())
 	if !x.word && !n.ended { // a question is not left to chance
-		p.used = p.used || x.bare == 0
 		p.want(n)
 	}
 	crowded := p.stands && x.bare == 0 && !x.urgent && n.crowded(p)
@@ -220,7 +218,10 @@ func (n *Network) depart(x *parcel) {
 	}
 	now := time.Now()
 	x.due = now.Add(n.delay(f, x, "delay"))
-	if x.word {
+	if x.asks {
+		x.due = latest(x.due, p.behind(x, now))
+	}
+	if x.word || x.asks {
 		n.say(p, x)
 		return
 	}
@@ -252,15 +253,10 @@ func (p *path) behind(x *parcel, now time.Time) time.Time {
 	if !p.lately[i].Equal(now) {
 		p.lately[i], p.earlier[i] = now, p.latest[i]
 	}
-	if x.bare != 0 {
+	if x.asks {
 		return p.earlier[i]
 	}
 	return p.latest[i]
-}
-
-// asksBefore reports whether the parcel is a question that was asked at the moment of the message y, and arrives at the same time.
-func (p *parcel) asksBefore(y *parcel) bool {
-	return p.bare != 0 && y.bare == 0 && p.Sent == y.Sent && p.due.Equal(y.due)
 }
 
 // line has a message wait until it has been put on the line. Urgent ones do not wait for the others.
@@ -282,7 +278,7 @@ func (p *path) line(n *Network, x *parcel, bandwidth int, now time.Time) {
 func (n *Network) add(p *path, x *parcel) {
 	x.turn = n.chance("turn", x)
 	i := len(p.parcels)
-	for i > 0 && (x.due.Before(p.parcels[i-1].due) || x.asksBefore(p.parcels[i-1])) {
+	for i > 0 && x.due.Before(p.parcels[i-1].due) {
 		i--
 	}
 	p.parcels = slices.Insert(p.parcels, i, x)
@@ -324,9 +320,6 @@ func (p *path) arrive(n *Network) {
 	case n.dead[p.link.To]:
 		n.lost(x, byCrash)
 	case x.bare != 0:
-		if x.asks && !p.used {
-			n.path(p.link.reverse()).want(n) // for the answer
-		}
 		p.correct(n, x)
 		x.arrive()
 	default:

@@ -8,10 +8,10 @@ import (
 	"github.com/abhishekg16/cluster/internal/wire"
 )
 
-// Words are what nodes acknowledge and announce to each other. At which moments they do is decided by what arrives and by timers; but not whether
-// with frames of their own or with messages, nor in how many. So those of one moment on one stream are one acknowledgment and one announcement at
-// most, and their time is drawn for the moment. Each arrives at a nanosecond at which nothing else does on its link, for what one leads to has to be
-// over before the next; and messages do not wait for them.
+// Words are what nodes acknowledge, announce, and ask each other. At which moments they do is decided by what arrives and by timers; but not whether
+// with frames of their own or with messages, nor in how many. So those of one moment on one stream are one acknowledgment, one announcement, and one
+// question at most, and their time is drawn for the moment. Each arrives at a nanosecond at which nothing else does on its link, for what one leads
+// to has to be over before the next; and messages do not wait for them. A question overtakes no message that was sent before its moment.
 
 // A moment is what a server said at one time in one stream of a link.
 type moment struct {
@@ -19,6 +19,7 @@ type moment struct {
 	due        time.Time
 	announced  *parcel // nil: nothing was
 	acked      *parcel // likewise
+	asked      *parcel // likewise
 	overflowed int     // acknowledgments that one had no room for
 }
 
@@ -26,7 +27,7 @@ type moment struct {
 const wordPitch = 4
 
 // end is when what is said at the next moment may arrive at the earliest, which does not depend on what was said at this one.
-func (m *moment) end() time.Time { return m.due.Add(time.Duration(2+m.overflowed) * wordPitch) }
+func (m *moment) end() time.Time { return m.due.Add(time.Duration(3+m.overflowed) * wordPitch) }
 
 // say puts a word on its way. The caller holds mu.
 func (n *Network) say(p *path, x *parcel) {
@@ -34,25 +35,38 @@ func (n *Network) say(p *path, x *parcel) {
 	if m.sent != x.Sent {
 		*m = moment{sent: x.Sent, due: latest(x.due, m.end())}
 	}
-	x.due = m.due
-	if x.header.AckIncarnation == 0 {
-		if m.announced != nil {
-			m.announced.header = x.header
-			return
-		}
-		m.announced = x
-	} else {
-		if m.acked != nil && m.acked.add(x) {
-			return
-		}
-		if m.acked != nil {
-			m.overflowed++
-		}
-		m.acked = x
-		x.due = m.end().Add(-wordPitch)
+	if m.take(x) {
+		n.insertWord(x)
+		n.rearm()
 	}
-	n.insertWord(x)
-	n.rearm()
+}
+
+// take makes a word one of the moment's, and says when it is due. It reports false if another one says now what it does.
+func (m *moment) take(x *parcel) bool {
+	switch {
+	case x.asks && m.asked != nil:
+		h, start := &m.asked.header, first(x.header.Start, m.asked.header.Start)
+		if h.AckIncarnation != 0 { // else it tells what its sender knows, and is answered by that
+			*h = x.header
+		}
+		h.Start = start
+		return false
+	case x.asks:
+		m.asked, x.due = x, latest(x.due, m.due.Add(2*wordPitch))
+	case x.header.AckIncarnation == 0 && m.announced != nil:
+		m.announced.header = x.header
+		return false
+	case x.header.AckIncarnation == 0:
+		m.announced, x.due = x, m.due
+	case m.acked != nil && m.acked.add(x):
+		return false
+	case m.acked != nil:
+		m.overflowed++
+		m.acked, x.due = x, m.end().Add(-wordPitch)
+	default:
+		m.acked, x.due = x, m.due.Add(wordPitch)
+	}
+	return true
 }
 
 func (n *Network) insertWord(x *parcel) {
@@ -134,7 +148,7 @@ func (p *parcel) after(x *parcel) bool {
 func (n *Network) nextWord() time.Time {
 	for _, x := range n.words {
 		if !n.paused[x.To] {
-			return n.slot(x.due, wordSlot)
+			return wordSlot.after(x.due)
 		}
 	}
 	return time.Time{}
@@ -144,11 +158,14 @@ func (n *Network) nextWord() time.Time {
 func (n *Network) hear() {
 	var wait []*parcel // for servers that are paused
 	now := time.Now()
-	for len(n.words) > 0 && !n.slot(n.words[0].due, wordSlot).After(now) {
+	for len(n.words) > 0 && !wordSlot.after(n.words[0].due).After(now) {
 		var x *parcel
 		if x, n.words = pop(n.words); n.paused[x.To] {
 			wait = append(wait, x)
 		} else if p := n.path(x.link()); !n.dead[x.To] {
+			if x.asks {
+				n.path(p.link.reverse()).want(n) // for the answer
+			}
 			p.correct(n, x)
 			x.arrive()
 		}

@@ -201,7 +201,7 @@ func (in *In) deadline() (d time.Time, waited bool) {
 			in.holding, d = true, stream.Earlier(d, due)
 		}
 	}
-	return d, waited
+	return stream.Even(d), waited
 }
 
 // overdue gives up waiting for what should have come by now. It reports whether some peer waits to be told at once how far it was

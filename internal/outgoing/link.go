@@ -76,6 +76,7 @@ type Link struct {
 	calls   *calls.Peer // who waits for replies; nil if nobody ever does
 	sender  *stream.Sender
 	logged  stream.Standing
+	began   bool          // a new life of the peer was heard, and what it says is told next
 	unheard bool          // it was told that the peer, which is down, runs and does not answer
 	poll    time.Duration // how often to look whether conn stands though nothing is on its way; 0: it says so
 	rests   bool          // conn tells when it is to be looked at again
@@ -312,11 +313,15 @@ func (l *Link) acked(h *wire.Header, names []byte) (told chain) {
 		}
 	}
 	l.kept.release(l.sender.KeptFrom())
+	if l.began {
+		l.began = false
+		l.wakeAll()
+	}
 	return l.fates(names)
 }
 
 // PeerBegan tells that a new life of the peer was heard, and whether it is the first that is heard at all. Key is the one that it
-// has now, if there are keys.
+// has now, if there are keys. What the frame says by which it was heard is told next, to Acked: who waits looks again when that is known, too.
 func (l *Link) PeerBegan(key string, first bool) {
 	l.mu.Lock()
 	defer l.mu.Unlock()
@@ -330,7 +335,7 @@ func (l *Link) PeerBegan(key string, first bool) {
 		l.sender.ResetSilence(now)
 	}
 	l.note()
-	l.wakeAll()
+	l.began = true
 }
 
 // Acknowledge notes the latest acknowledgment for the peer, which is written by the time at which it is due.

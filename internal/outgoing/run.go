@@ -125,7 +125,7 @@ func (l *Link) plan(now time.Time, byRun bool) (step, time.Time) {
 	default:
 		l.activity = working
 	}
-	return step, deadline
+	return step, stream.Even(deadline)
 }
 
 func (l *Link) decide(now time.Time) (step, time.Time) {

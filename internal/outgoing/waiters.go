@@ -177,7 +177,7 @@ func (l *Link) Query() {
 // awaitWord waits until there may be an answer of the peer, or some time has passed. It reports false if stop was closed before. The caller
 // holds mu, which is let go of meanwhile.
 func (l *Link) awaitWord(most time.Duration, stop <-chan struct{}) bool {
-	t := time.NewTimer(most)
+	t := time.NewTimer(time.Until(stream.Even(time.Now().Add(most))))
 	defer t.Stop()
 	room := l.roomMade()
 	l.mu.Unlock()

@@ -38,6 +38,9 @@ func (s *Sender) estrange() {
 		s.twin.silent = !isDown(s.state.Peer)
 		return // the other sender has what is known
 	}
+	if t := &s.twin; !s.resends && !s.spoke && s.confirming == ConfirmsUnknown && s.calls.calling == CallsUnknown && !s.owesWord && t.life == 0 && !t.told {
+		return // nothing is, and it is asked no sooner again
+	}
 	s.Doubt()
 	s.resends, s.spoke, s.announceAt = false, false, time.Time{}
 	s.confirming, s.queriedAt, s.owesWord = ConfirmsUnknown, time.Time{}, false

@@ -29,7 +29,7 @@ const (
 	elsewhereTime = time.Second
 	// checkPause is how long it is waited, before a frame of its own asks whether the peer is there, for something to be written that
 	// asks that too: what has made it a question may also make the program write something.
-	checkPause = time.Millisecond
+	checkPause = time.Millisecond + offBeat
 	// waitsLeast is how much has to wait for a path to be slow: less than a quarter of a second takes at 64 KiB a second is on its way on any.
 	waitsLeast = 16 << 10
 )
@@ -120,6 +120,7 @@ func (s *Sender) measure(h *wire.Header, now time.Time) {
 	switch d := now.Sub(t.at); {
 	case t.asked && r.late:
 		r.late = false
+	case t.unsure && (r.trip == 0 || d >= r.trip): // the answer may have been what came before, and this be long after it
 	case r.trip == 0, d < r.trip && !t.asked:
 		r.trip = d
 	case d < r.trip:

@@ -202,6 +202,11 @@ func TestARoundTripIsNotMeasuredByAFrameThatAnswersSomethingElse(t *testing.T) {
 			answer(s, 0, 1, now.Add(time.Millisecond))
 			answer(s, 0, 0, now.Add(trip))
 		}},
+		{"what it says long after its own question answered", func(s *Sender, now time.Time) {
+			asked(s, now)
+			answer(s, wire.FlagAckNow, 0, now.Add(trip))
+			answer(s, 0, 0, now.Add(8*trip))
+		}},
 		{"the answer to an earlier question", func(s *Sender, now time.Time) {
 			asked(s, now)
 			s.reach.owed = time.Time{}
@@ -474,5 +479,17 @@ func TestWhoIsToAskIsWokenForThat(t *testing.T) {
 	}
 	if !s.Acked(report(at(2), at(2), at(2)), now) {
 		t.Error("nobody is told that it is to be asked now")
+	}
+}
+
+func TestATimerRunsOutAtAnEvenNanosecond(t *testing.T) {
+	start := time.Unix(1000, 0)
+	for d, want := range map[time.Duration]time.Duration{0: 0, 1: 2, 2: 2, 999_999_999: time.Second} {
+		if got := Even(start.Add(d)).Sub(start); got != want {
+			t.Errorf("after %v: %v, want %v", d, got, want)
+		}
+	}
+	if !Even(time.Time{}).IsZero() {
+		t.Error("no time is one")
 	}
 }
