@@ -10,6 +10,7 @@ import (
 
 	"github.com/abhishekg16/cluster"
 	"github.com/abhishekg16/cluster/clustertest"
+	"github.com/abhishekg16/cluster/internal/testcluster"
 )
 
 const troubled = 20 * time.Second
@@ -186,7 +187,10 @@ func gossip(n *cluster.Node, pause time.Duration) {
 func TestTheSameSeedMakesTheSameDecisionsWhenDisturbed(t *testing.T) {
 	kinds := make(map[clustertest.Kind]bool)
 	seeds := 60
-	if testing.Short() {
+	switch {
+	case testcluster.RaceEnabled && !long: // each takes ten times as long
+		seeds = 8
+	case testing.Short():
 		seeds = 20
 	}
 	for seed := range uint64(seeds) {
