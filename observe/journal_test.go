@@ -154,8 +154,8 @@ func TestTheMatrixHasTheStateTheRateAndTheRoundTripOfEachLink(t *testing.T) {
 		}}
 	}
 	for _, c := range []cell{
-		{"m0-0", "", "self"}, {"m0-1", "up\n12/s\n321µs", "up"}, {"m0-2", "down\n0/s", "down"},
-		{"m1-0", "up\n12/s\n12.3ms", "up"}, {"m1-2", "idle", "idle"}, {"m2-0", "?", ""},
+		{"m0-0", "", "self"}, {"m0-1", "up\n12/s\n320µs", "up"}, {"m0-2", "down\n0/s", "down"},
+		{"m1-0", "up\n12/s\n12ms", "up"}, {"m1-2", "idle", "idle"}, {"m2-0", "?", ""},
 	} {
 		if v := newView(before, now, nil); !slices.Contains(v.cells, c) {
 			t.Errorf("the page has no %q, but %q", c, v.cells)
