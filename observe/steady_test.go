@@ -24,7 +24,7 @@ func TestLinksThatOnlyGoOnAreNotWrittenAnew(t *testing.T) {
 		}}
 		now.steady(before)
 		now.rows[0] = rowOf(now.report.Stats, now.at)
-		v := newView(before, now, nil)
+		v := newView(before, now, nil, nil)
 		if i > from+1 { // from when there are rates
 			for j, c := range v.cells {
 				if c != last.cells[j] {
