@@ -17,7 +17,7 @@ import (
 // eachLink calls f for all links, one after the other.
 func (n *Node) eachLink(f func(*outgoing.Link)) {
 	n.mu.Lock()
-	all := slices.Collect(maps.Values(n.links))
+	all := slices.AppendSeq(make([]*peerLink, 0, len(n.links)), maps.Values(n.links))
 	n.mu.Unlock()
 	for _, l := range all {
 		f(l.Link)

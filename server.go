@@ -5,8 +5,8 @@ import (
 	"crypto/rand"
 	"encoding/binary"
 	"fmt"
-	"maps"
 	"slices"
+	"sort"
 	"sync"
 	"sync/atomic"
 	"time"
@@ -257,14 +257,16 @@ func (n *Node) Done() <-chan struct{} { return n.done }
 func (n *Node) Stats() Stats {
 	s := Stats{Pid: n.pid, Incarnation: n.incarnation, Transport: n.carrier, OutboxLen: len(n.outbox), InboxLen: len(n.inbox),
 		Cluster: n.cfg.Cluster, QueueBytes: n.cfg.QueueBytes}
-	peers := make(map[int]*PeerStats)
-	peer := func(id int) *PeerStats {
-		if peers[id] == nil {
-			peers[id] = &PeerStats{ID: id, Encrypted: n.encrypts(id)}
+	ids := n.others(n.catalog.IDs())
+	s.Peers = slices.Grow(s.Peers, len(ids))
+	peer := func(id int) *PeerStats { // which holds until the next is asked for
+		i := sort.Search(len(s.Peers), func(i int) bool { return s.Peers[i].ID >= id })
+		if i == len(s.Peers) || s.Peers[i].ID != id {
+			s.Peers = slices.Insert(s.Peers, i, PeerStats{ID: id, Encrypted: n.encrypts(id)})
 		}
-		return peers[id]
+		return &s.Peers[i]
 	}
-	for _, id := range n.others(n.catalog.IDs()) {
+	for _, id := range ids {
 		peer(id)
 	}
 	n.reload.mu.Lock()
@@ -280,11 +282,11 @@ func (n *Node) Stats() Stats {
 	for r, c := range s.Refused {
 		s.Received.Refused = count(s.Received.Refused, r, c)
 	}
-	for _, id := range slices.Sorted(maps.Keys(peers)) {
-		peers[id].Flaps = n.lookout.flaps(id)
-		s.Peers = append(s.Peers, *peers[id])
-		s.Sent.add(peers[id].Sent)
-		s.Received.add(peers[id].Received)
+	for i := range s.Peers {
+		p := &s.Peers[i]
+		p.Flaps = n.lookout.flaps(p.ID)
+		s.Sent.add(p.Sent)
+		s.Received.add(p.Received)
 	}
 	return s
 }

@@ -34,7 +34,7 @@ var columns = []column{
 			if l.now.Since.IsZero() {
 				return quantity.None, ""
 			}
-			return quantity.Ago(l.at.Sub(l.now.Since)), ""
+			return quantity.Ago(steadyAge(l.at.Sub(l.now.Since))), ""
 		}},
 	{key: "out", Head: "sent", About: "messages written to the peer", Numeric: true,
 		value: func(l linkView) (string, string) { return l.rate(sent).String(), "" }},
@@ -49,7 +49,7 @@ var columns = []column{
 		meter: func(l linkView) (int, int) { return l.now.Sent.QueueBytes, l.bound }},
 	{key: "flight", Head: "on its way", About: "what is written and not acknowledged", Numeric: true,
 		value: func(l linkView) (string, string) { return quantity.Size(float64(l.now.Sent.FlightBytes)), "" }},
-	{key: "rtt", Head: "round trip", About: "how long the peer takes to answer, with the way there and back", Numeric: true,
+	{key: "rtt", Head: "round trip", About: "about how long the peer takes to answer, with the way there and back", Numeric: true,
 		value: func(l linkView) (string, string) { return quantity.RoundTrip(l.now.RoundTrip), "" }},
 	{key: "backlog", Head: "waits here", About: "what has come and waits for room in Inbox, or for what is missing before it", Numeric: true,
 		value: func(l linkView) (string, string) {

@@ -126,7 +126,7 @@ func TestAStateOfALaterVersionIsShown(t *testing.T) {
 		for len(now.report.Members) < m {
 			now.report.Members = append(now.report.Members, Member{ID: 100 + len(now.report.Members)})
 		}
-		v := newView(nil, now, nil)
+		v := newView(nil, now, nil, nil)
 		want := "unknown"
 		if m > wordyMost {
 			want = signs["between"]
@@ -154,17 +154,17 @@ func TestTheMatrixHasTheStateTheRateAndTheRoundTripOfEachLink(t *testing.T) {
 		}}
 	}
 	for _, c := range []cell{
-		{"m0-0", "", "self"}, {"m0-1", "up\n12/s\n321µs", "up"}, {"m0-2", "down\n0/s", "down"},
-		{"m1-0", "up\n12/s\n12.3ms", "up"}, {"m1-2", "idle", "idle"}, {"m2-0", "?", ""},
+		{"m0-0", "", "self"}, {"m0-1", "up\n12/s\n320µs", "up"}, {"m0-2", "down\n0/s", "down"},
+		{"m1-0", "up\n12/s\n12ms", "up"}, {"m1-2", "idle", "idle"}, {"m2-0", "?", ""},
 	} {
-		if v := newView(before, now, nil); !slices.Contains(v.cells, c) {
+		if v := newView(before, now, nil, nil); !slices.Contains(v.cells, c) {
 			t.Errorf("the page has no %q, but %q", c, v.cells)
 		}
 	}
 	for len(now.report.Members) <= wordyMost {
 		now.report.Members = append(now.report.Members, Member{ID: 100 + len(now.report.Members)})
 	}
-	if v, c := newView(before, now, nil), (cell{"m1-0", signs["up"], "up"}); !slices.Contains(v.cells, c) {
+	if v, c := newView(before, now, nil, nil), (cell{"m1-0", signs["up"], "up"}); !slices.Contains(v.cells, c) {
 		t.Errorf("of many servers the page has no %q, but %q", c, v.cells)
 	}
 }

@@ -1,6 +1,7 @@
 package observe
 
 import (
+	"slices"
 	"strconv"
 	"time"
 
@@ -39,8 +40,8 @@ type meshCell struct {
 	About string
 }
 
-// mesh makes the matrix.
-func (v *view) mesh(before, now *sample) {
+// mesh makes the matrix. Rows that are as in the last one are those.
+func (v *view) mesh(before, now *sample, last *mesh) {
 	members := now.report.Members
 	m := &mesh{Small: len(members) <= wordyMost, Known: len(now.rows) > 1}
 	names := make([]string, len(members))
@@ -48,22 +49,34 @@ func (v *view) mesh(before, now *sample) {
 		names[i] = strconv.Itoa(member.ID)
 		m.Heads = append(m.Heads, meshHead{ID: names[i], Name: names[i]})
 	}
+	same := last != nil && !m.Small && slices.Equal(m.Heads, last.Heads)
 	for i, from := range members {
 		r := meshRow{Head: v.meshHead(from, now)}
-		links := linksFrom(from.ID, before, now)
-		for j, to := range members {
-			l := links[to.ID]
-			if to.ID == from.ID {
-				l = meshLink{class: "self"}
-			}
-			r.Cells = append(r.Cells, meshCell{
-				v.cell("m"+names[i]+"-"+names[j], l.text(m.Small), l.class),
-				names[i] + " to " + names[j],
-			})
+		if tag := now.rows[from.ID].tag; same && tag != "" && tag == before.rows[from.ID].tag {
+			r.Cells = last.Rows[i].Cells
+		} else {
+			r.Cells = meshCells(from.ID, names, before, now, m.Small)
+		}
+		for _, c := range r.Cells {
+			v.cells = append(v.cells, c.cell)
 		}
 		m.Rows = append(m.Rows, r)
 	}
 	v.Mesh = m
+}
+
+// meshCells are the cells of the row of a server.
+func meshCells(from int, names []string, before, now *sample, small bool) []meshCell {
+	cells := make([]meshCell, 0, len(names))
+	links, name := linksFrom(from, before, now), strconv.Itoa(from)
+	for j, to := range now.report.Members {
+		l := links[to.ID]
+		if to.ID == from {
+			l = meshLink{class: "self"}
+		}
+		cells = append(cells, meshCell{cell{"m" + name + "-" + names[j], l.text(small), l.class}, name + " to " + names[j]})
+	}
+	return cells
 }
 
 // meshHead is the head of the row of a server.
@@ -126,7 +139,7 @@ func linksFrom(id int, before, now *sample) map[int]meshLink {
 	}
 	sentBefore, apart := make(map[int]uint64), time.Duration(0)
 	if before != nil {
-		if old := before.rows[id]; old.Incarnation == r.Incarnation {
+		if old := before.rows[id]; old.Incarnation == r.Incarnation && old.tag == "" { // else it does not tell what was sent
 			apart = r.Time.Sub(old.Time)
 			for _, l := range old.Links {
 				sentBefore[l.To] = l.Sent

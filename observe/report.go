@@ -93,8 +93,17 @@ func blanked(text string) string {
 
 func (h *handler) stats(w http.ResponseWriter, _ *http.Request) { writeJSON(w, reportOf(h.node)) }
 
-func (h *handler) links(w http.ResponseWriter, _ *http.Request) {
-	writeJSON(w, rowOf(h.node.Stats(), time.Now()))
+func (h *handler) links(w http.ResponseWriter, r *http.Request) {
+	row := rowOf(h.node.Stats(), time.Now())
+	if r.URL.RawQuery == onlyStates {
+		row = row.states()
+		w.Header().Set("ETag", row.tag)
+		if r.Header.Get("If-None-Match") == row.tag {
+			w.WriteHeader(http.StatusNotModified)
+			return
+		}
+	}
+	writeJSON(w, row)
 }
 
 func writeJSON(w http.ResponseWriter, v any) {

@@ -1,13 +1,17 @@
 package observe
 
 import (
+	"cmp"
 	"context"
 	"encoding/json"
 	"errors"
 	"fmt"
+	"hash/fnv"
 	"io"
 	"net/http"
 	"net/url"
+	"slices"
+	"strconv"
 	"strings"
 	"sync"
 	"time"
@@ -24,6 +28,7 @@ type row struct {
 	Links       []link    `json:"links"` // in order of id
 
 	fault string // why there are none: the server did not answer as it should
+	tag   string // the ETag of a row of states; "": it is none, or has none
 }
 
 type link struct {
@@ -59,6 +64,22 @@ func rowOf(s cluster.Stats, at time.Time) row {
 	return r
 }
 
+// states is the row without what changes while the states of the links do not, and with a tag that changes with these.
+func (r row) states() row {
+	all := strconv.AppendUint(nil, r.Incarnation, 10)
+	all = strconv.AppendInt(append(all, ' '), int64(r.ID), 10)
+	links := make([]link, len(r.Links))
+	for i, l := range r.Links {
+		links[i] = link{To: l.To, State: l.State}
+		all = strconv.AppendInt(append(all, ' '), int64(l.To), 10)
+		all = strconv.AppendInt(append(all, ' '), int64(l.State.LinkState), 10)
+	}
+	hash := fnv.New64a()
+	hash.Write(all)
+	r.Links, r.tag = links, fmt.Sprintf(`"%x"`, hash.Sum64())
+	return r
+}
+
 // PageOf is for Options.Pages where the entries of a configuration name the pages, in a field
 // "http": an address such as "127.0.0.1:9090", or a URL. It returns that URL, or "" for entries that
 // have no such field or one that cannot be used.
@@ -76,6 +97,9 @@ func PageOf(p peercatalog.Peer) string {
 	}
 	return u.String()
 }
+
+// onlyStates is the query of /links for a row of states.
+const onlyStates = "only=states"
 
 const (
 	// rowTime bounds how long another server may take to answer.
@@ -102,11 +126,16 @@ func newFetcher(pages func(peercatalog.Peer) string) *fetcher {
 	}}
 }
 
-// rows asks all servers but the node itself that have a page.
-func (f *fetcher) rows(ctx context.Context, c *peercatalog.Catalog, self int) map[int]row {
+// rows asks all servers but the node itself that have a page. Of large clusters, whose matrix has no more, it asks for the
+// states of the links, and for nothing if they are as in the row before.
+func (f *fetcher) rows(ctx context.Context, c *peercatalog.Catalog, self int, before map[int]row) map[int]row {
 	rows := make(map[int]row)
 	if f.pages == nil || c.Len() > meshMost {
 		return rows
+	}
+	query := ""
+	if c.Len() > wordyMost {
+		query = onlyStates
 	}
 	var mu sync.Mutex // guards rows
 	var all sync.WaitGroup
@@ -120,7 +149,7 @@ func (f *fetcher) rows(ctx context.Context, c *peercatalog.Catalog, self int) ma
 			continue
 		}
 		all.Go(func() { // rowTime bounds it.
-			r := f.row(ctx, page, id)
+			r := f.row(ctx, page, query, id, before[id])
 			mu.Lock()
 			defer mu.Unlock()
 			rows[id] = r
@@ -131,13 +160,9 @@ func (f *fetcher) rows(ctx context.Context, c *peercatalog.Catalog, self int) ma
 }
 
 // row asks one server. The fault of the row that it returns names no address.
-func (f *fetcher) row(ctx context.Context, page string, id int) (r row) {
+func (f *fetcher) row(ctx context.Context, page, query string, id int, before row) (r row) {
 	failed := func(format string, args ...any) row { return row{ID: id, fault: fmt.Sprintf(format, args...)} }
-	address, err := url.JoinPath(page, "links")
-	if err != nil {
-		return failed("has a page whose URL cannot be used")
-	}
-	request, err := http.NewRequestWithContext(ctx, http.MethodGet, address, nil)
+	request, err := newRowRequest(ctx, page, query, before.tag)
 	if err != nil {
 		return failed("has a page whose URL cannot be used")
 	}
@@ -146,6 +171,9 @@ func (f *fetcher) row(ctx context.Context, page string, id int) (r row) {
 		return failed("does not answer")
 	}
 	defer answer.Body.Close()
+	if answer.StatusCode == http.StatusNotModified && before.tag != "" {
+		return before
+	}
 	if answer.StatusCode != http.StatusOK {
 		return failed("answers with HTTP status %d", answer.StatusCode)
 	}
@@ -155,6 +183,25 @@ func (f *fetcher) row(ctx context.Context, page string, id int) (r row) {
 	if r.ID != id {
 		return failed("has the page of server %d", r.ID)
 	}
+	if query == onlyStates {
+		r.tag = answer.Header.Get("ETag")
+	}
+	slices.SortFunc(r.Links, func(a, b link) int { return cmp.Compare(a.To, b.To) })
 	_, _ = io.Copy(io.Discard, io.LimitReader(answer.Body, 1)) // to its end, so that the connection serves the next look
 	return r
+}
+
+// newRowRequest asks for the row of a server, unless it still has a tag.
+func newRowRequest(ctx context.Context, page, query, tag string) (*http.Request, error) {
+	u, err := url.Parse(page)
+	if err != nil {
+		return nil, err
+	}
+	u = u.JoinPath("links")
+	u.RawQuery = query
+	request, err := http.NewRequestWithContext(ctx, http.MethodGet, u.String(), nil)
+	if err == nil && query == onlyStates && tag != "" {
+		request.Header.Set("If-None-Match", tag)
+	}
+	return request, err
 }

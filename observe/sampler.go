@@ -61,22 +61,21 @@ func (s *sampler) look(ctx context.Context, since time.Time) (*view, error) {
 		return nil, err // the rows are those of an interrupted look
 	}
 	s.log.add(s.last, now)
-	s.view = newView(s.last, now, s.log.events)
+	s.view = newView(s.last, now, s.view, s.log.events)
 	s.last = now
 	return s.view, nil
 }
 
 func (s *sampler) take(ctx context.Context) *sample {
 	if time.Since(s.told) >= fresh { // the others are asked once a second at most
-		s.rows, s.told = s.fetcher.rows(ctx, s.node.Catalog(), s.node.Pid()), time.Now()
+		s.rows, s.told = s.fetcher.rows(ctx, s.node.Catalog(), s.node.Pid(), s.rows), time.Now()
 	}
-	rows := maps.Clone(s.rows)
-	now := &sample{at: time.Now(), report: reportOf(s.node), rows: rows}
-	rows[s.node.Pid()] = rowOf(now.report.Stats, now.at)
-	now.peers = make(map[int]int)
+	now := &sample{at: time.Now(), report: reportOf(s.node), rows: maps.Clone(s.rows), peers: make(map[int]int)}
 	for i, p := range now.report.Stats.Peers {
 		now.peers[p.ID] = i
 	}
+	now.steady(s.last)
+	now.rows[s.node.Pid()] = rowOf(now.report.Stats, now.at)
 	select {
 	case <-s.node.Done():
 		now.closing = true

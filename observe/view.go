@@ -2,7 +2,7 @@ package observe
 
 import (
 	"fmt"
-	"hash/fnv"
+	"hash/maphash"
 	"slices"
 	"strconv"
 	"time"
@@ -65,27 +65,40 @@ func (v *view) cell(id, text, class string) cell {
 	return c
 }
 
-// newView shows the sample now; rates are since the one before, which may be nil.
-func newView(before, now *sample, events []event) *view {
+// newView shows the sample now; rates are since the one before, which may be nil, as may be the view that was made of it.
+func newView(before, now *sample, last *view, events []event) *view {
 	s := now.report.Stats
 	v := &view{Title: fmt.Sprintf("server %d", s.Pid), At: now.at, Columns: columns, Events: events}
 	if s.Cluster != "" {
 		v.Title = fmt.Sprintf("cluster %s, server %d", s.Cluster, s.Pid)
 	}
+	var mesh *mesh
+	if last != nil {
+		v.cells, mesh = make([]cell, 0, len(last.cells)+64), last.Mesh
+	}
 	v.facts(before, now)
 	if len(now.report.Members) <= meshMost {
-		v.mesh(before, now)
+		v.mesh(before, now, mesh)
 	}
 	v.links(before, now)
 	v.reasons(before, now)
-	hash := fnv.New64a()
-	fmt.Fprint(hash, s.Incarnation) // another life of the server counts its events anew
-	for _, c := range v.cells {
-		hash.Write([]byte(c.ID))
-		hash.Write([]byte{0})
-	}
-	v.layout = strconv.FormatUint(hash.Sum64(), 36)
+	v.layout = layoutOf(s.Incarnation, v.cells)
 	return v
+}
+
+// layoutSeed makes layouts hashes that no other process has, which is no loss: its pages are made anew.
+var layoutSeed = maphash.MakeSeed()
+
+// layoutOf is a layout: of a life of the server, since another one counts its events anew, and of what cells the page has.
+func layoutOf(incarnation uint64, cells []cell) string {
+	var hash maphash.Hash
+	hash.SetSeed(layoutSeed)
+	maphash.WriteComparable(&hash, incarnation)
+	for _, c := range cells {
+		hash.WriteString(c.ID)
+		hash.WriteByte(0)
+	}
+	return strconv.FormatUint(hash.Sum64(), 36)
 }
 
 // facts are those about the server as a whole.

@@ -40,7 +40,7 @@ func TestTopShowsServersLinksAndRates(t *testing.T) {
 		{"with rates", before, []string{
 			`(?m)^3 +test +1 of 2 +12/s +0/s +0 +0 +0 +0/10 +0/20 +go +change 2 +http://127.0.0.1:9$`,
 			`(?m)^- +no answer within 2s .*http://127.0.0.1:8$`,
-			`(?m)^3 +5 +down +2 s .* – +1\x{202f}500 +0 +0 +0 +refused\?\[2J\?then\n3 +4 +up +2 s +12/s +0/s +0 B/1.0 MiB +0 B +321µs +0 +9 +0 +0\n*$`,
+			`(?m)^3 +5 +down +2 s .* – +1\x{202f}500 +0 +0 +0 +refused\?\[2J\?then\n3 +4 +up +2 s +12/s +0/s +0 B/1.0 MiB +0 B +320µs +0 +9 +0 +0\n*$`,
 		}},
 		{"without", nil, []string{`(?m)^3 +test +1 of 2 +24 +0 `, `(?m)^3 +4 +up +2 s +24 +0 `}},
 		{"after a restart", []watched{reportWith(0, func(s *cluster.Stats) { s.Incarnation = 6 }), before[1]}, []string{`(?m)^3 +4 +up +2 s +24 +0 `}},

@@ -35,17 +35,16 @@ func Ago(d time.Duration) string {
 	return fmt.Sprintf("%d days", int(d.Hours()/24))
 }
 
-// RoundTrip is a time between two servers, with two digits or three; 0: it is not known.
+// RoundTrip is a time between two servers, with two digits that count; 0: it is not known.
 func RoundTrip(d time.Duration) string {
-	switch {
-	case d == 0:
+	if d == 0 {
 		return None
-	case d < time.Millisecond:
-		return d.Round(time.Microsecond).String()
-	case d < 100*time.Millisecond:
-		return d.Round(100 * time.Microsecond).String()
 	}
-	return d.Round(10 * time.Millisecond).String()
+	unit := time.Microsecond
+	for d >= 100*unit {
+		unit *= 10
+	}
+	return d.Round(unit).String()
 }
 
 // A Rate is how much more there is each second; negative: unknown.

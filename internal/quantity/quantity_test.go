@@ -12,7 +12,7 @@ func TestNumbersReadWell(t *testing.T) {
 		{Rate(0).String(), "0/s"}, {Rate(0.25).String(), "0.2/s"}, {Rate(12).String(), "12/s"}, {Rate(9.96).String(), "10/s"}, {Rate(1500).String(), "1.5k/s"},
 		{Unknown.String(), None}, {Unknown.Bytes(), None}, {Rate(2048).Bytes(), "2.0 KiB/s"},
 		{Ago(-time.Second), "0 s"}, {Ago(59 * time.Second), "59 s"}, {Ago(61 * time.Minute), "1 h"}, {Ago(72 * time.Hour), "3 days"},
-		{RoundTrip(0), None}, {RoundTrip(123456), "123µs"}, {RoundTrip(1234567), "1.2ms"}, {RoundTrip(123456789), "120ms"},
+		{RoundTrip(0), None}, {RoundTrip(12345), "12µs"}, {RoundTrip(99600), "100µs"}, {RoundTrip(123456), "120µs"}, {RoundTrip(1234567), "1.2ms"}, {RoundTrip(12345678), "12ms"}, {RoundTrip(123456789), "120ms"}, {RoundTrip(1234567890), "1.2s"},
 		{RateOf(1, 11, 2*time.Second).String(), "5/s"}, {RateOf(11, 1, time.Second).String(), None}, {RateOf(1, 2, 0).String(), None}, {RateOf(1, 2, time.Hour).String(), None},
 	} {
 		if c.got != c.want {

@@ -11,8 +11,8 @@
 
   function tell(text, state) {
     const status = byID("status");
-    status.textContent = text;
-    status.className = state;
+    if (status.textContent !== text) status.textContent = text;
+    if (status.className !== state) status.className = state;
   }
 
   function setCell([id, text, className]) {
