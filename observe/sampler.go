@@ -24,6 +24,7 @@ type sample struct {
 	peers   map[int]int // where each peer is in report.Stats.Peers
 	rows    map[int]row // of the servers that have pages, and of this one
 	closing bool        // the node has closed
+	tripsAt time.Time   // of the round trips that it has: see steady
 }
 
 // A sampler looks at a node when it is asked to, and keeps what it has found for who asks next.

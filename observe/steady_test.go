@@ -39,12 +39,16 @@ func TestLinksThatOnlyGoOnAreNotWrittenAnew(t *testing.T) {
 func TestARoundTripIsShownAnewWhenItDiffersByAQuarter(t *testing.T) {
 	const ms = time.Millisecond
 	var before *sample
-	for i, c := range []struct{ trip, want time.Duration }{
-		{0, 0}, {100 * ms, 100 * ms}, {124 * ms, 100 * ms}, {76 * ms, 100 * ms}, {126 * ms, 126 * ms}, {101 * ms, 126 * ms}, {90 * ms, 90 * ms}, {0, 0},
+	for i, c := range []struct {
+		at         int // seconds
+		trip, want time.Duration
+	}{
+		{0, 0, 0}, {1, 100 * ms, 100 * ms}, {10, 124 * ms, 100 * ms}, {20, 76 * ms, 100 * ms}, {30, 126 * ms, 126 * ms}, {40, 101 * ms, 126 * ms}, {50, 90 * ms, 90 * ms},
+		{51, 170 * ms, 90 * ms}, {52, 190 * ms, 190 * ms}, {53, 20 * ms, 190 * ms}, {60, 20 * ms, 20 * ms}, {61, 0, 0}, // in between only what has doubled, and what ends
 	} {
 		p := peer(1, cluster.LinkUp, 0)
 		p.RoundTrip = c.trip
-		now := at(i, p)
+		now := at(c.at, p)
 		now.rows[1] = row{ID: 1, Time: now.at, Links: []link{{To: 0, RoundTrip: c.trip.Seconds()}}}
 		if i == 6 {
 			before.rows[1] = row{ID: 1, Time: now.at, Links: []link{{To: 5, RoundTrip: 0.09}}} // of another server: nothing is known of before
