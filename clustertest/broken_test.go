@@ -27,6 +27,7 @@ type broken struct {
 	done     func() <-chan struct{}
 	say      func(context.Context, *cluster.Envelope) error
 	urge     func(context.Context, *cluster.Envelope) error
+	deliver  func(context.Context, *cluster.Envelope) error
 	stats    func() cluster.Stats
 	group    func(...int) (int, error)
 	peers    func() []int
@@ -63,6 +64,13 @@ func (b *broken) SendUrgent(ctx context.Context, e *cluster.Envelope) error {
 		return b.urge(ctx, e)
 	}
 	return b.Node.SendUrgent(ctx, e)
+}
+
+func (b *broken) Deliver(ctx context.Context, e *cluster.Envelope) error {
+	if b.deliver != nil {
+		return b.deliver(ctx, e)
+	}
+	return b.Node.Deliver(ctx, e)
 }
 
 func (b *broken) Stats() cluster.Stats {
@@ -270,7 +278,7 @@ func TestWhatServersDoNotHaveIsSkipped(t *testing.T) {
 		want := "PASS"
 		switch rule {
 		case ruleBroadcasts, ruleShutdown, ruleBounded, ruleDone, ruleClosed, ruleBooks, ruleSend, ruleSendWaits, ruleSendOrder, ruleUrgent, ruleReceive,
-			ruleGroup, ruleCatalog:
+			ruleGroup, ruleCatalog, ruleDeliver, ruleStays, ruleRefused, ruleNotDelivered, ruleUnconfirmed, ruleDeliverOrder, ruleSeveral:
 			want = "SKIP"
 		}
 		if line := "--- " + want + ": " + t.Name() + "/" + strings.ReplaceAll(rule, " ", "_"); !strings.Contains(out, line) {
@@ -287,6 +295,27 @@ func TestWhatServersDoNotHaveIsSkipped(t *testing.T) {
 	}
 }
 
+// So is a rule about a method that says that it is not supported.
+func TestWhatServersSayThatTheyDoNotSupportIsSkipped(t *testing.T) {
+	if os.Getenv(brokenServer) != "" {
+		testBroken(t, tells(func(error) error { return cluster.ErrUnsupported }), nil, allBut(ruleDeliver, ruleSeveral, ruleIdentity)...)
+		t.Fail() // as the children of these tests do
+		return
+	}
+	out := runChild(t, "none", "")
+	for rule, want := range map[string]string{ruleDeliver: "SKIP", ruleSeveral: "SKIP", ruleIdentity: "PASS"} {
+		if line := "--- " + want + ": " + t.Name() + "/" + strings.ReplaceAll(rule, " ", "_"); !strings.Contains(out, line) {
+			t.Errorf("%q is missing", line)
+		}
+	}
+	if reason := "the servers do not confirm"; !strings.Contains(out, reason) {
+		t.Errorf("%q is missing", reason)
+	}
+	if t.Failed() {
+		t.Log(out)
+	}
+}
+
 // TestAServerWithoutAFaultPasses shows that it is the faults that the suite notices: what
 // stands between the program and the node breaks nothing but what has to do with closing,
 // where it keeps what it holds.
@@ -294,7 +323,7 @@ func TestAServerWithoutAFaultPasses(t *testing.T) {
 	testBroken(t, func(b *broken) {
 		b.sendEach(func(e *cluster.Envelope) *cluster.Envelope { return e })
 		b.receiveEach(func(e *cluster.Envelope) *cluster.Envelope { return e })
-	}, nil, ruleDelivers, ruleShutdown, ruleFlush, ruleEnds, ruleLetGo, ruleBounded)
+	}, nil, ruleDelivers, ruleShutdown, ruleFlush, ruleEnds, ruleLetGo, ruleBounded, ruleStays)
 }
 
 // testBroken runs the suite against servers with a fault; nil is that of resetting. Start,
