@@ -3,6 +3,8 @@ package clustertest_test
 import (
 	"context"
 	"io"
+	"iter"
+	"maps"
 	"os"
 	"os/exec"
 	"slices"
@@ -28,6 +30,9 @@ type broken struct {
 	say      func(context.Context, *cluster.Envelope) error
 	urge     func(context.Context, *cluster.Envelope) error
 	deliver  func(context.Context, *cluster.Envelope) error
+	events   func(context.Context) iter.Seq[cluster.Event]
+	call     func(context.Context, int, any) (*cluster.Envelope, error)
+	callAll  func(context.Context, int, any) iter.Seq2[*cluster.Envelope, error]
 	stats    func() cluster.Stats
 	group    func(...int) (int, error)
 	peers    func() []int
@@ -71,6 +76,27 @@ func (b *broken) Deliver(ctx context.Context, e *cluster.Envelope) error {
 		return b.deliver(ctx, e)
 	}
 	return b.Node.Deliver(ctx, e)
+}
+
+func (b *broken) Call(ctx context.Context, pid int, msg any) (*cluster.Envelope, error) {
+	if b.call != nil {
+		return b.call(ctx, pid, msg)
+	}
+	return b.Node.Call(ctx, pid, msg)
+}
+
+func (b *broken) CallAll(ctx context.Context, address int, msg any) iter.Seq2[*cluster.Envelope, error] {
+	if b.callAll != nil {
+		return b.callAll(ctx, address, msg)
+	}
+	return b.Node.CallAll(ctx, address, msg)
+}
+
+func (b *broken) Events(ctx context.Context) iter.Seq[cluster.Event] {
+	if b.events != nil {
+		return b.events(ctx)
+	}
+	return b.Node.Events(ctx)
 }
 
 func (b *broken) Stats() cluster.Stats {
@@ -278,7 +304,9 @@ func TestWhatServersDoNotHaveIsSkipped(t *testing.T) {
 		want := "PASS"
 		switch rule {
 		case ruleBroadcasts, ruleShutdown, ruleBounded, ruleDone, ruleClosed, ruleBooks, ruleSend, ruleSendWaits, ruleSendOrder, ruleUrgent, ruleReceive,
-			ruleGroup, ruleCatalog, ruleDeliver, ruleStays, ruleRefused, ruleNotDelivered, ruleUnconfirmed, ruleDeliverOrder, ruleSeveral:
+			ruleGroup, ruleCatalog, ruleDeliver, ruleStays, ruleRefused, ruleNotDelivered, ruleUnconfirmed, ruleDeliverOrder, ruleSeveral,
+			ruleReplies, ruleRequestOrder, ruleCallErrors, ruleCallEnds, ruleLate, ruleCallAll,
+			ruleStanding, ruleComesBack, ruleSlowReader, rulePasses:
 			want = "SKIP"
 		}
 		if line := "--- " + want + ": " + t.Name() + "/" + strings.ReplaceAll(rule, " ", "_"); !strings.Contains(out, line) {
@@ -297,19 +325,29 @@ func TestWhatServersDoNotHaveIsSkipped(t *testing.T) {
 
 // So is a rule about a method that says that it is not supported.
 func TestWhatServersSayThatTheyDoNotSupportIsSkipped(t *testing.T) {
+	skipped := map[string]string{ // with the reason
+		ruleDeliver: "the servers do not confirm", ruleSeveral: "the servers do not confirm",
+		ruleReplies: "the servers do not take calls", ruleCallAll: "the servers do not take calls",
+	}
 	if os.Getenv(brokenServer) != "" {
-		testBroken(t, tells(func(error) error { return cluster.ErrUnsupported }), nil, allBut(ruleDeliver, ruleSeveral, ruleIdentity)...)
+		testBroken(t, func(b *broken) {
+			tells(func(error) error { return cluster.ErrUnsupported })(b)
+			calls(func(*broken, context.Context, int, any) (*cluster.Envelope, error) { return nil, cluster.ErrNoCalls })(b)
+		}, nil, allBut(append(slices.Collect(maps.Keys(skipped)), ruleIdentity)...)...)
 		t.Fail() // as the children of these tests do
 		return
 	}
 	out := runChild(t, "none", "")
-	for rule, want := range map[string]string{ruleDeliver: "SKIP", ruleSeveral: "SKIP", ruleIdentity: "PASS"} {
-		if line := "--- " + want + ": " + t.Name() + "/" + strings.ReplaceAll(rule, " ", "_"); !strings.Contains(out, line) {
-			t.Errorf("%q is missing", line)
-		}
+	line := func(end, rule string) string {
+		return "--- " + end + ": " + t.Name() + "/" + strings.ReplaceAll(rule, " ", "_")
 	}
-	if reason := "the servers do not confirm"; !strings.Contains(out, reason) {
-		t.Errorf("%q is missing", reason)
+	if !strings.Contains(out, line("PASS", ruleIdentity)) {
+		t.Errorf("the rule %q has not passed", ruleIdentity)
+	}
+	for rule, reason := range skipped {
+		if !strings.Contains(out, line("SKIP", rule)) || !strings.Contains(out, reason) {
+			t.Errorf("the rule %q is not skipped, or that %q is not said", rule, reason)
+		}
 	}
 	if t.Failed() {
 		t.Log(out)

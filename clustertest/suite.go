@@ -18,8 +18,8 @@ import (
 type Implementation struct {
 	// New starts a server, as cluster.NewFromConfig does. What the server has
 	// besides the methods of cluster.Server and is named as in cluster.Node is
-	// tested too: Close, Shutdown, Done, Send, SendUrgent, Deliver, Receive, Stats, Group and
-	// Catalog.
+	// tested too: Close, Shutdown, Done, Send, SendUrgent, Deliver, Call, CallAll, Events,
+	// Receive, Stats, Group and Catalog.
 	// Servers that have Close are closed by TestServer.
 	New func(pid int, cfg cluster.Config) (cluster.Server, error)
 	// Config returns the configuration of n servers with the ids 0 to n-1, at
@@ -36,8 +36,8 @@ type Implementation struct {
 
 // TestServer tests whether an implementation keeps the rules of the package comment
 // of cluster. Each rule is a subtest of its own, which says what the rule is when it
-// fails. Rules about methods that the servers do not have, or that return ErrUnsupported,
-// are skipped.
+// fails. Rules about methods that the servers do not have, or that return ErrUnsupported
+// or ErrNoCalls, are skipped.
 func TestServer(t *testing.T, impl Implementation) {
 	t.Helper()
 	switch {
@@ -84,7 +84,7 @@ type rule struct {
 
 func rules() []rule {
 	// Closing comes first, since all others end with it.
-	return slices.Concat(closingRules, deliveryRules, kindRules, peerRules, accountRules, deliverRules)
+	return slices.Concat(closingRules, deliveryRules, kindRules, peerRules, accountRules, urgentRules, deliverRules, callRules, eventRules)
 }
 
 func ruleNames() string {
