@@ -87,8 +87,8 @@ race: setup ## the tests again, in another order, under the race detector
 	$(call each,$(filter-out $(SLOW_RACE),$(MODULES)),go test -p $(AT_ONCE) $(OF_DOCUMENTS) -race -shuffle=on -count=1 -timeout 20m $(OF_CODE))
 	CLUSTER_TRANSPORT=go go test $(OF_DOCUMENTS) -race -shuffle=on -count=1 .
 
-clustertest-long: ## 1,000 seeds replay in processes of their own, 10,000 raise no false alarm (1 hour)
-	go test ./clustertest -run 'TestASeedReplays|TestARightCluster|TestWhatIsSpoiled' -long -timeout 3h -count=1
+clustertest-long: ## 1,000 seeds replay in processes of their own, 10,000 raise no false alarm, every rule over every transport (1 hour)
+	go test ./clustertest -run 'TestASeedReplays|TestARightCluster|TestWhatIsSpoiled|TestContract' -long -timeout 3h -count=1
 
 oldest-go: setup ## vet and the library's tests with the oldest Go that go.mod allows, which is downloaded
 	GOTOOLCHAIN=go$$(awk '$$1 == "go" { print $$2 (split($$2, a, ".") < 3 ? ".0" : "") }' go.mod) sh -c 'go version && go vet ./... && go test ./...'

@@ -15,17 +15,18 @@ type ledger struct {
 	// each other one, in their order, it had received or passed over. What is sent and
 	// received later is of the next life, if there is one.
 	ends, passed map[int]int
+	asked        map[int]int // how many each other one had sent to the server
 }
 
 // mark notes how far the server has come in all streams.
 func (b *ledger) mark(streams map[Link]*stream) {
-	b.ends, b.passed = make(map[int]int), make(map[int]int)
+	b.ends, b.passed, b.asked = make(map[int]int), make(map[int]int), make(map[int]int)
 	for l, s := range streams {
 		if l.From == b.Pid {
 			b.ends[l.To] = len(s.order)
 		}
 		if l.To == b.Pid {
-			b.passed[l.From] = s.greatest
+			b.passed[l.From], b.asked[l.From] = s.greatest, len(s.order)
 		}
 	}
 }

@@ -63,10 +63,16 @@ const (
 
 // brokenServers are the ways to break a server, and the rule in which the suite must
 // notice.
-var brokenServers = []struct {
+var brokenServers = slices.Concat(brokenBasics, brokenDeliveries, brokenCalls, brokenEvents)
+
+// A breakage is a way to break a server.
+type breakage struct {
 	name, rule string
 	fault      func(b *broken)
-}{
+}
+
+// brokenBasics are those without servers that have a file of their own.
+var brokenBasics = []breakage{
 	// What was handed over.
 	{"the sender's envelope is given its MsgId", ruleUnchanged, sending(func(b *broken, e *cluster.Envelope) *cluster.Envelope {
 		sent := *e

@@ -3,6 +3,8 @@ package clustertest_test
 import (
 	"context"
 	"io"
+	"iter"
+	"maps"
 	"os"
 	"os/exec"
 	"slices"
@@ -27,6 +29,10 @@ type broken struct {
 	done     func() <-chan struct{}
 	say      func(context.Context, *cluster.Envelope) error
 	urge     func(context.Context, *cluster.Envelope) error
+	deliver  func(context.Context, *cluster.Envelope) error
+	events   func(context.Context) iter.Seq[cluster.Event]
+	call     func(context.Context, int, any) (*cluster.Envelope, error)
+	callAll  func(context.Context, int, any) iter.Seq2[*cluster.Envelope, error]
 	stats    func() cluster.Stats
 	group    func(...int) (int, error)
 	peers    func() []int
@@ -63,6 +69,34 @@ func (b *broken) SendUrgent(ctx context.Context, e *cluster.Envelope) error {
 		return b.urge(ctx, e)
 	}
 	return b.Node.SendUrgent(ctx, e)
+}
+
+func (b *broken) Deliver(ctx context.Context, e *cluster.Envelope) error {
+	if b.deliver != nil {
+		return b.deliver(ctx, e)
+	}
+	return b.Node.Deliver(ctx, e)
+}
+
+func (b *broken) Call(ctx context.Context, pid int, msg any) (*cluster.Envelope, error) {
+	if b.call != nil {
+		return b.call(ctx, pid, msg)
+	}
+	return b.Node.Call(ctx, pid, msg)
+}
+
+func (b *broken) CallAll(ctx context.Context, address int, msg any) iter.Seq2[*cluster.Envelope, error] {
+	if b.callAll != nil {
+		return b.callAll(ctx, address, msg)
+	}
+	return b.Node.CallAll(ctx, address, msg)
+}
+
+func (b *broken) Events(ctx context.Context) iter.Seq[cluster.Event] {
+	if b.events != nil {
+		return b.events(ctx)
+	}
+	return b.Node.Events(ctx)
 }
 
 func (b *broken) Stats() cluster.Stats {
@@ -270,7 +304,9 @@ func TestWhatServersDoNotHaveIsSkipped(t *testing.T) {
 		want := "PASS"
 		switch rule {
 		case ruleBroadcasts, ruleShutdown, ruleBounded, ruleDone, ruleClosed, ruleBooks, ruleSend, ruleSendWaits, ruleSendOrder, ruleUrgent, ruleReceive,
-			ruleGroup, ruleCatalog:
+			ruleGroup, ruleCatalog, ruleDeliver, ruleStays, ruleRefused, ruleNotDelivered, ruleUnconfirmed, ruleDeliverOrder, ruleSeveral,
+			ruleReplies, ruleRequestOrder, ruleCallErrors, ruleCallEnds, ruleLate, ruleCallAll,
+			ruleStanding, ruleComesBack, ruleSlowReader, rulePasses:
 			want = "SKIP"
 		}
 		if line := "--- " + want + ": " + t.Name() + "/" + strings.ReplaceAll(rule, " ", "_"); !strings.Contains(out, line) {
@@ -287,6 +323,37 @@ func TestWhatServersDoNotHaveIsSkipped(t *testing.T) {
 	}
 }
 
+// So is a rule about a method that says that it is not supported.
+func TestWhatServersSayThatTheyDoNotSupportIsSkipped(t *testing.T) {
+	skipped := map[string]string{ // with the reason
+		ruleDeliver: "the servers do not confirm", ruleSeveral: "the servers do not confirm",
+		ruleReplies: "the servers do not take calls", ruleCallAll: "the servers do not take calls",
+	}
+	if os.Getenv(brokenServer) != "" {
+		testBroken(t, func(b *broken) {
+			tells(func(error) error { return cluster.ErrUnsupported })(b)
+			calls(func(*broken, context.Context, int, any) (*cluster.Envelope, error) { return nil, cluster.ErrNoCalls })(b)
+		}, nil, allBut(append(slices.Collect(maps.Keys(skipped)), ruleIdentity)...)...)
+		t.Fail() // as the children of these tests do
+		return
+	}
+	out := runChild(t, "none", "")
+	line := func(end, rule string) string {
+		return "--- " + end + ": " + t.Name() + "/" + strings.ReplaceAll(rule, " ", "_")
+	}
+	if !strings.Contains(out, line("PASS", ruleIdentity)) {
+		t.Errorf("the rule %q has not passed", ruleIdentity)
+	}
+	for rule, reason := range skipped {
+		if !strings.Contains(out, line("SKIP", rule)) || !strings.Contains(out, reason) {
+			t.Errorf("the rule %q is not skipped, or that %q is not said", rule, reason)
+		}
+	}
+	if t.Failed() {
+		t.Log(out)
+	}
+}
+
 // TestAServerWithoutAFaultPasses shows that it is the faults that the suite notices: what
 // stands between the program and the node breaks nothing but what has to do with closing,
 // where it keeps what it holds.
@@ -294,7 +361,7 @@ func TestAServerWithoutAFaultPasses(t *testing.T) {
 	testBroken(t, func(b *broken) {
 		b.sendEach(func(e *cluster.Envelope) *cluster.Envelope { return e })
 		b.receiveEach(func(e *cluster.Envelope) *cluster.Envelope { return e })
-	}, nil, ruleDelivers, ruleShutdown, ruleFlush, ruleEnds, ruleLetGo, ruleBounded)
+	}, nil, ruleDelivers, ruleShutdown, ruleFlush, ruleEnds, ruleLetGo, ruleBounded, ruleStays)
 }
 
 // testBroken runs the suite against servers with a fault; nil is that of resetting. Start,

@@ -23,6 +23,8 @@ type History struct {
 	faults  []error
 	ledgers map[int][]*ledger // of each server, by life
 	copies  map[copyKey]*int  // how many copies of an envelope were received, by anybody
+	// receivers are for whom an envelope was sent.
+	receivers map[copyKey][]int
 }
 
 // A copyKey tells envelopes apart of which several servers get copies: by who sent it, its id, and for whom.
@@ -37,6 +39,7 @@ type stream struct {
 	sent     map[int64]*sending
 	order    []*sending
 	greatest int // the place in order of what was received last
+	ends     []ending
 }
 
 type sending struct {
@@ -47,10 +50,13 @@ type sending struct {
 	plain    bool // it can be encoded
 	received int
 	copies   *int // of the same envelope that were received, by anybody
+	answer   answer
+	err      error // of Deliver
+	before   int   // the place of the last that was sent before Deliver had returned
 }
 
-// Sent is told of an envelope before that is put into Outbox, in the same order for
-// each receiver. It sets MsgId if that is 0, for messages are told apart by it. If
+// Sent is told of an envelope before that is put into Outbox, or passed to Send or
+// Deliver, in the same order for each receiver. It sets MsgId if that is 0, for messages are told apart by it. If
 // Pid is not the id of one server, to lists the ids of those that it goes to.
 func (h *History) Sent(from int, env *cluster.Envelope, to ...int) {
 	h.mu.Lock()
@@ -66,8 +72,12 @@ func (h *History) Sent(from int, env *cluster.Envelope, to ...int) {
 		h.faults = append(h.faults, fmt.Errorf("the test has not said to whom message %d goes, which is for Pid %d: Sent needs the ids", env.MsgId, env.Pid))
 		return
 	}
+	if h.receivers == nil {
+		h.receivers = make(map[copyKey][]int)
+	}
 	payload, kind, err := codec.Append(nil, env.Msg, codec.Limits{})
-	copies := h.copiesOf(copyKey{from, env.MsgId, env.Pid})
+	key := copyKey{from, env.MsgId, env.Pid}
+	copies := h.copiesOf(key)
 	for _, id := range to {
 		s := h.stream(Link{from, id})
 		if s.sent[env.MsgId] != nil {
@@ -77,6 +87,7 @@ func (h *History) Sent(from int, env *cluster.Envelope, to ...int) {
 		x := &sending{msgID: env.MsgId, place: len(s.order) + 1, payload: payload, kind: kind, plain: err == nil, copies: copies}
 		s.sent[env.MsgId] = x
 		s.order = append(s.order, x)
+		h.receivers[key] = append(h.receivers[key], id)
 	}
 }
 
@@ -112,7 +123,7 @@ func (h *History) Received(by int, env *cluster.Envelope) {
 	case x.received > 1:
 		fault("duplicate: received %d times", x.received)
 	case x.place < s.greatest:
-		fault("inversion: it was sent as number %d, and number %d had been received before", x.place, s.greatest)
+		h.faults = append(h.faults, &inversion{Link{env.Pid, by}, x, s.greatest})
 	}
 	s.greatest = max(s.greatest, x.place)
 	if !x.plain {
@@ -155,7 +166,8 @@ func (h *History) Explain(s cluster.Stats) {
 }
 
 // Check returns all that is wrong with the history: phantoms, duplicates,
-// inversions and corruption as they were received, messages that were not
+// inversions and corruption as they were received, what Deliver said and was not so (see Delivered),
+// messages that were not
 // received though no books that were given to Explain account for it, and messages that the sender's
 // books say are confirmed and the receiver's do not know of. What is still
 // on its way counts as not received. What was on its way when the receiver crashed is
@@ -164,8 +176,12 @@ func (h *History) Explain(s cluster.Stats) {
 func (h *History) Check() error {
 	h.mu.Lock()
 	defer h.mu.Unlock()
-	faults := slices.Clone(h.faults)
+	faults := slices.DeleteFunc(slices.Clone(h.faults), func(err error) bool {
+		i, ok := err.(*inversion)
+		return ok && i.behind <= i.until()
+	})
 	for _, l := range slices.SortedFunc(maps.Keys(h.streams), Link.compare) {
+		faults = append(faults, h.answers(l)...)
 		for _, err := range []error{h.loss(l), h.unkept(l)} {
 			if err != nil {
 				faults = append(faults, err)
@@ -194,7 +210,7 @@ func (h *History) loss(l Link) error {
 		byLife := h.missing(l, order[:upTo])
 		missing := slices.Concat(byLife...)
 		explained := h.explained(l, byLife, lives[:min(i+1, len(lives))], true)
-		if len(missing) <= explained {
+		if len(missing) <= explained+h.excused(l, missing) {
 			continue
 		}
 		err := fmt.Errorf("unexplained loss: of %d messages from %d to %d, %d did not arrive, the first of them message %d",

@@ -18,8 +18,8 @@ import (
 type Implementation struct {
 	// New starts a server, as cluster.NewFromConfig does. What the server has
 	// besides the methods of cluster.Server and is named as in cluster.Node is
-	// tested too: Close, Shutdown, Done, Send, SendUrgent, Receive, Stats, Group and
-	// Catalog.
+	// tested too: Close, Shutdown, Done, Send, SendUrgent, Deliver, Call, CallAll, Events,
+	// Receive, Stats, Group and Catalog.
 	// Servers that have Close are closed by TestServer.
 	New func(pid int, cfg cluster.Config) (cluster.Server, error)
 	// Config returns the configuration of n servers with the ids 0 to n-1, at
@@ -36,7 +36,8 @@ type Implementation struct {
 
 // TestServer tests whether an implementation keeps the rules of the package comment
 // of cluster. Each rule is a subtest of its own, which says what the rule is when it
-// fails. Rules about methods that the servers do not have are skipped.
+// fails. Rules about methods that the servers do not have, or that return ErrUnsupported
+// or ErrNoCalls, are skipped.
 func TestServer(t *testing.T, impl Implementation) {
 	t.Helper()
 	switch {
@@ -83,7 +84,7 @@ type rule struct {
 
 func rules() []rule {
 	// Closing comes first, since all others end with it.
-	return slices.Concat(closingRules, deliveryRules, kindRules, peerRules, accountRules)
+	return slices.Concat(closingRules, deliveryRules, kindRules, peerRules, accountRules, urgentRules, deliverRules, callRules, eventRules)
 }
 
 func ruleNames() string {
@@ -350,10 +351,16 @@ func need[T any](t *trial, s cluster.Server, method string) T {
 	t.Helper()
 	v, ok := s.(T)
 	if !ok {
-		*t.skipped = "the servers have no method " + method
-		t.Skip(*t.skipped)
+		t.skip("the servers have no method " + method)
 	}
 	return v
+}
+
+// skip ends the trial of a rule that does not apply.
+func (t *trial) skip(why string) {
+	t.Helper()
+	*t.skipped = why
+	t.Skip(why)
 }
 
 // books is a table of what the server has counted, if it counts.

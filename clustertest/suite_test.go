@@ -59,28 +59,45 @@ func newReceiving(pid int, cfg cluster.Config) (cluster.Server, error) {
 	return r, nil
 }
 
+// waiting are the rules that wait for times of the network, and so take up to two seconds where time is real. They are tested in virtual time and
+// over TCP, and with -long over everything.
+func waiting() []string {
+	if long {
+		return nil
+	}
+	return append(longest(), ruleUnconfirmed, ruleSeveral, ruleCallEnds, ruleCallAll, ruleComesBack)
+}
+
+// longest are those of them that are tested in virtual time alone, and with -long.
+func longest() []string {
+	if long {
+		return nil
+	}
+	return []string{ruleSlowReader}
+}
+
 // TestContract checks the rules of the package comment over each transport.
 func TestContract(t *testing.T) {
 	t.Run("tcp", func(t *testing.T) {
-		clustertest.TestServer(t, clustertest.Implementation{New: newNode})
+		clustertest.TestServer(t, clustertest.Implementation{New: newNode, LeaveOut: longest()})
 	})
 	t.Run("tcp with keys", func(t *testing.T) {
-		clustertest.TestServer(t, clustertest.Implementation{New: newNode, Config: keyedConfig})
+		clustertest.TestServer(t, clustertest.Implementation{New: newNode, Config: keyedConfig, LeaveOut: waiting()})
 	})
 	t.Run("tcp with keys, servers of both transports", func(t *testing.T) {
 		if _, err := sockets.Choose(sockets.Libzmq, ""); err != nil || os.Getenv(sockets.Variable) != "" {
 			t.Skip("this program was built without libzmq, or the environment names one transport for all servers")
 		}
-		clustertest.TestServer(t, clustertest.Implementation{New: newAlternately, Config: keyedConfig})
+		clustertest.TestServer(t, clustertest.Implementation{New: newAlternately, Config: keyedConfig, LeaveOut: waiting()})
 	})
 	t.Run("ipc", func(t *testing.T) {
-		clustertest.TestServer(t, clustertest.Implementation{New: newNode, Config: ipcConfig})
+		clustertest.TestServer(t, clustertest.Implementation{New: newNode, Config: ipcConfig, LeaveOut: waiting()})
 	})
 	t.Run("mem", func(t *testing.T) {
 		clustertest.TestServer(t, clustertest.Implementation{New: newNode, Config: memConfig, Bubble: true})
 	})
 	t.Run("tcp, by Receive", func(t *testing.T) {
-		clustertest.TestServer(t, clustertest.Implementation{New: newReceiving, LeaveOut: []string{ruleReceive}})
+		clustertest.TestServer(t, clustertest.Implementation{New: newReceiving, LeaveOut: append(waiting(), ruleReceive)})
 	})
 	t.Run("mem, by Receive", func(t *testing.T) {
 		clustertest.TestServer(t, clustertest.Implementation{New: newReceiving, Config: memConfig, Bubble: true, LeaveOut: []string{ruleReceive}})
