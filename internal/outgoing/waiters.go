@@ -1,6 +1,7 @@
 package outgoing
 
 import (
+	"runtime"
 	"slices"
 	"sync/atomic"
 	"time"
@@ -31,7 +32,8 @@ func (l *Link) Leave(t *Ticket) Fate {
 // waiters are those of one link, in the order of their records.
 type waiters struct {
 	first, last *round
-	count       atomic.Int32 // of those who wait; changed with mu held
+	count       atomic.Int32 // of those who wait; changed with mu held, like crowd
+	crowd       atomic.Int32 // what count was when some were last told what they waited for
 	spare       []uint64     // the numbers of a round that is settled, for the next
 }
 
@@ -44,12 +46,34 @@ func (ws *waiters) add(r *round) {
 	}
 }
 
-// gatherLeast is from how many waiters on the link's goroutine lets others run before it writes: those who were just told what becomes of
-// their messages come back with others.
-const gatherLeast = 8
+const (
+	// gatherLeast is from how many waiters on the link's goroutine lets others run before it writes: those who were just told what
+	// became of their messages come back with others.
+	gatherLeast = 8
+	// gatherMost is how many times it lets them at most.
+	gatherMost = 16
+)
+
+// most is how many wait, or did before some of them were told, who may come back.
+func (ws *waiters) most() int { return int(max(ws.count.Load(), ws.crowd.Load())) }
 
 // gathers reports whether messages had better gather than be written one by one.
-func (l *Link) gathers() bool { return l.waiters.count.Load() >= gatherLeast }
+func (l *Link) gathers() bool { return l.waiters.most() >= gatherLeast }
+
+// gather lets others run, as long as that brings more to be written, which is less than one frame holds, and than half of what
+// is waited for: the peer takes the one half while the other is gathered.
+func (l *Link) gather() {
+	for n, had := 0, 0; n < gatherMost && l.gathers(); n++ {
+		runtime.Gosched()
+		l.mu.Lock()
+		has, bytes := l.queue.messages, l.queue.bytes
+		l.mu.Unlock()
+		if has == had || bytes >= BatchBytes || 2*has >= l.waiters.most() {
+			return
+		}
+		had = has
+	}
+}
 
 // A chain is rounds in a row that are to be told.
 type chain struct{ first *round }
@@ -277,6 +301,7 @@ func (l *Link) take(before uint64, fate func(number uint64) Fate) (told chain) {
 		last = r
 	}
 	if gone > 0 {
+		ws.crowd.Store(ws.count.Load())
 		l.passed(gone)
 	}
 	return told

@@ -64,6 +64,28 @@ func TestOfThoseWhoWaitForOneParcelEachIsToldWhenItsMessageIsKnown(t *testing.T)
 	}
 }
 
+// Those who were just told come back with other messages: these gather as well.
+func TestMessagesGatherWhenManyWereJustTold(t *testing.T) {
+	l := Link{sender: new(stream.Sender)}
+	p := newParcel()
+	for n := range gatherLeast {
+		if l.gathers() {
+			t.Errorf("messages gather for %d who wait", n)
+		}
+		awaited(&l, p)
+	}
+	number := func() uint64 { return l.sender.NextNumber() + uint64(l.queue.messages) }
+	l.tell(l.take(number(), nil), false)
+	if !l.gathers() {
+		t.Error("messages do not gather when many were told")
+	}
+	awaited(&l, newParcel())
+	l.tell(l.take(number(), nil), false)
+	if l.gathers() {
+		t.Error("messages gather when one was told")
+	}
+}
+
 // Those who have left do not count: nobody gathers messages, or reads the network, for them.
 func TestWaitersThatHaveLeftDoNotCount(t *testing.T) {
 	for name, settle := range map[string]func(*Link){
