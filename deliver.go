@@ -49,18 +49,21 @@ func (n *Node) Deliver(ctx context.Context, env *Envelope) error {
 	if enc == nil {
 		enc = new(encoder)
 	}
-	var d deliveries
-	err := n.deliverBy(ctx, enc, env, &d)
+	one, d, err := n.deliverBy(ctx, enc, env)
 	n.encoders.Put(enc) // unless a method of the program's has ended the goroutine
-	if err != nil {
+	switch {
+	case err != nil:
 		return err
+	case d != nil:
+		return n.outcomes(ctx, d)
+	case one.link != nil:
+		return n.outcome(ctx, &one)
 	}
-	return n.outcome(ctx, &d)
+	return nil
 }
 
 // deliveries are what one call of Deliver waits for.
 type deliveries struct {
-	one    [1]delivering // for the first, which mostly is the only one
 	all    []delivering
 	failed []error // a *PeerError for each server that it is not known to have reached
 }
@@ -68,34 +71,53 @@ type deliveries struct {
 // A delivering is a message on its way to one server.
 type delivering struct {
 	link   *outgoing.Link
-	waiter *outgoing.Waiter
+	ticket outgoing.Ticket
 }
 
 // deliverBy encodes the envelope, and puts it into the queues of its destinations, by an encoder that is nobody else's until it
-// returns. The error is for an envelope that goes nowhere.
-func (n *Node) deliverBy(ctx context.Context, enc *encoder, env *Envelope, d *deliveries) error {
+// returns. What is to be waited for is one message, if d is nil, or none. The error is for an envelope that goes nowhere.
+func (n *Node) deliverBy(ctx context.Context, enc *encoder, env *Envelope) (one delivering, d *deliveries, err error) {
 	defer n.dropUnfinished(enc) // if a method of the program's ends the goroutine
 	if err := ctx.Err(); err != nil {
-		return fmt.Errorf("%w: %w", err, n.sendLate(enc, env))
+		return one, nil, fmt.Errorf("%w: %w", err, n.sendLate(enc, env))
 	}
 	w := outgoing.Waiting{ForRoom: true, Stop: ctx.Done(), Then: stream.TimedOut}
 	defer enc.close(n)
 	if err := n.add(enc, env, w); err != nil || len(enc.open) == 0 {
 		if errors.Is(err, ErrTimedOut) && ctx.Err() != nil {
-			return fmt.Errorf("%w: %w", ctx.Err(), err)
+			err = fmt.Errorf("%w: %w", ctx.Err(), err)
 		}
-		return err
+		return one, nil, err
 	}
-	n.deliverAll(ctx, enc, enc.open[0], w, d)
-	return nil
+	out := enc.open[0]
+	if len(out.to) != 1 {
+		return one, n.deliverAll(ctx, enc, out, w), nil
+	}
+	l, failed := n.toward(enc, out.to[0], 1)
+	if l == nil {
+		d = new(deliveries)
+		d.fail(out.to[0], errors.Unwrap(failed))
+		return one, d, nil
+	}
+	try := w
+	try.Leave, try.Ticket = true, &enc.ticket
+	if reason := l.Put(&out.Batch, try); reason != 0 {
+		d = new(deliveries)
+		d.fail(l.ID(), reasonOf[reason].err())
+	} else if out.Count() == 0 {
+		one = delivering{l, enc.ticket}
+		enc.ticket = outgoing.Ticket{}
+	} else {
+		d = n.deliverAll(ctx, enc, out, w)
+	}
+	return one, d, nil
 }
 
 // deliverAll puts a batch of one message into the queues of its destinations: first where that need not wait, so that a peer that is
 // behind, or has to be asked whether it confirms, keeps nothing from the others.
-func (n *Node) deliverAll(ctx context.Context, enc *encoder, out *address, w outgoing.Waiting, d *deliveries) {
-	try := w
+func (n *Node) deliverAll(ctx context.Context, enc *encoder, out *address, w outgoing.Waiting) *deliveries {
+	d, try := new(deliveries), w
 	try.Leave = true
-	d.all = d.one[:0]
 	var waiting []delivering
 	for _, pid := range out.to {
 		l, err := n.toward(enc, pid, 1)
@@ -103,16 +125,17 @@ func (n *Node) deliverAll(ctx context.Context, enc *encoder, out *address, w out
 			d.fail(pid, errors.Unwrap(err))
 			continue
 		}
-		try.Waiter = n.waiters.New()
+		one := delivering{link: l}
+		try.Ticket = &one.ticket
 		rest := out.Batch
 		reason := l.Put(&rest, try)
-		switch one := (delivering{l, try.Waiter}); {
+		switch {
 		case rest.Count() > 0:
 			n.in.Meet(pid)
 			l.Query() // all answer at a time
 			waiting = append(waiting, one)
 		case reason != 0:
-			d.drop(one, reasonOf[reason].err())
+			d.fail(pid, reasonOf[reason].err())
 		default:
 			d.all = append(d.all, one)
 		}
@@ -120,6 +143,7 @@ func (n *Node) deliverAll(ctx context.Context, enc *encoder, out *address, w out
 	if len(waiting) > 0 {
 		n.deliverLater(ctx, out, waiting, w, d)
 	}
+	return d
 }
 
 // deliverLater is deliverAll for destinations that have to be waited for, at a time.
@@ -128,7 +152,7 @@ func (n *Node) deliverLater(ctx context.Context, out *address, waiting []deliver
 	errs := make([]error, len(waiting))
 	wait := func(i int) {
 		rest, w := out.Batch, w
-		w.Waiter = waiting[i].waiter
+		w.Ticket = &waiting[i].ticket
 		errs[i] = n.deliverTo(ctx, waiting[i].link, &rest, w, began)
 	}
 	var others sync.WaitGroup
@@ -139,7 +163,7 @@ func (n *Node) deliverLater(ctx context.Context, out *address, waiting []deliver
 	others.Wait()
 	for i, one := range waiting {
 		if errs[i] != nil {
-			d.drop(one, errs[i])
+			d.fail(one.link.ID(), errs[i])
 		} else {
 			d.all = append(d.all, one)
 		}
@@ -169,12 +193,6 @@ func (n *Node) deliverTo(ctx context.Context, l *outgoing.Link, b *outgoing.Batc
 			return nil
 		}
 	}
-}
-
-// drop notes why a message was not put into a queue.
-func (d *deliveries) drop(one delivering, err error) {
-	one.waiter.Free()
-	d.fail(one.link.ID(), err)
 }
 
 // fail notes why a message did not reach a server.

@@ -737,8 +737,8 @@ func TestWhoDoesNotDeliverSendsNothingOfIt(t *testing.T) {
 }
 
 // BenchmarkDeliver measures Deliver beside what it is to be compared with, in turns: one at a time beside a round trip by
-// Send and Receive, to a program that takes by Receive or from Inbox, and 1,000 at a time beside as many that call Send, and as many
-// that call Send and are then parked and woken, which is all that waiting can cost at least. The
+// Send and Receive, to a program that takes by Receive or from Inbox, and 1,000 at a time beside as many that call Send, one that calls
+// Send, and as many that call Send and are then parked and woken, which is all that waiting can cost at least. The
 // ratios are of the two in one run.
 func BenchmarkDeliver(b *testing.B) {
 	b.Run("lone", func(b *testing.B) {
@@ -747,19 +747,20 @@ func BenchmarkDeliver(b *testing.B) {
 		b.Run("Inbox", func(b *testing.B) { inTurns(b, lone(b, false), trip) })
 	})
 	b.Run("1000", func(b *testing.B) {
-		deliver, send := many(b, (*cluster.Node).Deliver), many(b, (*cluster.Node).Send)
+		deliver, send, alone := many(b, 1000, (*cluster.Node).Deliver), many(b, 1000, (*cluster.Node).Send), many(b, 1, (*cluster.Node).Send)
 		var p parking
-		park := many(b, func(n *cluster.Node, ctx context.Context, env *cluster.Envelope) error {
+		park := many(b, 1000, func(n *cluster.Node, ctx context.Context, env *cluster.Envelope) error {
 			err := n.Send(ctx, env)
 			p.park()
 			return err
 		})
 		const turn = 100_000
-		var took, sends, parks time.Duration
+		var took, sends, ones, parks time.Duration
 		for n := 0; n < b.N; n += turn {
-			took, sends, parks = took+deliver(turn), sends+send(turn), parks+park(turn)
+			took, sends, ones, parks = took+deliver(turn), sends+send(turn), ones+alone(turn), parks+park(turn)
 		}
 		b.ReportMetric(float64(sends)/float64(took), "of-Send")
+		b.ReportMetric(float64(ones)/float64(took), "of-one-Send")
 		b.ReportMetric(float64(parks)/float64(took), "of-Send-and-park")
 		b.ReportMetric(took.Seconds()*1e9/float64((b.N+turn-1)/turn*turn), "ns/Deliver")
 		b.ReportMetric(0, "ns/op")
@@ -843,8 +844,8 @@ func roundTrips(b *testing.B) func() {
 	}
 }
 
-// many has 1,000 goroutines make a number of calls, and returns how long it takes until all messages have come.
-func many(b *testing.B, call func(*cluster.Node, context.Context, *cluster.Envelope) error) func(calls int) time.Duration {
+// many has goroutines make a number of calls, and returns how long it takes until all messages have come.
+func many(b *testing.B, goroutines int, call func(*cluster.Node, context.Context, *cluster.Envelope) error) func(calls int) time.Duration {
 	near, far := deliverPair(b)
 	msg := make([]byte, 16)
 	return func(calls int) time.Duration {
@@ -858,7 +859,7 @@ func many(b *testing.B, call func(*cluster.Node, context.Context, *cluster.Envel
 		}()
 		var wg sync.WaitGroup
 		var n atomic.Int64
-		for range 1000 {
+		for range goroutines {
 			wg.Go(func() {
 				for n.Add(1) <= int64(calls) {
 					if err := call(near, context.Background(), &cluster.Envelope{1, 0, msg}); err != nil {

@@ -26,6 +26,8 @@ type encoder struct {
 
 	part part // what the next message is of a call
 
+	ticket outgoing.Ticket // of the message of a Deliver, until that has it
+
 	urgent   bool     // so is the message, which may be of urgentBytes
 	encoding underWay // the message that is being encoded, which may run the program's code
 	spare    *address // for the next begin; nil if there is none

@@ -48,10 +48,9 @@ type Node struct {
 	ids         messageIDs
 	groups      groups
 	outbox      chan *Envelope
-	encoders    sync.Pool        // of *encoder, for Send
-	waiters     outgoing.Waiters // of Deliver
-	calls       *calls.Table     // that wait for replies
-	limits      codec.Limits     // of each message that is sent
+	encoders    sync.Pool    // of *encoder, for Send
+	calls       *calls.Table // that wait for replies
+	limits      codec.Limits // of each message that is sent
 	out         outgoing.Config
 	inbox       chan *Envelope
 	inboxed     atomic.Bool // the program has asked for inbox
@@ -121,7 +120,7 @@ func start(pid int, cfg Config, unlist func()) (*Node, error) {
 		return nil, fmt.Errorf("cluster: %s: server %d cannot listen on %s: %w", cfg.source(), pid, n.endpoint, err)
 	}
 	n.in.Open(listener)
-	n.waiters.Interrupt = n.in.Lease().Interrupt
+	n.out.Interrupt = n.in.Lease().Interrupt
 	n.logs.state.Info("cluster: listening", "endpoint", n.endpoint, "transport", n.carrier, "encrypted", n.security != nil)
 	go func() { // Shutdown halts the receiving half, and waits for heard.
 		defer close(n.heard)

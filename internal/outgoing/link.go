@@ -29,6 +29,8 @@ type Config struct {
 	Calls func(id int) *calls.Peer
 	// Woke is told that calls have ended. It does not block.
 	Woke func()
+	// Interrupt makes who reads the network look whether it was told what it waits for. It is called with locks held, and does not block.
+	Interrupt func()
 	// Linger is how long a link that ends may wait for its connection to be flushed.
 	Linger func() time.Duration
 	// Encrypts reports whether what goes to a server is encrypted.
@@ -127,142 +129,6 @@ func (l *Link) Finished() <-chan struct{} { return l.finished }
 // ID is the peer's id.
 func (l *Link) ID() int { return l.id }
 
-// Waiting tells how Put is to wait for room in a full queue.
-type Waiting struct {
-	ForRoom bool            // false: not at all
-	Leave   bool            // instead of waiting, leave the rest of the batch
-	Stop    <-chan struct{} // if not nil, until it is closed
-	Then    stream.Reason   // and then this is the reason of the drop
-	Give    bool            // the queue may have the batch's buffer, and leave it another
-	Urgent  bool            // by the urgent stream, if the peer has one: see urgent
-	Aside   bool            // the link's goroutine writes it: the caller reads the network, and has others to serve
-	Waiter  *Waiter         // if not nil, who waits to hear what becomes of the batch, which is one message; it is left if the peer may not tell: see Knows
-	Call    *calls.Call     // if not nil, the batch is the request of this call; it is left if that has ended, or the peer may not take calls: see TakesCalls
-}
-
-// Put queues a batch. If the queue is full it waits for room, or for the link to go down, as w
-// says. It returns the reason of the last drop, which it has counted, or 0. The batch is empty
-// after it, or is what w said to leave.
-func (l *Link) Put(b *Batch, w Waiting) stream.Reason {
-	lone := b.count == 1
-	reason, wake := l.enqueue(b, w)
-	switch {
-	case !wake:
-	case w.Aside || l.id == int(l.cfg.Self.ID) || !l.io.TryLock():
-		// What a node sends to itself is received where it is written. That is run's, since the
-		// sender may hold what receiving needs.
-		l.wakeUp()
-	case w.Waiter != nil && l.gathers():
-		l.io.Unlock()
-		l.wakeUp()
-	default:
-		// It leaves from here, without waking run.
-		l.drive(lone, driveMost)
-		l.io.Unlock()
-	}
-	return reason
-}
-
-// enqueue is the part of Put that needs mu. It reports whether nobody is about to write the
-// queue.
-func (l *Link) enqueue(b *Batch, w Waiting) (reason stream.Reason, wake bool) {
-	l.mu.Lock()
-	defer l.mu.Unlock()
-	for b.count > 0 {
-		// As much as fits goes in: all of it, or one message.
-		q, limit := l.way(w.Urgent)
-		if w.Aside {
-			limit += asideBytes
-		}
-		all := b.count == 1 || b.size() <= limit
-		one, rest := b, (*Batch)(nil)
-		if !all || !q.fits(b.size(), limit) {
-			if b.count > 1 {
-				first, behind := b.first()
-				one, rest = &first, &behind
-			}
-		}
-		verdict, why := l.admit(q, q.fits(one.size(), limit), w.ForRoom)
-		switch {
-		case verdict == stream.Accept && w.Waiter != nil && l.sender.Confirming() != stream.Confirms:
-			return reason, wake
-		case verdict == stream.Accept && w.Call != nil && (l.sender.Calling() != stream.TakesCalls || !w.Call.Place(q.pushed+1)):
-			return reason, wake
-		case verdict == stream.Accept:
-			l.accept(q, one, w, rest == nil, &wake)
-			one.count = 0
-		case verdict == stream.Refuse && why != stream.TimedOut:
-			reason = l.refuse(b, why)
-			continue
-		case verdict == stream.Refuse:
-			reason = l.refuse(one, why)
-		case w.Leave:
-			return reason, wake
-		default:
-			if wake {
-				wake = false
-				l.wakeUp()
-			}
-			if !l.awaitRoom(w.Stop) {
-				return l.refuse(b, w.Then), false
-			}
-			continue
-		}
-		if rest != nil {
-			*b = *rest
-		}
-	}
-	return reason, wake
-}
-
-// awaitRoom waits until there may be room in the queue. It reports false if stop was closed before. The caller holds
-// mu, which is let go of meanwhile.
-func (l *Link) awaitRoom(stop <-chan struct{}) bool {
-	room := l.roomMade()
-	l.mu.Unlock()
-	defer l.mu.Lock()
-	select {
-	case <-room:
-		return true
-	case <-stop:
-		return false
-	}
-}
-
-// Drop counts messages to the peer that are dropped before they are put.
-func (l *Link) Drop(r stream.Reason, count int) {
-	l.mu.Lock()
-	defer l.mu.Unlock()
-	l.books.drop(r, count)
-}
-
-// refuse counts all of a batch as dropped, and empties it. The caller holds mu.
-func (l *Link) refuse(b *Batch, r stream.Reason) stream.Reason {
-	l.books.drop(r, b.count)
-	b.count = 0
-	return r
-}
-
-// accept queues messages for which there is room in q, and sets wake if nobody is about to write
-// them. The caller holds mu.
-func (l *Link) accept(q *queue, b *Batch, w Waiting, whole bool, wake *bool) {
-	if w.Waiter != nil {
-		l.await(w.Waiter)
-	}
-	q.push(b, w.Give && whole)
-	if w.Waiter != nil {
-		l.queue.newest().confirm = true
-	}
-	l.books.Accepted += uint64(b.count)
-	switch l.activity {
-	case sleeping:
-		l.activity, *wake = working, true
-	case awaitingRoom:
-		l.activity = working
-		l.conn.Interrupt()
-	}
-}
-
 // Redirect tells where the peer is now, or that it is nowhere if endpoint is empty, and what its
 // public keys are. What is queued goes there, or is dropped.
 func (l *Link) Redirect(endpoint string, keys []string) {
@@ -284,7 +150,7 @@ func (l *Link) Redirect(endpoint string, keys []string) {
 // Acked takes in what a frame of the peer says of what it got. Names are the records that it names beside, which were not delivered.
 func (l *Link) Acked(h *wire.Header, names []byte) {
 	told := l.acked(h, names)
-	told.wake(l.id != int(l.cfg.Self.ID)) // without mu: they come back for that
+	l.tell(told, l.id != int(l.cfg.Self.ID)) // without mu: they come back for that
 }
 
 // acked is Acked but for waking those who hear now what became of their messages.

@@ -22,7 +22,8 @@ type parcel struct {
 	seq   uint64 // of its first record, once it is the sender's load
 	// confirm tells that somebody waits to hear what becomes of some of its messages.
 	confirm bool
-	done    bool // it is kept no more, and freed as soon as it is not being written
+	round   *round // of those who do, while it is queued; nil if there are none
+	done    bool   // it is kept no more, and freed as soon as it is not being written
 }
 
 func (p *parcel) size() int { return p.small() + len(p.large) }
@@ -147,6 +148,7 @@ func (q *queue) newest() *parcel { return q.parcels[len(q.parcels)-1] }
 // pop takes the oldest parcel out. Its bytes count until release.
 func (q *queue) pop() *parcel {
 	p := q.parcels[0]
+	p.round = nil
 	q.parcels = q.room.Drop(q.parcels, 1)
 	return p
 }

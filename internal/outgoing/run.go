@@ -1,7 +1,6 @@
 package outgoing
 
 import (
-	"runtime"
 	"time"
 
 	"github.com/abhishekg16/cluster/internal/calls"
@@ -43,9 +42,7 @@ func (l *Link) run() {
 			l.sleepUntil(deadline)
 			l.io.Unlock()
 			l.sleep(timer, deadline)
-			if l.gathers() {
-				runtime.Gosched()
-			}
+			l.gather()
 			l.io.Lock()
 		case stepPark:
 			return

@@ -1,7 +1,8 @@
 package outgoing
 
 import (
-	"sync"
+	"runtime"
+	"slices"
 	"sync/atomic"
 	"time"
 
@@ -9,119 +10,90 @@ import (
 	"github.com/abhishekg16/cluster/internal/wire"
 )
 
-// A Fate is what became of a message. The zero value is that it was delivered.
-type Fate struct {
-	Dropped stream.Reason  // it was never written, for this reason,
-	Refused stream.Refusal // or the peer has refused it,
-	Unknown bool           // or nobody knows whether it arrived,
-}
-
-// A Waiter waits to hear what becomes of one message. It belongs to the link from Put to Told or Leave.
-type Waiter struct {
-	told  chan struct{} // holds a token when fate is known
-	of    *Waiters
-	reads atomic.Bool // who waits reads the network meanwhile, or may be about to
-
-	// The link's mu guards what follows, until fate is known.
-	number  uint64 // of the record
-	next    *Waiter
-	fate    Fate
-	settled bool
-	first   bool // nobody waited for the peer when it was put
-	left    bool // nobody waits any more
-}
-
-// Waiters are those of one node that are free to be used again. The zero value is none.
-type Waiters struct {
-	// Interrupt makes the one of who wait that reads the network look whether it was told. It is called with locks held, and does not block.
-	Interrupt func()
-
-	pool sync.Pool
-}
-
-// New makes a waiter, to be passed to Put.
-func (ws *Waiters) New() *Waiter {
-	if w, ok := ws.pool.Get().(*Waiter); ok {
-		return w
-	}
-	return &Waiter{told: make(chan struct{}, 1), of: ws}
-}
-
-// Free gives back a waiter that the link has not got.
-func (w *Waiter) Free() {
-	w.reads.Store(false)
-	w.next, w.fate, w.settled, w.first, w.left = nil, Fate{}, false, false, false
-	w.of.pool.Put(w)
-}
-
-// Told holds a token when it is known what became of the message. Who takes it calls Fate, and makes no more use of the waiter.
-func (w *Waiter) Told() <-chan struct{} { return w.told }
-
-// First reports whether nobody else waited for the peer when the message was put.
-func (w *Waiter) First() bool { return w.first }
-
-// Reads notes that who waits will read the network. It looks for the token after that.
-func (w *Waiter) Reads() { w.reads.Store(true) }
-
-// Fate is what became of the message.
-func (w *Waiter) Fate() Fate {
-	f := w.fate
-	w.Free()
-	return f
-}
-
-// Leave ends the waiting, and returns what is known of the message. The caller makes no more use of the waiter.
-func (l *Link) Leave(w *Waiter) Fate {
+// Leave ends the waiting, and returns what is known of the message. The caller makes no more use of the ticket.
+func (l *Link) Leave(t *Ticket) Fate {
 	l.mu.Lock()
-	if !w.settled {
-		w.left = true
-		l.passed(1)
-		l.mu.Unlock()
-		return Fate{Unknown: true}
+	defer l.mu.Unlock()
+	r := t.round
+	for r.settled {
+		f, known := r.fate(t.number)
+		if known {
+			return f
+		}
+		r = r.rest
 	}
-	l.mu.Unlock()
-	<-w.told // It comes at once.
-	return w.Fate()
+	if i, found := slices.BinarySearch(r.numbers, t.number); found {
+		r.numbers = slices.Delete(r.numbers, i, i+1)
+		l.passed(1)
+	}
+	return Fate{Unknown: true}
 }
 
 // waiters are those of one link, in the order of their records.
 type waiters struct {
-	first, last *Waiter
-	count       atomic.Int32 // of those that have not left; changed with mu held
+	first, last *round
+	count       atomic.Int32 // of those who wait; changed with mu held, like crowd
+	crowd       atomic.Int32 // what count was when some were last told what they waited for
+	spare       []uint64     // the numbers of a round that is settled, for the next
 }
 
-// gatherLeast is from how many waiters on the link's goroutine lets others run before it writes: those who were just told what became of
-// their messages come back with others.
-const gatherLeast = 8
+// add adds a round behind all others.
+func (ws *waiters) add(r *round) {
+	if ws.first == nil {
+		ws.first, ws.last = r, r
+	} else {
+		ws.last.next, ws.last = r, r
+	}
+}
+
+const (
+	// gatherLeast is from how many waiters on the link's goroutine lets others run before it writes: those who were just told what
+	// became of their messages come back with others.
+	gatherLeast = 8
+	// gatherMost is how many times it lets them at most.
+	gatherMost = 16
+)
+
+// most is how many wait, or did before some of them were told, who may come back.
+func (ws *waiters) most() int { return int(max(ws.count.Load(), ws.crowd.Load())) }
 
 // gathers reports whether messages had better gather than be written one by one.
-func (l *Link) gathers() bool { return l.waiters.count.Load() >= gatherLeast }
+func (l *Link) gathers() bool { return l.waiters.most() >= gatherLeast }
 
-// A chain is waiters in a row that are to be told.
-type chain struct{ first *Waiter }
-
-// wake tells the waiters of the chain. It does not wait. Reader tells that the caller reads the network, so that none of the waiters does.
-func (c chain) wake(reader bool) {
-	for w := c.first; w != nil; {
-		next := w.next
-		if w.left {
-			w.Free()
-		} else {
-			w.told <- struct{}{} // the only one that it gets
-			if !reader && w.reads.Load() {
-				w.of.Interrupt() // it may be another one's by now, which does no harm
-			}
+// gather lets others run, as long as that brings more to be written, which is less than one frame holds, and than half of what
+// is waited for: the peer takes the one half while the other is gathered.
+func (l *Link) gather() {
+	for n, had := 0, 0; n < gatherMost && l.gathers(); n++ {
+		runtime.Gosched()
+		l.mu.Lock()
+		has, bytes := l.queue.messages, l.queue.bytes
+		l.mu.Unlock()
+		if has == had || bytes >= BatchBytes || 2*has >= l.waiters.most() {
+			return
 		}
-		w = next
+		had = has
+	}
+}
+
+// A chain is rounds in a row that are to be told.
+type chain struct{ first *round }
+
+// tell tells those who wait in the rounds of a chain. It does not wait. Reader tells that the caller reads the network, so that none of
+// them does.
+func (l *Link) tell(c chain, reader bool) {
+	for r := c.first; r != nil; {
+		next := r.next
+		r.next = nil
+		close(r.told)
+		if !reader && r.reads.Load() {
+			l.cfg.Interrupt()
+		}
+		r = next
 	}
 }
 
 // Awaited reports whether somebody waits to hear what becomes of a message.
-func (l *Link) Awaited() bool {
-	l.mu.Lock()
-	defer l.mu.Unlock()
-	return l.waiters.count.Load() > 0
-}
+func (l *Link) Awaited() bool { return l.waiters.count.Load() > 0 }
 
 // Knowing is what Knows returns.
 type Knowing uint8
@@ -191,22 +163,24 @@ func (l *Link) awaitWord(most time.Duration, stop <-chan struct{}) bool {
 	return true
 }
 
-// await adds a waiter for the message that is queued next. The caller holds mu.
-func (l *Link) await(w *Waiter) {
-	w.number = l.sender.NextNumber() + uint64(l.queue.messages)
-	ws := &l.waiters
-	if ws.first == nil {
-		ws.first, ws.last = w, w
-	} else {
-		ws.last.next, ws.last = w, w
+// await makes out a ticket for the message that was queued last, and is in a parcel. The caller holds mu.
+func (l *Link) await(t *Ticket, p *parcel) {
+	number := l.sender.NextNumber() + uint64(l.queue.messages) - 1
+	r := p.round
+	if r == nil || r.settled {
+		r = newRound(l.waiters.spare)
+		l.waiters.spare = nil
+		l.waiters.add(r)
+		p.round, p.confirm = r, true
 	}
-	w.first = ws.count.Add(1) == 1
-	l.sender.Await(w.number + 1)
+	r.numbers = append(r.numbers, number)
+	*t = Ticket{r, number, l.waiters.count.Add(1) == 1}
+	l.sender.Await(number + 1)
 }
 
 // passed takes in that so many of those who waited do so no more. When nobody does, the peer is not asked either. The caller holds mu.
-func (l *Link) passed(n int32) {
-	if l.waiters.count.Add(-n) == 0 {
+func (l *Link) passed(n int) {
+	if l.waiters.count.Add(-int32(n)) == 0 {
 		l.sender.Await(0)
 	}
 }
@@ -214,8 +188,7 @@ func (l *Link) passed(n int32) {
 // settle lets go of what the sender keeps no more, and tells those who waited to hear what became of it. The caller holds mu.
 func (l *Link) settle() {
 	l.kept.release(l.sender.KeptFrom())
-	told := l.fates(nil)
-	told.wake(false)
+	l.tell(l.fates(nil), false)
 }
 
 // fates takes the waiters out of whose messages it is known what became. Names are the records that the peer is done with
@@ -225,16 +198,18 @@ func (l *Link) fates(names []byte) chain {
 		return chain{}
 	}
 	done, kept := l.sender.Done().Seq, l.sender.KeptFrom()
-	return l.take(func(w *Waiter) bool {
-		switch {
-		case w.number < done:
-			w.fate = fateOf(w.number, names)
-		case w.number < kept.Seq, w.number == kept.Seq && kept.Offset > 0 && l.sender.Torn():
-			w.fate.Unknown = true
-		default:
-			return false
+	lost := kept.Seq
+	if kept.Offset > 0 && l.sender.Torn() {
+		lost++
+	}
+	if len(names) == 0 && lost <= done {
+		return l.take(done, nil)
+	}
+	return l.take(max(done, lost), func(number uint64) Fate {
+		if number < done {
+			return fateOf(number, names)
 		}
-		return true
+		return Fate{Unknown: true}
 	})
 }
 
@@ -263,28 +238,26 @@ func fateOf(number uint64, names []byte) Fate {
 // unasked takes in that records before a number are written to a peer that is not asked to tell what becomes of them. The caller
 // holds mu.
 func (l *Link) unasked(before uint64) {
-	told := l.take(func(w *Waiter) bool {
-		w.fate.Unknown = w.number < before
-		return w.fate.Unknown
-	})
-	told.wake(false)
+	told := l.take(before, func(uint64) Fate { return Fate{Unknown: true} })
+	l.tell(told, false)
 }
 
 // dropWaiters tells those whose messages were queued that these were dropped. The caller holds mu.
-func (l *Link) dropWaiters(r stream.Reason) {
+func (l *Link) dropWaiters(why stream.Reason) {
 	ws := &l.waiters
 	next := l.sender.NextNumber()
-	var last *Waiter // of those whose messages were written
-	w := ws.first
-	for w != nil && w.number < next {
-		last, w = w, w.next
-	}
-	told, gone := chain{w}, int32(0)
-	for ; w != nil; w = w.next {
-		w.fate, w.settled = Fate{Dropped: r}, true
-		if !w.left {
-			gone++
+	var last *round // of those whose messages were written
+	awaited, gone := uint64(0), 0
+	r := ws.first
+	for ; r != nil && (len(r.numbers) == 0 || r.numbers[0] < next); last, r = r, r.next {
+		if n := len(r.numbers); n > 0 {
+			awaited = r.numbers[n-1] + 1
 		}
+	}
+	told := chain{r}
+	for ; r != nil; r = r.next {
+		r.dropped, r.settled = why, true
+		gone += len(r.numbers)
 	}
 	if told.first == nil {
 		return
@@ -293,32 +266,43 @@ func (l *Link) dropWaiters(r stream.Reason) {
 		ws.first = nil
 	} else {
 		last.next = nil
-		l.sender.Await(last.number + 1) // others will have the numbers of those who are told
 	}
+	l.sender.Await(awaited) // others will have the numbers of those who are told
 	l.passed(gone)
-	told.wake(false)
+	l.tell(told, false)
 }
 
-// take takes waiters out, from the first on, as long as known says what became of their messages. The caller holds mu.
-func (l *Link) take(known func(*Waiter) bool) (told chain) {
+// take takes in what became of the records before a number, and returns the rounds in which somebody waited for that. Without fate
+// all were delivered. The caller holds mu.
+func (l *Link) take(before uint64, fate func(number uint64) Fate) (told chain) {
 	ws := &l.waiters
-	var last *Waiter
-	told.first = ws.first
-	gone := int32(0)
-	for ws.first != nil && known(ws.first) {
-		last = ws.first
-		last.settled = true
-		if !last.left {
-			gone++
+	gone := 0
+	var last *round // of those that are told
+	for r := ws.first; r != nil; r = ws.first {
+		n, _ := slices.BinarySearch(r.numbers, before)
+		if n == 0 && len(r.numbers) > 0 {
+			break
 		}
-		ws.first = last.next
+		gone += n
+		r.settle(before, n, fate)
+		if ws.first = r.next; r.rest == nil {
+			ws.spare, r.numbers = r.numbers[:0], nil
+		} else {
+			ws.first, r.rest.next = r.rest, r.next
+		}
+		if ws.last == r {
+			ws.last = r.rest
+		}
+		if r.next = nil; last == nil {
+			told.first = r
+		} else {
+			last.next = r
+		}
+		last = r
 	}
-	if last == nil {
-		return chain{}
-	}
-	l.passed(gone)
-	if last.next = nil; ws.first == nil {
-		ws.last = nil
+	if gone > 0 {
+		ws.crowd.Store(ws.count.Load())
+		l.passed(gone)
 	}
 	return told
 }
