@@ -128,10 +128,10 @@ func (c *chunk[E]) unpack(q *Queue[E], quickOnly bool) {
 		c.store = make([]decoded[E], 0, most)
 	}
 	var s slab[E]
-	c.unpackSmall(q, &s, most)
+	cost := c.unpackPlain(q, &s, most)
 	owned := c.rest == nil
 	slow := time.Duration(0)
-	for n, cost := len(c.ready), 0; n < most && cost < readyBytes && slow < slowTime; n++ {
+	for n := len(c.ready); n < most && cost < readyBytes && slow < slowTime; n++ {
 		id, k, payload, rest := c.peek()
 		kind, call, numbered := codec.Kind(k), uint64(0), false
 		if kind.OfCall() && q.calls != nil {
@@ -177,18 +177,18 @@ func (c *chunk[E]) unpack(q *Queue[E], quickOnly bool) {
 	}
 }
 
-// unpackSmall makes ready what comes next that is short bytes or text, which most messages are: for these each step counts.
-// It looks at no bound but most, since so many take less than readyBytes.
-func (c *chunk[E]) unpackSmall(q *Queue[E], s *slab[E], most int) {
+// unpackPlain makes ready what comes next that is bytes or text, which most messages are: for these each step counts. It returns
+// what they take in memory.
+func (c *chunk[E]) unpackPlain(q *Queue[E], s *slab[E], most int) (cost int) {
 	c.ready = c.store
 	if c.rest == nil {
-		return
+		return 0
 	}
-	longest := min(smallBytes, q.stage.limits.Bytes)
+	longest := q.stage.limits.Bytes
 	fill, from := q.stage.cfg.Fill, q.from
 	ready := c.store[:most]
 	n := 0
-	for body, last := c.rest[c.at:], c.last; n < most; n++ {
+	for body, last := c.rest[c.at:], c.last; n < most && cost < readyBytes; n++ {
 		id, k, payload, rest := wire.SplitRecord(body, last)
 		kind, like := codec.Kind(k), someBytes
 		if kind != codec.Bytes {
@@ -201,6 +201,7 @@ func (c *chunk[E]) unpackSmall(q *Queue[E], s *slab[E], most int) {
 		fill(&cell.envelope, from, id, boxed(like, &cell.data))
 		d := &ready[n]
 		d.envelope, d.bytes, d.cost = &cell.envelope, len(payload), kind.Cost(len(payload))
+		cost += d.cost
 		body, last = rest, id
 		c.at, c.last = len(c.rest)-len(rest), id
 	}
@@ -208,6 +209,7 @@ func (c *chunk[E]) unpackSmall(q *Queue[E], s *slab[E], most int) {
 	if c.count -= n; n > 0 && c.count == 0 {
 		c.done()
 	}
+	return cost
 }
 
 // skip steps over the next record, which has this message id, and behind which the rest comes. With the last, the memory

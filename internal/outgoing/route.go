@@ -95,13 +95,12 @@ func (r *route) retryAt(silentSince time.Time, onItsWay bool) time.Time {
 // due decides whether a connection is to be made now; if not yet, it says when (zero: none is). retryAt is that of
 // the connection that there is.
 func (r *route) due(now, retryAt time.Time) (dial bool, at time.Time) {
-	retry := r.dialed == r.target() && !retryAt.IsZero() && !now.Before(retryAt)
-	if retry {
+	if r.dialed == r.target() {
+		if retryAt.IsZero() || now.Before(retryAt) {
+			return false, time.Time{}
+		}
 		r.tries++
 		r.keyAt = (r.keyAt + 1) % max(1, len(r.keys))
-	}
-	if !retry && r.dialed == r.target() {
-		return false, time.Time{}
 	}
 	if now.Before(r.redialAt) {
 		return false, r.redialAt

@@ -28,14 +28,16 @@ func (l *Link) run() {
 	defer timer.Stop()
 	l.io.Lock()
 	defer l.io.Unlock()
+	now := time.Now()
 	for {
-		switch step, deadline := l.plan(time.Now(), true); step {
+		switch step, deadline := l.plan(now, true); step {
 		case stepDial:
 			l.dial()
 		case stepReplace:
 			l.replaceStalled()
 		case stepWrite:
-			l.write()
+			now = l.write()
+			continue
 		case stepAwaitConn:
 			l.awaitConn(deadline)
 		case stepSleep:
@@ -51,6 +53,7 @@ func (l *Link) run() {
 			close(l.finished)
 			return
 		}
+		now = time.Now()
 	}
 }
 
@@ -81,15 +84,16 @@ func (l *Link) pressing(now time.Time) bool {
 // drive does run's work while run sleeps, as far as that needs no waiting. A lone message is all that was queued. The
 // caller holds io.
 func (l *Link) drive(lone bool, most int) {
-	for i := range most {
-		now := time.Now()
-		if i == 0 && lone && l.pressing(now) {
-			break
-		}
+	now := time.Now()
+	if lone && l.pressing(now) {
+		l.wakeUp()
+		return
+	}
+	for range most {
 		step, deadline := l.plan(now, false)
 		switch {
 		case step == stepWrite:
-			l.write()
+			now = l.write()
 		case step == stepSleep && !l.oversleeps(deadline):
 			return
 		default:
@@ -149,7 +153,7 @@ func (l *Link) decide(now time.Time) (step, time.Time) {
 	pollAt := l.look(now)
 	write, urgentAt := l.nextUrgent(now)
 	if write {
-		return stepWrite, urgentAt
+		return stepWrite, time.Time{}
 	}
 	l.sender.Queued(!l.queue.empty())
 	next, deadline := l.next(now)
@@ -158,11 +162,6 @@ func (l *Link) decide(now time.Time) (step, time.Time) {
 	}
 	l.noteUnheard(now)
 	l.settle() // it may keep nothing more, since the peer says nothing
-	deadline = stream.Earlier(deadline, pollAt)
-	deadline = stream.Earlier(deadline, urgentAt)
-	if l.spare != nil {
-		deadline = stream.Earlier(deadline, l.lookAt)
-	}
 	switch next {
 	case stream.GiveUp:
 		l.giveUp()
@@ -175,12 +174,16 @@ func (l *Link) decide(now time.Time) (step, time.Time) {
 			p.confirm = false
 			l.unasked(p.seq + uint64(p.count)) // it has become a peer that does not tell
 		}
-		return stepWrite, deadline
-	case stream.AwaitConn:
-		l.note()
-		return stepAwaitConn, stream.Earlier(deadline, retryAt)
+		return stepWrite, time.Time{}
 	}
 	l.note()
+	deadline = stream.Earlier(stream.Earlier(deadline, pollAt), urgentAt)
+	if l.spare != nil {
+		deadline = stream.Earlier(deadline, l.lookAt)
+	}
+	if next == stream.AwaitConn {
+		return stepAwaitConn, stream.Earlier(deadline, retryAt)
+	}
 	return stepSleep, deadline
 }
 
@@ -266,11 +269,10 @@ func (l *Link) fail(err error, now time.Time) {
 	l.down(stream.Unreachable, "error", err)
 }
 
-// write hands the sender's frame to the connection.
-func (l *Link) write() {
+// write hands the sender's frame to the connection, and returns when that was done. The caller holds io.
+func (l *Link) write() time.Time {
 	if u := l.turn; u != nil {
-		l.writeUrgent(u)
-		return
+		return l.writeUrgent(u)
 	}
 	f := l.sender.Pending()
 	head, tail := l.bare[:f.Header.Size()], []byte(nil)
@@ -304,6 +306,7 @@ func (l *Link) write() {
 	default:
 		l.sender.Full(now)
 	}
+	return now
 }
 
 // awaitConn waits until the connection takes frames, or the deadline, or something else has

@@ -111,8 +111,9 @@ func (l *Link) look(now time.Time) time.Time {
 	if !broke && l.poll == 0 {
 		return at
 	}
-	if _, answered, _ := l.sender.Answers(); l.pollAt.Before(answered.Add(l.poll)) {
-		l.pollAt = answered.Add(l.poll) // it stood then
+	_, answered, _ := l.sender.Answers()
+	if at := answered.Add(l.poll); l.pollAt.Before(at) {
+		l.pollAt = at // it stood then
 	}
 	if broke || !l.rests && !now.Before(l.pollAt) {
 		if l.pollAt = now.Add(l.poll); !transport.Stands(l.conn, idle) {

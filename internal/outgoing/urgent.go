@@ -180,8 +180,8 @@ func (u *urgent) parcelOf(f *stream.Outbound) *parcel {
 	return u.current
 }
 
-// writeUrgent hands the urgent sender's frame to the connection. The caller holds io.
-func (l *Link) writeUrgent(u *urgent) {
+// writeUrgent is write for the urgent sender's frame.
+func (l *Link) writeUrgent(u *urgent) time.Time {
 	f := u.sender.Pending()
 	head, tail := l.bare[:f.Header.Size()], []byte(nil)
 	if p := u.kept.used; p != nil {
@@ -198,7 +198,7 @@ func (l *Link) writeUrgent(u *urgent) {
 		if err != nil {
 			l.fail(err, now)
 		}
-		return
+		return now
 	}
 	l.wrote = now
 	l.route.took()
@@ -214,6 +214,7 @@ func (l *Link) writeUrgent(u *urgent) {
 		u.settle()
 	}
 	l.note()
+	return now
 }
 
 // settle lets go of what the sender keeps no more. The caller holds mu.

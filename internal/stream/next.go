@@ -17,14 +17,14 @@ const (
 	End                   // the sender has ended
 )
 
-// Next decides what is to be done next, and until when that may take at most (zero: for
+// Next decides what is to be done next: what is to be written, now; and what is waited for, until when at most (zero: for
 // ever). Where there is no connection, it is for the caller to dial, and nothing is written.
 func (s *Sender) Next(now time.Time) (Step, time.Time) {
 	open := s.window.open(s.frameSize())
 	if !s.loaded || open && (s.state.Path == Clear) {
 		s.progress = now // nothing is kept from going out
 	}
-	if end := Earlier(s.silenceEnds(), s.expectEnds()); !end.IsZero() && !now.Before(end) {
+	if s.overdue(now) {
 		s.estrange()
 		s.forsake()
 		s.dropKept()
@@ -39,41 +39,54 @@ func (s *Sender) Next(now time.Time) (Step, time.Time) {
 	s.on(Looked, now)
 	open = open && s.state.Peer != Starved
 
-	var deadline time.Time
-	if s.loaded {
-		deadline = Earlier(s.progress.Add(s.policy.Patience), now.Add(s.lookInterval()))
+	switch s.state.Path {
+	case NoPath:
+		return Sleep, s.looksAt(now)
+	case Blocked:
+		return AwaitConn, s.looksAt(now)
 	}
-	if end := Earlier(s.silenceEnds(), s.expectEnds()); !end.IsZero() {
-		deadline = Earlier(deadline, Earlier(end, now.Add(s.lookInterval())))
+	if s.goesFirst(open, now) {
+		return Write, time.Time{}
 	}
-	deadline = Earlier(deadline, s.reachDeadline(now))
 	askAt := s.asks(open, now)
 	switch {
-	case s.state.Path == NoPath:
-		return Sleep, deadline
-	case s.state.Path == Blocked:
-		return AwaitConn, deadline
-	case s.query, s.answers():
-		s.word(now)
-		return Write, deadline
-	case len(s.ack.Undelivered) > 0 && !s.ack.Due.IsZero() && !now.Before(s.ack.Due) && s.resends:
-		s.name(now)
-		return Write, deadline
-	case s.window.due > 0:
-		s.repeat(now)
-		return Write, deadline
-	case s.loaded && open && !s.asksFirst():
-		s.frame(now)
-		return Write, deadline
 	case !askAt.IsZero() && !now.Before(askAt):
 		s.window.probed, s.window.asked, s.askedAt, s.ask = now, true, now, false
 		s.bare(wire.FlagAckNow, now)
-		return Write, deadline
+		return Write, time.Time{}
 	case s.waited && s.resends, !s.ack.Due.IsZero() && !now.Before(s.ack.Due):
 		s.bare(0, now)
-		return Write, deadline
+		return Write, time.Time{}
 	}
-	return Sleep, Earlier(Earlier(deadline, askAt), s.ack.Due)
+	return Sleep, Earlier(Earlier(s.looksAt(now), askAt), s.ack.Due)
+}
+
+// goesFirst makes what goes before frames that only ask or acknowledge the pending one, and reports whether there is something.
+func (s *Sender) goesFirst(open bool, now time.Time) bool {
+	switch {
+	case s.query, s.answers():
+		s.word(now)
+	case len(s.ack.Undelivered) > 0 && !s.ack.Due.IsZero() && !now.Before(s.ack.Due) && s.resends:
+		s.name(now)
+	case s.window.due > 0:
+		s.repeat(now)
+	case s.loaded && open && !s.asksFirst():
+		s.frame(now)
+	default:
+		return false
+	}
+	return true
+}
+
+// looksAt is when to look again whether the peer has had its time; zero: it need not say or take anything.
+func (s *Sender) looksAt(now time.Time) (at time.Time) {
+	if s.loaded {
+		at = s.progress.Add(s.policy.Patience)
+	}
+	if at = Earlier(at, Earlier(s.silenceEnds(), s.expectEnds())); !at.IsZero() {
+		at = Earlier(at, now.Add(s.lookInterval()))
+	}
+	return Earlier(at, s.reachDeadline(now))
 }
 
 // givesUp reports whether the peer has had its time, and takes in that it counts as down then.
@@ -81,7 +94,7 @@ func (s *Sender) givesUp(open bool, now time.Time) bool {
 	if isDown(s.state.Peer) {
 		return false
 	}
-	switch over := s.loaded && !now.Before(s.progress.Add(s.policy.Patience)); {
+	switch over := s.loaded && now.Sub(s.progress) >= s.policy.Patience; {
 	case over && open:
 		s.on(Exhausted, now)
 		s.takesNone(now)
@@ -110,6 +123,10 @@ func (s *Sender) owes() bool {
 // lookInterval. It is longer if this process did not run: it was stopped, or its machine was.
 // What the peer has said meanwhile is yet to be read then. It is called before each decision.
 func (s *Sender) Look(now time.Time) {
+	if now.Sub(s.lookedAt) <= s.silenceLook() {
+		s.lookedAt = now // none of these times is longer
+		return
+	}
 	since := s.lookedAt
 	if since.Before(s.progress) {
 		since = s.progress

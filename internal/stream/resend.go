@@ -165,6 +165,15 @@ func (s *Sender) silenceEnds() time.Time {
 	return end
 }
 
+// overdue reports whether a time is over in which the peer was to say something.
+func (s *Sender) overdue(now time.Time) bool {
+	if s.phase == Open && !s.calls.waits && now.Sub(s.moved) < s.policy.Patience {
+		return false // silenceEnds is no earlier, and costs more
+	}
+	end := Earlier(s.silenceEnds(), s.expectEnds())
+	return !end.IsZero() && !now.Before(end)
+}
+
 // DoubtsAt is when it is to be asked whether the connection is stalled: nothing that was written was acknowledged for a
 // third of the peer's patience, or it has taken nothing for as long though there is something to write. Zero: it is in no doubt. One
 // that is stalled is replaced, and what is missing is sent again on the next.
@@ -198,9 +207,11 @@ func (s *Sender) away() int { return s.window.away + s.twin.beside }
 // asks is when a frame of its own should ask for an acknowledgment (zero: none): because the window is closed, because the
 // peer has not said for a while that it got what was written, or because it has not acknowledged it for longer.
 func (s *Sender) asks(open bool, now time.Time) (at time.Time) {
-	if probe, probeAt := s.window.probe(now); !open && probe {
-		return now
-	} else if !open {
+	if !open {
+		probe, probeAt := s.window.probe(now)
+		if probe {
+			return now
+		}
 		at = probeAt
 	}
 	switch {

@@ -140,10 +140,12 @@ func (s *Sender) Loaded() bool { return s.loaded }
 
 // on takes an event in.
 func (s *Sender) on(e Event, now time.Time) {
-	before := s.state.Peer
-	s.state = decide(s.state, e)
+	before := s.state
+	if s.state = decide(before, e); s.state == before {
+		return
+	}
 	s.show(now)
-	if isDown(before) && !isDown(s.state.Peer) {
+	if isDown(before.Peer) && !isDown(s.state.Peer) {
 		s.moved = now // it has its time again
 	}
 }

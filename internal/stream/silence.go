@@ -237,11 +237,13 @@ func (s *Sender) silence(now time.Time) {
 	if end := s.unmetEnds(); !end.IsZero() && !now.Before(end) {
 		s.reached(Severed, now)
 	}
-	switch end := s.lostAt(); {
-	case end.IsZero() || r.state == Lost:
-	case !now.Before(end):
+	third := s.policy.Silence / 3
+	if r.owed.IsZero() || r.state == Lost || now.Sub(r.silent) < third && now.Sub(r.moved) < third {
+		return // for most frames: lostAt would cost as much as all else
+	}
+	if !now.Before(s.lostAt()) {
 		s.reached(Silenced, now)
-	case !now.Before(r.moved.Add(s.policy.Silence / 3)):
+	} else if now.Sub(r.moved) >= third {
 		s.reached(Doubted, now)
 	}
 }
