@@ -55,17 +55,12 @@ func callsAll(f func(b *broken, all iter.Seq2[*cluster.Envelope, error], yield f
 // brokenCalls are servers whose calls break a rule.
 var brokenCalls = []breakage{
 	{"replies go into Inbox, too", ruleReplies, func(b *broken) {
-		b.receive(func(e *cluster.Envelope, on func(*cluster.Envelope)) { on(e) })
+		b.mix()
 		b.call = func(ctx context.Context, pid int, msg any) (*cluster.Envelope, error) {
 			e, err := b.Node.Call(ctx, pid, msg)
 			if err == nil {
 				again := *e
-				go func() { // ends as the node closes
-					select {
-					case b.inbox <- &again:
-					case <-b.Node.Done():
-					}
-				}()
+				go b.slip(&again) // ends as the node closes
 			}
 			return e, err
 		}
@@ -187,7 +182,7 @@ var brokenCalls = []breakage{
 
 	// Late replies.
 	{"a late reply goes into Inbox", ruleLate, func(b *broken) {
-		b.receive(func(e *cluster.Envelope, on func(*cluster.Envelope)) { on(e) })
+		b.mix()
 		b.call = func(ctx context.Context, pid int, msg any) (*cluster.Envelope, error) {
 			late := make(chan *cluster.Envelope, 1)
 			go func() { // ends as the node closes
@@ -201,7 +196,7 @@ var brokenCalls = []breakage{
 			}
 			go func() { // likewise
 				if e := <-late; e != nil {
-					b.inbox <- e
+					b.slip(e)
 				}
 			}()
 			return nil, ctx.Err()

@@ -23,6 +23,7 @@ import (
 type broken struct {
 	*cluster.Node
 	outbox, inbox chan *cluster.Envelope
+	beside        chan *cluster.Envelope // see mix
 	// What is not nil stands in for the node's method.
 	close    func() error
 	shutdown func(context.Context) error
@@ -158,6 +159,37 @@ func (b *broken) receive(f pass) {
 		relay(b.Node.Inbox(), b.inbox, b.Node.Done(), f)
 		close(b.inbox)
 	}()
+}
+
+// mix makes the program receive what is given to slip, too.
+func (b *broken) mix() {
+	b.inbox = make(chan *cluster.Envelope, cap(b.inbox))
+	b.beside = make(chan *cluster.Envelope)
+	go func() { // It ends when the node has closed.
+		defer close(b.inbox)
+		for {
+			e, open := (*cluster.Envelope)(nil), true
+			select {
+			case e, open = <-b.Node.Inbox():
+			case e = <-b.beside:
+			}
+			if !open {
+				return
+			}
+			select {
+			case b.inbox <- e:
+			case <-b.Node.Done():
+			}
+		}
+	}()
+}
+
+// slip makes the program receive an envelope beside what comes, unless the node closes.
+func (b *broken) slip(e *cluster.Envelope) {
+	select {
+	case b.beside <- e:
+	case <-b.Node.Done():
+	}
 }
 
 // relay passes on what f makes of each envelope, until from or the node closes.

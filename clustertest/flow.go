@@ -18,10 +18,12 @@ type flow struct {
 	tries    map[wire.Position]int // how often messages were sent again
 	totals   map[uint64]uint32     // bytes of messages whose pieces are on their way
 
-	upTo uint64          // each message before this one has arrived, or is lost for good; 0: nothing was sent yet
-	came map[uint64]bool // of the others
-	lost map[uint64]bool
-	owed []uint64 // that are lost for good, and of which the sender does not know that
+	// Each message before upTo the receiver has, or it is lost for good; 0: nothing was sent yet. One that has arrived it may let go of again,
+	// if it holds too much behind what it misses: until it has said that it has it, which is so before has.
+	upTo, has uint64
+	came      map[uint64]bool // of the others, those that have arrived,
+	lost      map[uint64]bool // and those that are lost for good
+	owed      []uint64        // that are lost for good, and of which the sender does not know that
 }
 
 // A flowKey tells the flows of a path apart.
@@ -110,11 +112,11 @@ func (p *parcel) recall() {
 // could tell its sender. The caller holds mu.
 func (n *Network) gone(x *parcel, why string) {
 	n.lost(x, why)
-	if x.bare == 0 && !x.again && !x.urgent {
-		l := n.path(x.link()).flow(x)
-		if !l.lost[x.number] {
-			l.owed = append(l.owed, x.number)
-		}
+	if x.bare != 0 || x.again || x.urgent {
+		return
+	}
+	if l := n.path(x.link()).flow(x); x.number >= l.upTo && !l.lost[x.number] {
+		l.owed = append(l.owed, x.number)
 		l.lost[x.number] = true
 		l.advance()
 	}
@@ -125,21 +127,38 @@ func (n *Network) gone(x *parcel, why string) {
 func (n *Network) confess(x *parcel) {
 	h := &x.header
 	l := n.path(x.link().reverse()).flows[flowKey{n.lives[life{x.To, h.AckIncarnation}], x.urgent}]
-	if l == nil || len(l.owed) == 0 || h.Flags&wire.FlagResend == 0 {
+	if l == nil {
 		return
 	}
-	slices.Sort(l.owed)
-	told := 0
-	var names []byte
-	for told < min(len(l.owed), wire.UndeliveredMost/2) && l.owed[told] < h.Ack.Seq {
-		names = wire.AppendUndelivered(names, []wire.Undelivered{{From: l.owed[told], Count: 1, Why: wire.WhyUnknown}})
-		told++
+	l.has = max(l.has, h.Ack.Seq)
+	if h.Flags&wire.FlagResend == 0 {
+		return
 	}
-	if told > 0 {
-		l.owed = l.owed[told:]
+	l.has = max(l.has, h.Wanted.Seq)
+	l.advance()
+	if names := l.confess(h, wire.UndeliveredMost-len(x.body)/wire.UndeliveredSize); len(names) > 0 {
 		h.Flags |= wire.FlagConfirm
-		x.body = append(names, x.body...)
+		x.body = join(wire.AppendUndelivered(nil, names), x.body)
 	}
+}
+
+// confess names those of the acknowledged messages that are lost for good, in so many rows at most, and makes the header acknowledge no more than
+// what is named.
+func (l *flow) confess(h *wire.Header, most int) (names []wire.Undelivered) {
+	slices.Sort(l.owed)
+	for len(l.owed) > 0 && l.owed[0] < h.Ack.Seq {
+		number := l.owed[0]
+		if last := len(names) - 1; last >= 0 && number == names[last].From+uint64(names[last].Count) {
+			names[last].Count++
+		} else if len(names) < most {
+			names = append(names, wire.Undelivered{From: number, Count: 1, Why: wire.WhyUnknown})
+		} else {
+			h.Ack = wire.Position{Seq: number}
+			break
+		}
+		l.owed = l.owed[1:]
+	}
+	return names
 }
 
 // arrived takes in that a message has.
@@ -150,7 +169,9 @@ func (l *flow) arrived(x *parcel) {
 	if total, pieces := l.totals[x.number]; pieces && x.end < total {
 		end = wire.Position{Seq: x.number, Offset: x.end}
 	} else {
-		l.came[x.number] = true
+		if x.number >= l.upTo {
+			l.came[x.number] = true
+		}
 		delete(l.totals, x.number)
 	}
 	if l.end.Before(end) {
@@ -160,7 +181,7 @@ func (l *flow) arrived(x *parcel) {
 }
 
 func (l *flow) advance() {
-	for l.upTo > 0 && (l.came[l.upTo] || l.lost[l.upTo]) {
+	for l.upTo > 0 && (l.came[l.upTo] && l.upTo < l.has || l.lost[l.upTo]) {
 		delete(l.came, l.upTo)
 		delete(l.lost, l.upTo)
 		l.upTo++

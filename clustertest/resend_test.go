@@ -5,6 +5,8 @@ import (
 	"errors"
 	"slices"
 	"strings"
+	"sync"
+	"sync/atomic"
 	"testing"
 	"testing/synctest"
 	"time"
@@ -191,6 +193,77 @@ func TestWhatIsUrgentOvertakesTheRestOnANetwork(t *testing.T) {
 		equal(t, "the other stream", urgent, numbers(30, 40))
 		if first := slices.Index(got, 30); first < 0 || first > 10 {
 			t.Errorf("the first that is urgent came as number %d: %v", first, got)
+		}
+	})
+}
+
+// A receiver that holds as much as it may, behind what it misses, lets go of the rest, and has it sent again.
+func TestWhatAReceiverLetsGoOfComesAgain(t *testing.T) {
+	const many = 4000
+	for _, c := range []struct {
+		name   string
+		faults clustertest.Faults
+		held   string // a message that the test holds for a second
+	}{{name: "one is held", held: "3"}, {name: "some are overtaken", faults: clustertest.Faults{Reorder: 0.01}}} {
+		t.Run(c.name, func(t *testing.T) {
+			synctest.Test(t, func(t *testing.T) {
+				net := clustertest.NewNetwork(t, 1, 2)
+				cfg := net.Config()
+				cfg.SendTimeout, cfg.QueueBytes = 15*time.Second, 256<<10
+				a, b := net.StartWith(0, cfg), net.StartWith(1, cfg)
+				send(a, 1, 0, 3)
+				send(b, 0, 0, 1)
+				drain(b)
+				net.Set(c.faults)
+				net.Watch(func(m clustertest.Message) clustertest.Verdict {
+					if m.Text == c.held {
+						return clustertest.Hold
+					}
+					return clustertest.Pass
+				})
+				go func() { // It ends with its last message.
+					for i := 3; i < many; i++ {
+						a.Outbox() <- &cluster.Envelope{Pid: 1, Msg: i}
+					}
+				}()
+				time.Sleep(time.Second)
+				net.Release()
+				got := drain(b)
+				time.Sleep(10 * time.Second)
+				equal(t, "in all", append(got, drain(b)...), numbers(3, many))
+				if s := a.Stats().Sent; s.Resent == 0 || s.Confirmed != many {
+					t.Errorf("%+v: want that some were sent again, and all confirmed", s)
+				}
+			})
+		})
+	}
+}
+
+// What is lost for good is told to who waits for it, however much it is.
+func TestOfManyThatAreDroppedNoneIsDelivered(t *testing.T) {
+	const many = 3000
+	bubble(t, 1, 2, func(t *testing.T, net *clustertest.Network, nodes []*cluster.Node) {
+		send(nodes[0], 1, 0, 3)
+		send(nodes[1], 0, 0, 1)
+		drain(nodes[1])
+		net.Watch(func(m clustertest.Message) clustertest.Verdict { return clustertest.Drop })
+		var delivered atomic.Int64
+		var all sync.WaitGroup
+		for i := range many {
+			all.Go(func() {
+				if err := nodes[0].Deliver(context.Background(), &cluster.Envelope{Pid: 1, Msg: i}); err == nil {
+					delivered.Add(1)
+				} else if !errors.Is(err, cluster.ErrUnconfirmed) {
+					t.Error(err)
+				}
+			})
+		}
+		all.Wait()
+		if n := delivered.Load(); n != 0 {
+			t.Errorf("of %d messages that the test dropped %d were delivered", many, n)
+		}
+		if s := nodes[0].Stats().Sent; s.Unconfirmed != many {
+			t.Errorf("%d of %d are unconfirmed", s.Unconfirmed, many)
 		}
 	})
 }

@@ -101,7 +101,8 @@ type reach struct {
 	target   uint64    // when so many have, what waited at first has come
 	sees     bool      // the transport can tell that
 	takes    time.Time // while one is: since when its connection has taken every frame, and nothing came; zero: it has not taken the last
-	heard    time.Time // anything last came from it
+	heard    time.Time // anything last came from it,
+	before   time.Time // and before that
 	answered time.Time // it last answered
 	met      bool      // it has, since it is where it is
 	tried    time.Time // since when it is tried where it is, by however many connections
@@ -155,7 +156,7 @@ func (s *Sender) reached(e ReachEvent, now time.Time) {
 	r.state = follow(before, e)
 	switch e {
 	case Unsettled:
-		*r = reach{trip: r.trip, heard: r.heard, answered: r.answered, checkAt: r.checkAt, tried: now, late: r.late || r.timed.asked}
+		*r = reach{trip: r.trip, heard: r.heard, before: r.before, answered: r.answered, checkAt: r.checkAt, tried: now, late: r.late || r.timed.asked}
 		if before != Unknown {
 			r.check(now)
 		}

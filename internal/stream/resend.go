@@ -38,9 +38,13 @@ func (s *Sender) estrange() {
 		s.twin.silent = !isDown(s.state.Peer)
 		return // the other sender has what is known
 	}
-	if t := &s.twin; !s.resends && !s.spoke && s.confirming == ConfirmsUnknown && s.calls.calling == CallsUnknown && !s.owesWord && t.life == 0 && !t.told {
-		return // nothing is, and it is asked no sooner again
+	if t := &s.twin; s.resends || s.spoke || s.confirming != ConfirmsUnknown || s.calls.calling != CallsUnknown || s.owesWord || t.life != 0 || t.told {
+		s.unlearn() // else nothing is, and it is asked no sooner again
 	}
+}
+
+// unlearn makes nothing be known of what the peer knows, and it may be asked at once.
+func (s *Sender) unlearn() {
 	s.Doubt()
 	s.resends, s.spoke, s.announceAt = false, false, time.Time{}
 	s.confirming, s.queriedAt, s.owesWord = ConfirmsUnknown, time.Time{}, false

@@ -281,7 +281,7 @@ func (s *Sender) PeerBegan(first bool, now time.Time) {
 	if first && s.tells() {
 		s.window.early = len(s.window.frames)
 	} else {
-		s.estrange()
+		s.unlearn()
 		s.forget()
 		s.twin.lives++
 	}

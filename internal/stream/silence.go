@@ -52,7 +52,7 @@ func (r *reach) owe(now time.Time) {
 // hear takes in that a frame of the peer has come: its process runs.
 func (r *reach) hear(now time.Time) {
 	r.takes = time.Time{}
-	if r.heard = now; now.Sub(r.owed) < hearsayMost {
+	if r.before, r.heard = r.heard, now; now.Sub(r.owed) < hearsayMost {
 		r.silent = now
 	}
 }
@@ -120,7 +120,7 @@ func (s *Sender) measure(h *wire.Header, now time.Time) {
 	switch d := now.Sub(t.at); {
 	case t.asked && r.late:
 		r.late = false
-	case t.unsure && (r.trip == 0 || d >= r.trip): // the answer may have been what came before, and this be long after it
+	case t.unsure && (r.trip == 0 || d >= r.trip) && now.Sub(r.before) > d/2: // the answer may have been what came before, and this be long after it
 	case r.trip == 0, d < r.trip && !t.asked:
 		r.trip = d
 	case d < r.trip:

@@ -493,3 +493,34 @@ func TestATimerRunsOutAtAnEvenNanosecond(t *testing.T) {
 		t.Error("no time is one")
 	}
 }
+
+// Of a peer that says something all the time, the answer is known by what it is.
+func TestTheRoundTripOfABusyPeerIsMeasured(t *testing.T) {
+	const trip = 100 * time.Millisecond
+	start := time.Unix(1000, 0)
+	s := NewSender(Self{ID: 1, Incarnation: 7, Grant: 1 << 20, Knows: wire.CapResend}, 2, Policy{Patience: testPatience, Watch: time.Second}, start)
+	s.Appeared(start)
+	s.Dialed(false, start)
+	s.Writable(start)
+	var answer time.Time // to what it was asked last
+	for i := range uint64(300) {
+		now := start.Add(time.Duration(i) * 10 * time.Millisecond)
+		s.Look(now)
+		for step, _ := s.Next(now); step == Write; step, _ = s.Next(now) {
+			if h := &s.Pending().Header; s.Pending().Bare && h.Flags&wire.FlagAckNow != 0 {
+				answer = now.Add(trip)
+			}
+			s.Took(now)
+		}
+		h := report(at(1), at(1), at(1))
+		h.Count, h.Start = 1, at(i+1)
+		s.Acked(h, now)
+		if !answer.IsZero() && !now.Before(answer) {
+			answer, h.Count = time.Time{}, 0
+			s.Acked(h, now)
+		}
+	}
+	if _, _, got := s.Answers(); got < trip-10*time.Millisecond || got > trip+10*time.Millisecond {
+		t.Errorf("it is %v, want %v", got, trip)
+	}
+}

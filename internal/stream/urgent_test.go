@@ -213,3 +213,25 @@ func TestWhatThePeerIsToBeToldDoesNotHoldUpTheUrgentStreamWhereItCannotBeWritten
 		t.Error("the connection takes nothing, and the urgent stream waits")
 	}
 }
+
+// A new life of the peer is asked at once what it knows, however seldom the one before was asked.
+func TestANewLifeIsAskedAtOnce(t *testing.T) {
+	now := time.Unix(1000, 0)
+	s := NewSender(Self{ID: 1, Incarnation: 7, Grant: 1 << 20, Knows: wire.CapResend | wire.CapConfirm | wire.CapUrgent}, 2, Policy{Patience: testPatience}, now)
+	s.Appeared(now)
+	s.Dialed(false, now)
+	s.Writable(now)
+	s.PeerBegan(true, now)
+	for i := range 5 { // in vain
+		if now = now.Add(QueryInterval << i); s.AskUrgent(now) {
+			s.writes(now)
+		}
+	}
+	now = now.Add(time.Millisecond)
+	if s.AskUrgent(now) {
+		t.Fatal("it is asked again at once")
+	}
+	if s.PeerBegan(false, now); !s.AskUrgent(now) {
+		t.Error("it has begun anew, and is not asked")
+	}
+}
