@@ -11,7 +11,8 @@ import (
 // Words are what nodes acknowledge, announce, and ask each other. At which moments they do is decided by what arrives and by timers; but not whether
 // with frames of their own or with messages, nor in how many. So those of one moment on one stream are one acknowledgment, one announcement, and one
 // question at most, and their time is drawn for the moment. Each arrives at a nanosecond at which nothing else does on its link, for what one leads
-// to has to be over before the next; and messages do not wait for them. A question overtakes no message that was sent before its moment.
+// to has to be over before the next; and messages do not wait for them. A question overtakes no message that was sent before its moment; so some of
+// different moments may come together, behind such a message.
 
 // A moment is what a server said at one time in one stream of a link.
 type moment struct {
