@@ -63,7 +63,7 @@ var mutants = []mutant{
 	}},
 	// Deliver returns nil for what the peer has put into its Inbox, and for nothing else.
 	{"deliver", "deliver-kills", oracleDeliver, []edit{
-		{"outcome.go", "		case f.Unknown:\n			d.fail(pid, ErrUnconfirmed)\n", "		case f.Unknown:\n"},
+		{"outcome.go", "	case f.Unknown:\n		d.fail(pid, ErrUnconfirmed)\n", "	case f.Unknown:\n"},
 	}},
 	// What is dropped from a queue is counted.
 	{"drops", "pause", oracleConservation, []edit{
