@@ -55,8 +55,10 @@ func testStalledAndDead(t *testing.T, stall time.Duration) {
 		drops := func(id int) bool { return testcluster.StatsOf(n, id).Sent.Dropped[cluster.ReasonUnreachable] > 0 }
 		return drops(stalled) && drops(dead)
 	}, "messages to the stalled and the dead peer are dropped at once")
-	if took := time.Since(since); took > cfg.SendTimeout+slack {
-		t.Errorf("messages were dropped after %v, want at most about SendTimeout, %v", took, cfg.SendTimeout)
+	// The dead one, if nothing waited for it as it died, has its time from the next message on, which Outbox may hold for as long as the
+	// stalled one has its own.
+	if took := time.Since(since); took > 2*cfg.SendTimeout+slack {
+		t.Errorf("messages were dropped after %v, want at most about SendTimeout, %v, for each of the two", took, cfg.SendTimeout)
 	}
 	staleFrom := s.Number(stalled)
 	healthy := []uint64{1: peers[1].Report().Tally(0).Last(), 2: peers[2].Report().Tally(0).Last()}
