@@ -306,3 +306,37 @@ func TestARefusalFindsRoomInAFullQueue(t *testing.T) {
 		}
 	})
 }
+
+// A link whose goroutine has ended, since there is no such peer, begins again when there is, also where a sender had queued something as it ended,
+// and drives the link after that.
+func TestALinkThatHasEndedBeginsAgainThoughASenderDroveIt(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		dials := 0
+		l := NewLink(&Config{
+			Policy:     stream.Policy{Patience: time.Second},
+			QueueBytes: 1 << 20,
+			Log:        slog.New(slog.DiscardHandler),
+			Linger:     func() time.Duration { return 0 },
+			Encrypts:   func(int) bool { return false },
+			Stands:     func(int, stream.Standing, error) {},
+			Trouble:    func(int, error) {},
+			StateName:  func(stream.Standing) string { return "" },
+			Dial: func(int, Target) (transport.Conn, error) {
+				dials++
+				return nil, errors.New("nobody is there")
+			},
+		}, 1)
+		l.Start()
+		synctest.Wait() // it has ended
+		l.io.Lock()
+		l.drive(true, driveMost)
+		l.io.Unlock()
+		l.Redirect("mem://somewhere", nil)
+		synctest.Wait()
+		if dials == 0 {
+			t.Error("nobody connects to a peer that is back")
+		}
+		l.Abandon()
+		<-l.Finished()
+	})
+}
