@@ -2,13 +2,13 @@ package clustertest
 
 import (
 	"errors"
-	"net"
 	"syscall"
 	"testing"
 
 	"go.uber.org/goleak"
 
 	"github.com/abhishekg16/cluster"
+	"github.com/abhishekg16/cluster/internal/freeport"
 	"github.com/abhishekg16/cluster/peercatalog"
 )
 
@@ -66,7 +66,7 @@ func localConfig(t testing.TB, n int) (cfg cluster.Config) {
 	t.Helper()
 	for id := range n {
 		// All are held until the last is known, so that they differ.
-		l, err := net.Listen("tcp", "127.0.0.1:0")
+		l, err := freeport.Listen()
 		if err != nil {
 			t.Fatal(err)
 		}

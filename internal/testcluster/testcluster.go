@@ -8,8 +8,6 @@ import (
 	"context"
 	"encoding/json"
 	"fmt"
-	"math/rand/v2"
-	"net"
 	"os"
 	"path/filepath"
 	"strings"
@@ -19,6 +17,7 @@ import (
 	"time"
 
 	"github.com/abhishekg16/cluster"
+	"github.com/abhishekg16/cluster/internal/freeport"
 	"github.com/abhishekg16/cluster/peercatalog"
 )
 
@@ -49,7 +48,7 @@ func Addresses(t testing.TB, scheme string, n int) []string {
 		switch scheme {
 		case "tcp":
 			// All are held until the last is known, so that they differ.
-			l, err := listen()
+			l, err := freeport.Listen()
 			if err != nil {
 				t.Fatal(err)
 			}
@@ -62,16 +61,6 @@ func Addresses(t testing.TB, scheme string, n int) []string {
 		}
 	}
 	return out
-}
-
-// listen takes a port below those that the system gives to connections, which might take it between the test and the server.
-func listen() (l net.Listener, err error) {
-	for range 100 {
-		if l, err = net.Listen("tcp", fmt.Sprintf("127.0.0.1:%d", 12_000+rand.IntN(20_000))); err == nil {
-			return l, nil
-		}
-	}
-	return net.Listen("tcp", "127.0.0.1:0")
 }
 
 // Config is that of n servers with the ids 0 to n-1.

@@ -13,6 +13,7 @@ import (
 	"time"
 
 	"github.com/abhishekg16/cluster/internal/curve"
+	"github.com/abhishekg16/cluster/internal/freeport"
 	"github.com/abhishekg16/cluster/internal/transport"
 )
 
@@ -60,7 +61,7 @@ const (
 // FreeEndpoint is one at which nobody listens.
 func FreeEndpoint(t testing.TB) string {
 	t.Helper()
-	l, err := net.Listen("tcp", "127.0.0.1:0")
+	l, err := freeport.Listen()
 	if err != nil {
 		t.Fatal(err)
 	}
