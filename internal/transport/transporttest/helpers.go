@@ -198,6 +198,21 @@ func Passes(t testing.TB, c transport.Conn, l transport.Listener, text string) {
 	}
 }
 
+// PassesAnew is Passes for a connection that is being made anew: what is sent too early is lost with the one before, and is sent again.
+func PassesAnew(t testing.TB, c transport.Conn, l transport.Listener, text string) {
+	t.Helper()
+	for end := time.Now().Add(Limit); ; {
+		Send(t, c, []byte(text), nil)
+		head, _, err := l.Recv(time.Now().Add(time.Second))
+		if err == nil && bytes.Equal(head, []byte(text)) {
+			return
+		}
+		if err == nil || time.Now().After(end) {
+			t.Fatalf("got %q and %v, want %q", head, err, text)
+		}
+	}
+}
+
 // Until waits until cond holds; what says what was missing otherwise.
 func Until(t testing.TB, what string, cond func() bool) {
 	t.Helper()

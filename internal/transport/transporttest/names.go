@@ -200,7 +200,7 @@ func (k named) TestAPeerIsFoundAgainWhileItsNameCannotBeLookedUp(t *testing.T) {
 			t.Fatal("the connection is gone, and it is not told why")
 		}
 	}
-	Passes(t, conn, k.listen(t, endpoint), "after")
+	PassesAnew(t, conn, k.listen(t, endpoint), "after")
 }
 
 func (k named) TestAConnectionWhoseNameGetsNoAnswerSaysSoAndClosesAtOnce(t *testing.T) {
