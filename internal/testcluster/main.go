@@ -2,7 +2,6 @@ package testcluster
 
 import (
 	"fmt"
-	"net"
 	"os"
 	"path/filepath"
 	"strings"
@@ -12,6 +11,7 @@ import (
 	"go.uber.org/goleak"
 
 	"github.com/abhishekg16/cluster"
+	"github.com/abhishekg16/cluster/internal/freeport"
 	"github.com/abhishekg16/cluster/internal/transport/sockets"
 	"github.com/abhishekg16/cluster/peercatalog"
 )
@@ -54,7 +54,7 @@ func warm() {
 		os.Unsetenv(sockets.Variable)
 		defer os.Setenv(sockets.Variable, v)
 	}
-	l, err := net.Listen("tcp", "127.0.0.1:0")
+	l, err := freeport.Listen()
 	if err != nil {
 		panic(err)
 	}
