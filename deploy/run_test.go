@@ -14,6 +14,8 @@ import (
 	"syscall"
 	"testing"
 	"time"
+
+	"github.com/abhishekg16/cluster/internal/freeport"
 )
 
 // The command is started with the arguments of the files, alone in a cluster of three, and is alive and ready.
@@ -111,7 +113,7 @@ func ask(t *testing.T, port, host, path string) int {
 func freePorts(t *testing.T, count int) (ports []string) {
 	t.Helper()
 	for range count {
-		l, err := net.Listen("tcp", "127.0.0.1:0")
+		l, err := freeport.Listen()
 		if err != nil {
 			t.Fatal(err)
 		}

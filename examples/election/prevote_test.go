@@ -4,7 +4,6 @@ import (
 	"context"
 	"fmt"
 	"math/rand/v2"
-	"net"
 	"slices"
 	"strings"
 	"testing"
@@ -13,6 +12,7 @@ import (
 
 	"github.com/abhishekg16/cluster"
 	"github.com/abhishekg16/cluster/clustertest"
+	"github.com/abhishekg16/cluster/internal/freeport"
 	"github.com/abhishekg16/cluster/peercatalog"
 )
 
@@ -199,7 +199,7 @@ func TestAServerThatHasMovedRaisesNoTermOverTCP(t *testing.T) {
 	t.Parallel()
 	const count, moved = 4, 3
 	nodes := clustertest.StartLocal(t, count)
-	l, err := net.Listen("tcp", "127.0.0.1:0")
+	l, err := freeport.Listen()
 	if err != nil {
 		t.Fatal(err)
 	}

@@ -8,8 +8,6 @@ import (
 	"errors"
 	"fmt"
 	"io"
-	"math/rand/v2"
-	"net"
 	"os"
 	"os/exec"
 	"path/filepath"
@@ -19,6 +17,8 @@ import (
 	"syscall"
 	"testing"
 	"time"
+
+	"github.com/abhishekg16/cluster/internal/freeport"
 )
 
 // limit bounds how long one command of a document may take.
@@ -60,18 +60,15 @@ func newSandbox(t *testing.T, bin string) *sandbox {
 	return s
 }
 
-// freeAddress is one that nobody listens on, with a port below those that systems give out by themselves.
+// freeAddress is one that nobody listens on.
 func freeAddress(t *testing.T) string {
 	t.Helper()
-	for range 1000 {
-		address := fmt.Sprintf("127.0.0.1:%d", 10000+rand.IntN(20000))
-		if l, err := net.Listen("tcp", address); err == nil {
-			l.Close()
-			return address
-		}
+	l, err := freeport.Listen()
+	if err != nil {
+		t.Fatal(err)
 	}
-	t.Fatal("no free port")
-	return ""
+	defer l.Close()
+	return l.Addr().String()
 }
 
 // command is a line for a shell, in a process group of its own, which ends with the test at the latest.

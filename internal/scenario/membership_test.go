@@ -110,6 +110,11 @@ func TestAServerThatIsMovedWhileItRunsIsHeardAndHearsNothing(t *testing.T) {
 	if err := says(nodes[0], 2, "to the new place"); err != nil {
 		t.Errorf("Send says %v", err)
 	}
+	t.Cleanup(func() {
+		if t.Failed() {
+			t.Logf("server 0: %+v", nodes[0].Stats())
+		}
+	})
 	testcluster.Eventually(t, "what is for the new place is dropped", func() bool {
 		return testcluster.StatsOf(nodes[0], 2).Sent.Dropped[cluster.ReasonTimedOut] == 1
 	})
