@@ -2,9 +2,9 @@ package hashicorp
 
 import (
 	"bytes"
+	"encoding/binary"
 	"errors"
 	"fmt"
-	"slices"
 
 	"github.com/hashicorp/raft"
 
@@ -18,13 +18,6 @@ type (
 		Number uint64 `cbor:"n"`
 		Kind   kind   `cbor:"k"`
 		Body   []byte `cbor:"b"`
-	}
-	// A bulk is a request to append entries of many bytes, which are written straight into the message. What is small is
-	// a request instead: the library decodes what has no methods of its own, and at most 4 KiB, without another goroutine.
-	bulk struct {
-		number uint64
-		args   *raft.AppendEntriesRequest // of one that is to be sent
-		body   []byte                     // of one that was received
 	}
 	response struct {
 		Number uint64 `cbor:"n"`
@@ -48,7 +41,6 @@ type (
 
 func init() {
 	cluster.Register("raft/hashicorp.request", request{})
-	cluster.Register("raft/hashicorp.bulk", bulk{})
 	cluster.Register("raft/hashicorp.response", response{})
 	cluster.Register("raft/hashicorp.piece", piece{})
 	cluster.Register("raft/hashicorp.progress", progress{})
@@ -57,21 +49,24 @@ func init() {
 // bulkBytes is from how many bytes of entries on a request is sent as a bulk.
 const bulkBytes = 4 << 10
 
-// AppendBinary writes the number as a uvarint, and the body behind it, which it makes room for first. Send calls it
-// before it returns, so that the entries are not needed any more then.
-func (b bulk) AppendBinary(to []byte) ([]byte, error) {
-	w := slices.Grow(writer(to), headBytes+appendBytes(b.args))
-	return w.uint(b.number).appendEntries(b.args), nil
+// A bulk is a request to append entries of many bytes. It travels as bytes, which the library neither copies nor gives to
+// another goroutine to be decoded if they are many: this mark, the number as a uvarint, and the body.
+var bulkMark = []byte("raft/hashicorp.bulk\x00")
+
+func encodeBulk(number uint64, a *raft.AppendEntriesRequest) []byte {
+	w := newWriter(len(bulkMark) + binary.MaxVarintLen64 + appendBytes(a))
+	return append(w, bulkMark...).uint(number).appendEntries(a)
 }
 
-// UnmarshalBinary leaves the body for when its turn comes. It keeps a copy, since from is the library's.
-func (b *bulk) UnmarshalBinary(from []byte) error {
-	r := &reader{rest: from}
-	if b.number = r.uint(); r.err != nil {
-		return fmt.Errorf("hashicorp: malformed %v: %w", appendEntries, r.err)
+// decodeBulk reports whether bytes are a bulk, whose body refers to them. Others are the program's.
+func decodeBulk(msg []byte) (request, bool) {
+	body, ok := bytes.CutPrefix(msg, bulkMark)
+	if !ok {
+		return request{}, false
 	}
-	b.body = bytes.Clone(r.rest)
-	return nil
+	r := &reader{rest: body}
+	number := r.uint()
+	return request{number, appendEntries, r.rest}, r.err == nil
 }
 
 // A kind is what a request is for.

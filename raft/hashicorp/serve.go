@@ -53,8 +53,12 @@ func (t *Transport) receive() {
 			t.calls.answered(env.Pid, msg)
 		case request:
 			t.requested(env.Pid, msg)
-		case bulk:
-			t.requested(env.Pid, request{msg.number, appendEntries, msg.body})
+		case []byte:
+			if r, ok := decodeBulk(msg); ok {
+				t.requested(env.Pid, r)
+			} else {
+				t.pass(env)
+			}
 		case piece:
 			if s := t.peer(env.Pid).snapshot; s != nil && s.number == msg.Number {
 				s.add(msg)

@@ -56,7 +56,7 @@ func TestAHeartbeatPassesWhatFillsTheWay(t *testing.T) {
 			t.Fatalf("%d of the 2 came, and %d requests with entries: %v", passed, large, err)
 		}
 		switch msg := env.Msg.(type) {
-		case bulk:
+		case []byte:
 			large++
 		case request:
 			if msg.Kind == appendEntries || msg.Kind == requestVote {

@@ -60,6 +60,21 @@ func network(l load) (members []member, err error) {
 	return members, nil
 }
 
+// inMemory is hashicorp/raft's transport for tests.
+func inMemory(load) (members []member, err error) {
+	var all []*raft.InmemTransport
+	for range servers {
+		address, t := raft.NewInmemTransportWithTimeout("", timeout)
+		for _, other := range all {
+			other.Connect(address, t)
+			t.Connect(other.LocalAddr(), other)
+		}
+		all = append(all, t)
+		members = append(members, member{transport: t, close: func() error { return nil }})
+	}
+	return members, nil
+}
+
 // A stream is a raft.StreamLayer of plain TCP.
 type stream struct{ net.Listener }
 

@@ -2,6 +2,10 @@
 // NetworkTransport, in turns, and prints the two beside each other:
 //
 //	go run ./bench
+//	go run ./bench -memory
+//
+// The second has hashicorp/raft's transport in memory in the place of this module's. That encodes and sends nothing: so much a
+// transport can gain at all.
 //
 // All servers are in this one process and connected over TCP on 127.0.0.1, with the transport in Go. The logs are in
 // memory. A number of writers each apply an entry, wait until it is committed, and apply the next.
@@ -23,28 +27,33 @@ func main() {
 	flag.IntVar(&l.writers, "writers", 128, "how many `writers` there are")
 	flag.IntVar(&l.bytes, "bytes", 1024, "the length of an entry in `bytes`")
 	flag.IntVar(&l.inFlight, "inflight", 0, "how many `requests` to append are under way to one server; 0: the default of both, which is 2")
+	memory := flag.Bool("memory", false, "measure hashicorp/raft's transport in memory instead of this module's")
 	flag.Parse()
 	if *pairs < 1 || l.duration <= 0 || l.writers < 1 || l.bytes < 1 || flag.NArg() > 0 {
 		flag.Usage()
 		os.Exit(2)
 	}
-	if err := compare(*pairs, l); err != nil {
+	name, carry := "this module", carrier(node)
+	if *memory {
+		name, carry = "in memory", inMemory
+	}
+	if err := compare(*pairs, l, name, carry); err != nil {
 		fmt.Fprintln(os.Stderr, "bench:", err)
 		os.Exit(1)
 	}
 }
 
-// compare measures both in pairs, each of which the other begins.
-func compare(pairs int, l load) error {
+// compare measures NetworkTransport and another one in pairs, each of which the other begins.
+func compare(pairs int, l load, name string, carry carrier) error {
 	fmt.Printf("%d writers, entries of %d bytes, %v each time\n\n", l.writers, l.bytes, l.duration)
-	fmt.Printf("%4s  %27s  %27s  %15s\n", "", "NetworkTransport", "this module", "ratio")
+	fmt.Printf("%4s  %27s  %27s  %15s\n", "", "NetworkTransport", name, "ratio")
 	fmt.Printf("%4s  %9s %8s %8s  %9s %8s %8s  %7s %7s\n", "pair", "entries/s", "p50", "p99", "entries/s", "p50", "p99", "entries", "p99")
 	var rates, tails []float64
 	for pair := range pairs {
 		var theirs, ours figures
 		runs := []func() error{
 			func() (err error) { theirs, err = l.measure(network); return },
-			func() (err error) { ours, err = l.measure(node); return },
+			func() (err error) { ours, err = l.measure(carry); return },
 		}
 		if pair%2 == 1 {
 			slices.Reverse(runs)
