@@ -200,7 +200,7 @@ func (p *path) correct(n *Network, x *parcel) {
 	case x.word && l.greatest == 0:
 		start = n.oldest(p, x, kept) // it is not to be the first that tells where the stream begins
 	case x.word:
-		start = first(start, l.end)
+		start = l.end // and not where the last frame stood of those of its moment, which chance decides
 	case x.asks:
 		start = n.oldest(p, x, start)
 	}
@@ -208,7 +208,10 @@ func (p *path) correct(n *Network, x *parcel) {
 		kept = upTo
 	}
 	kept = first(kept, start)
-	if h.Start = start; h.Flags&wire.FlagResend != 0 {
+	if h.Start = start; x.bare == 0 {
+		x.hasten()
+	}
+	if h.Flags&wire.FlagResend != 0 {
 		h.Kept = kept
 	} else if h.ShowsResending() {
 		h.AnnounceKept(kept)

@@ -69,11 +69,7 @@ func (n *Network) unpack(head, tail []byte, deliver func(head, tail []byte) bool
 	} else if !x.read() {
 		return nil
 	}
-	w := x.takeWord()
-	if x.bare == 0 {
-		x.hasten()
-	}
-	return []*parcel{w, x}
+	return []*parcel{x.takeWord(), x}
 }
 
 // read takes in what the message is, and reports whether it is one.
@@ -120,11 +116,11 @@ func (p *parcel) takeWord() *parcel {
 	return w
 }
 
-// hasten has a message acknowledged as soon as it is taken. Else an acknowledgment might leave at that moment, with something
-// that the program sends, or later.
+// hasten has a message that arrives acknowledged once, as soon as it is taken. Else an acknowledgment might leave at that moment, with something
+// that the program sends, or later. And if the message showed that its sender does not know yet that the receiver resends, that would be told
+// at once, by a frame of its own, which acknowledges the message or does not: the word beside the message shows it.
 func (p *parcel) hasten() {
-	p.header.Flags |= wire.FlagAckNow
-	if p.header.Flags&wire.FlagResend != 0 && !p.urgent {
+	if p.header.Flags |= wire.FlagAckNow | wire.FlagResend; !p.urgent {
 		p.header.Flags |= wire.FlagConfirm
 	}
 }

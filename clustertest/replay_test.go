@@ -29,7 +29,7 @@ var replaySettings = []struct {
 }{
 	{name: "default"},
 	{name: "connections break", then: breakConnections, also: []int{24, 39, 63, 102}},
-	{name: "Fixed", faults: clustertest.Faults{Delay: clustertest.Fixed(10 * time.Millisecond), Loss: 0.02}, also: []int{67, 135}},
+	{name: "Fixed", faults: clustertest.Faults{Delay: clustertest.Fixed(10 * time.Millisecond), Loss: 0.02}, also: []int{16, 67, 135, 867}},
 	{name: "InFlight and Bandwidth", faults: clustertest.Faults{InFlight: 2000, Bandwidth: 100_000, Loss: 0.01, Duplicate: 0.05}},
 	{name: "no delay", faults: clustertest.Faults{Delay: clustertest.Fixed(0), Reorder: 0.1}},
 	{name: "Between one time", faults: clustertest.Faults{Delay: clustertest.Between(time.Millisecond, time.Millisecond), Duplicate: 0.2}, also: []int{34, 71}},
