@@ -89,8 +89,9 @@ func (b *ledger) heard(from int) (upTo, received, lives int) {
 }
 
 // explained is how many of the missing messages, which are given by the lives of the sender, its ledgers and those of the
-// receiver that are given say did not arrive; with or without what was dropped before it was addressed.
-func (h *History) explained(l Link, missing [][]*sending, receiver []*ledger, unaddressed bool) int {
+// receiver that are given say did not arrive, of the first upTo that were sent; with or without what was dropped before it
+// was addressed.
+func (h *History) explained(l Link, missing [][]*sending, receiver []*ledger, upTo int, unaddressed bool) int {
 	count := 0
 	var written []int // by each life of the sender
 	for i, b := range h.ledgers[l.From] {
@@ -103,14 +104,27 @@ func (h *History) explained(l Link, missing [][]*sending, receiver []*ledger, un
 		p, _ := b.peer(l.To)
 		written = append(written, int(p.Sent.Sent))
 	}
-	var upTo, lives []int
+	var came, lives []int
+	inboxes, heard := 0, 0
 	for _, b := range receiver {
-		count += b.InboxLen // from whom these are it does not say
+		inboxes += b.InboxLen
 		u, received, n := b.heard(l.From)
-		upTo, lives = append(upTo, u), append(lives, n)
-		count -= received
+		came, lives = append(came, u), append(lives, n)
+		heard += received
 	}
-	return count + reached(upTo, lives, written)
+	// What is in an Inbox does not say from whom it is; no more of it is from this sender than was received and not taken.
+	waiting := min(inboxes, max(0, heard-h.taken(l, upTo)))
+	return count + waiting - heard + reached(came, lives, written)
+}
+
+// taken is how many of the first upTo messages of a stream the program of the receiver has taken.
+func (h *History) taken(l Link, upTo int) (count int) {
+	for _, x := range h.streams[l].order[:upTo] {
+		if x.received > 0 {
+			count++
+		}
+	}
+	return count
 }
 
 // reached is how many messages of a sender its receiver can have received or given up, at

@@ -2,6 +2,7 @@ package clustertest
 
 import (
 	"fmt"
+	"math"
 	"reflect"
 )
 
@@ -67,7 +68,45 @@ func differ(way string, got, want reflect.Value) (string, any, any) {
 	return way, inside(got), inside(want)
 }
 
-func same(a, b reflect.Value) bool { return reflect.DeepEqual(inside(a), inside(b)) }
+func same(a, b reflect.Value) bool {
+	return reflect.DeepEqual(inside(a), inside(b)) && sameZeros(a, b)
+}
+
+// sameZeros reports whether the zeros in two values that are equal otherwise have the same signs: 0 == -0, and they
+// travel as what they are.
+func sameZeros(a, b reflect.Value) bool {
+	switch a.Kind() {
+	case reflect.Float32, reflect.Float64:
+		return math.Signbit(a.Float()) == math.Signbit(b.Float())
+	case reflect.Complex64, reflect.Complex128:
+		return math.Signbit(real(a.Complex())) == math.Signbit(real(b.Complex())) &&
+			math.Signbit(imag(a.Complex())) == math.Signbit(imag(b.Complex()))
+	case reflect.Interface, reflect.Pointer:
+		return a.IsNil() || sameZeros(a.Elem(), b.Elem())
+	case reflect.Slice, reflect.Array:
+		if k := a.Type().Elem().Kind(); k <= reflect.Uintptr || k == reflect.String {
+			return true // nothing in it has a sign
+		}
+		for i := range a.Len() {
+			if !sameZeros(a.Index(i), b.Index(i)) {
+				return false
+			}
+		}
+	case reflect.Struct:
+		for i := range a.NumField() {
+			if !sameZeros(a.Field(i), b.Field(i)) {
+				return false
+			}
+		}
+	case reflect.Map:
+		for _, key := range a.MapKeys() {
+			if !sameZeros(a.MapIndex(key), b.MapIndex(key)) {
+				return false
+			}
+		}
+	}
+	return true
+}
 
 // inside is what is in a value, nil if nothing is.
 func inside(v reflect.Value) any {

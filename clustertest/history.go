@@ -47,7 +47,7 @@ type sending struct {
 	place    int // from 1
 	payload  []byte
 	kind     codec.Kind
-	plain    bool // it can be encoded
+	unfit    error // why it cannot be encoded, and so not be sent
 	received int
 	copies   *int // of the same envelope that were received, by anybody
 	answer   answer
@@ -57,7 +57,8 @@ type sending struct {
 
 // Sent is told of an envelope before that is put into Outbox, or passed to Send or
 // Deliver, in the same order for each receiver. It sets MsgId if that is 0, for messages are told apart by it. If
-// Pid is not the id of one server, to lists the ids of those that it goes to.
+// Pid is not the id of one server, to lists the ids of those that it goes to; a list that is empty and not nil, such as
+// the Peers of a server that is alone, is nobody.
 func (h *History) Sent(from int, env *cluster.Envelope, to ...int) {
 	h.mu.Lock()
 	defer h.mu.Unlock()
@@ -65,10 +66,10 @@ func (h *History) Sent(from int, env *cluster.Envelope, to ...int) {
 		h.id++
 		env.MsgId = h.id
 	}
-	if len(to) == 0 {
+	if to == nil && env.Pid >= 0 {
 		to = []int{env.Pid}
 	}
-	if env.Pid < 0 && to[0] == env.Pid {
+	if to == nil || slices.ContainsFunc(to, func(id int) bool { return id < 0 }) {
 		h.faults = append(h.faults, fmt.Errorf("the test has not said to whom message %d goes, which is for Pid %d: Sent needs the ids", env.MsgId, env.Pid))
 		return
 	}
@@ -78,13 +79,16 @@ func (h *History) Sent(from int, env *cluster.Envelope, to ...int) {
 	payload, kind, err := codec.Append(nil, env.Msg, codec.Limits{})
 	key := copyKey{from, env.MsgId, env.Pid}
 	copies := h.copiesOf(key)
-	for _, id := range to {
+	for i, id := range to {
+		if slices.Contains(to[:i], id) {
+			continue // a group has each server once
+		}
 		s := h.stream(Link{from, id})
 		if s.sent[env.MsgId] != nil {
 			h.faults = append(h.faults, fmt.Errorf("the test has used message id %d twice from %d to %d", env.MsgId, from, id))
 			continue
 		}
-		x := &sending{msgID: env.MsgId, place: len(s.order) + 1, payload: payload, kind: kind, plain: err == nil, copies: copies}
+		x := &sending{msgID: env.MsgId, place: len(s.order) + 1, payload: payload, kind: kind, unfit: err, copies: copies}
 		s.sent[env.MsgId] = x
 		s.order = append(s.order, x)
 		h.receivers[key] = append(h.receivers[key], id)
@@ -104,10 +108,14 @@ func (h *History) stream(l Link) *stream {
 }
 
 // Received is told of each envelope that the server by took from its Inbox, in that
-// order.
+// order. Check reports nil, which a closed Inbox gives and which is no envelope.
 func (h *History) Received(by int, env *cluster.Envelope) {
 	h.mu.Lock()
 	defer h.mu.Unlock()
+	if env == nil {
+		h.faults = append(h.faults, fmt.Errorf("no envelope: server %d has received nil, as from an Inbox that is closed", by))
+		return
+	}
 	fault := func(format string, args ...any) {
 		h.faults = append(h.faults, fmt.Errorf("message %d from %d to %d: %s", env.MsgId, env.Pid, by, fmt.Sprintf(format, args...)))
 	}
@@ -126,17 +134,27 @@ func (h *History) Received(by int, env *cluster.Envelope) {
 		h.faults = append(h.faults, &inversion{Link{env.Pid, by}, x, s.greatest})
 	}
 	s.greatest = max(s.greatest, x.place)
-	if !x.plain {
+	if x.unfit != nil {
+		fault("phantom: it cannot have been sent: %v", x.unfit)
 		return
 	}
 	want, _, err := codec.Decode(x.kind, x.payload, false, codec.Limits{}, nil)
-	if err != nil || reflect.DeepEqual(want, env.Msg) {
-		return
-	}
-	// What is not equal to itself, such as NaN, is the same if it is encoded alike.
-	if again, kind, err := codec.Append(nil, env.Msg, codec.Limits{}); err != nil || kind != x.kind || !bytes.Equal(again, x.payload) {
+	if err == nil && !x.is(env.Msg, want) {
 		fault("corruption: %s", difference(env.Msg, want))
 	}
+}
+
+// is reports whether got is the message, which is decoded in want. What is not equal to itself, such as NaN, or
+// differs in what does not travel, is the same if it is of the same types and encoded alike.
+func (x *sending) is(got, want any) bool {
+	if reflect.DeepEqual(got, want) {
+		return sameZeros(reflect.ValueOf(got), reflect.ValueOf(want))
+	}
+	if _, g, w := differ("", reflect.ValueOf(got), reflect.ValueOf(want)); reflect.TypeOf(g) != reflect.TypeOf(w) {
+		return false
+	}
+	again, kind, err := codec.Append(nil, got, codec.Limits{})
+	return err == nil && kind == x.kind && bytes.Equal(again, x.payload)
 }
 
 // Explain takes in the books of one life of a server, as they are at its end: how many
@@ -209,7 +227,7 @@ func (h *History) loss(l Link) error {
 		}
 		byLife := h.missing(l, order[:upTo])
 		missing := slices.Concat(byLife...)
-		explained := h.explained(l, byLife, lives[:min(i+1, len(lives))], true)
+		explained := h.explained(l, byLife, lives[:min(i+1, len(lives))], upTo, true)
 		if len(missing) <= explained+h.excused(l, missing) {
 			continue
 		}

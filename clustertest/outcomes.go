@@ -3,6 +3,8 @@ package clustertest
 import (
 	"errors"
 	"fmt"
+	"maps"
+	"slices"
 
 	"github.com/abhishekg16/cluster"
 )
@@ -52,6 +54,12 @@ func (h *History) Delivered(from int, env *cluster.Envelope, err error) {
 		return
 	}
 	failed := unreached(err)
+	for _, id := range slices.Sorted(maps.Keys(failed)) {
+		if !slices.Contains(to, id) {
+			h.faults = append(h.faults, fmt.Errorf("message %d from %d: another server is named: Deliver has returned %q, and the message was not sent to %d",
+				env.MsgId, from, err, id))
+		}
+	}
 	for _, id := range to {
 		s := h.streams[Link{from, id}]
 		x := s.sent[env.MsgId]
@@ -67,19 +75,23 @@ func (h *History) Delivered(from int, env *cluster.Envelope, err error) {
 	}
 }
 
-// unreached are the servers that an error of Deliver names, with the error for each.
+// unreached are the servers that an error of Deliver names, wherever in it, with the error for each.
 func unreached(err error) map[int]error {
-	each := []error{err}
-	if several, ok := err.(interface{ Unwrap() []error }); ok {
-		each = several.Unwrap()
-	}
 	all := make(map[int]error)
-	for _, err := range each {
-		var failed *cluster.PeerError
-		if errors.As(err, &failed) {
-			all[failed.Peer] = failed.Err
+	var look func(error)
+	look = func(err error) {
+		switch e := err.(type) {
+		case *cluster.PeerError:
+			all[e.Peer] = e.Err
+		case interface{ Unwrap() []error }:
+			for _, err := range e.Unwrap() {
+				look(err)
+			}
+		case interface{ Unwrap() error }:
+			look(e.Unwrap())
 		}
 	}
+	look(err)
 	return all
 }
 

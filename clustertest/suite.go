@@ -234,15 +234,27 @@ func (t *trial) feed(s cluster.Server, count int, envelope func(i int) *cluster.
 func (t *trial) take(s cluster.Server) *cluster.Envelope {
 	t.Helper()
 	select {
-	case e, ok := <-s.Inbox():
-		if !ok {
-			t.Fatalf("the Inbox of server %d is closed", s.Pid())
+	case e, open := <-s.Inbox():
+		if err := arrived(s, e, open); err != nil {
+			t.Fatal(err)
 		}
 		return e
 	case <-time.After(trialLimit):
 		t.Fatalf("server %d received nothing in %v%s", s.Pid(), trialLimit, books(s))
 	}
 	panic("not reached")
+}
+
+// arrived is what is wrong with what Inbox, or Receive, gave while the server ran. Whoever takes from either asks first: a
+// server that closes Inbox, or puts nil into it, fails the rule, and does not end the test's process.
+func arrived(s cluster.Server, e *cluster.Envelope, open bool) error {
+	switch {
+	case !open:
+		return fmt.Errorf("the Inbox of server %d is closed, and nobody has closed the server", s.Pid())
+	case e == nil:
+		return fmt.Errorf("server %d received nil, and no envelope", s.Pid())
+	}
+	return nil
 }
 
 // expect takes one envelope, which must be this one.
@@ -257,8 +269,10 @@ func (t *trial) expect(s cluster.Server, from int, msg any) {
 func (t *trial) nothing(s cluster.Server) {
 	t.Helper()
 	select {
-	case e, ok := <-s.Inbox():
-		if ok {
+	case e, open := <-s.Inbox():
+		if err := arrived(s, e, open); err != nil {
+			t.Error(err)
+		} else {
 			t.Errorf("server %d received %v from %d, and should have received nothing", s.Pid(), e.Msg, e.Pid)
 		}
 	case <-time.After(20 * time.Millisecond):
@@ -308,7 +322,11 @@ func (t *trial) exchange(senders, receivers []cluster.Server, to, count int) {
 		all.Go(func() {
 			for got := range want {
 				select {
-				case e := <-s.Inbox():
+				case e, open := <-s.Inbox():
+					if err := arrived(s, e, open); err != nil {
+						t.Errorf("after %d of %d messages: %v", got, want, err)
+						return
+					}
 					h.Received(s.Pid(), e)
 				case <-time.After(trialLimit):
 					t.Errorf("server %d received %d of %d messages, and no more in %v%s", s.Pid(), got, want, trialLimit, books(s))

@@ -311,7 +311,7 @@ func testReceive(t *trial) {
 			t.expect(servers[1], 0, i)
 			continue
 		}
-		switch e, err := t.receive(r); {
+		switch e, err := t.receive(servers[1], r); {
 		case err != nil:
 			t.Fatalf("instead of message %d Receive returns the error %v", i, err)
 		case e.Pid != 0 || e.Msg != i:
@@ -340,10 +340,10 @@ func testReceive(t *trial) {
 	}()
 	t.shut(servers[1])
 	t.shut(servers[2])
-	if e, err := t.receive(r); err != nil || e.Msg != "last" {
+	if e, err := t.receive(servers[1], r); err != nil || e.Msg != "last" {
 		t.Errorf("after Close Receive returns %v, %v, want the message that was there", e, err)
 	}
-	if e, err := t.receive(r); !errors.Is(err, cluster.ErrClosed) {
+	if e, err := t.receive(servers[1], r); !errors.Is(err, cluster.ErrClosed) {
 		t.Errorf("after the last message Receive returns %v, %v, want %v", e, err, cluster.ErrClosed)
 	}
 	select {
@@ -357,12 +357,15 @@ func testReceive(t *trial) {
 }
 
 // receive is what Receive returns, for which it has time enough.
-func (t *trial) receive(r receiver) (e *cluster.Envelope, err error) {
+func (t *trial) receive(s cluster.Server, r receiver) (e *cluster.Envelope, err error) {
 	t.Helper()
 	ctx, cancel := context.WithTimeout(context.Background(), trialLimit)
 	defer cancel()
 	if !within(2*trialLimit, func() { e, err = r.Receive(ctx) }) {
 		t.Fatalf("Receive has not returned %v after its context ended", trialLimit)
+	}
+	if err == nil {
+		err = arrived(s, e, true)
 	}
 	return e, err
 }

@@ -56,8 +56,10 @@ func (t *trial) calls(from cluster.Server, to ...cluster.Server) caller {
 		t.eventually("a server that is there takes calls", func() bool { // A SendTimeout that is short may be too short for the first question.
 			done := t.call(context.Background(), c, s.Pid(), "do you take calls?")
 			select {
-			case e := <-s.Inbox():
-				if r, ok := e.Msg.(*cluster.Request); !ok {
+			case e, open := <-s.Inbox():
+				if err := arrived(s, e, open); err != nil {
+					t.Fatal(err)
+				} else if r, ok := e.Msg.(*cluster.Request); !ok {
 					t.Fatalf("server %d received %v (%T), want a request", s.Pid(), e.Msg, e.Msg)
 				} else if err := r.Reply(context.Background(), "yes"); err != nil {
 					t.Fatalf("Reply: %v", err)

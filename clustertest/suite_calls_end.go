@@ -98,7 +98,9 @@ func (t *trial) answer(s cluster.Server, f func(r *cluster.Request)) {
 				if !open {
 					return
 				}
-				if r, ok := e.Msg.(*cluster.Request); ok {
+				if err := arrived(s, e, open); err != nil {
+					t.Error(err)
+				} else if r, ok := e.Msg.(*cluster.Request); ok {
 					f(r)
 				}
 			case <-t.over:
@@ -172,7 +174,7 @@ func (t *trial) callAll(ctx context.Context, a allCaller, address int, msg strin
 			var failed *cluster.CallError
 			if errors.As(err, &failed) {
 				pid = failed.Pid
-			} else if err == nil {
+			} else if env != nil {
 				pid = env.Pid
 			}
 			if _, again := results[pid]; again {

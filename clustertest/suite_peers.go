@@ -150,8 +150,10 @@ func testStalledProgram(t *trial) {
 	defer again.Stop()
 	for end := time.After(trialLimit); ; {
 		select {
-		case e := <-servers[1].Inbox():
-			if e.Msg == "fresh" {
+		case e, open := <-servers[1].Inbox():
+			if err := arrived(servers[1], e, open); err != nil {
+				t.Fatal(err)
+			} else if e.Msg == "fresh" {
 				return
 			}
 		case <-again.C:
@@ -175,8 +177,10 @@ func testNothingStale(t *trial) {
 	defer again.Stop()
 	for end := time.After(trialLimit); ; {
 		select {
-		case e := <-b.Inbox():
-			if e.Msg != "fresh" {
+		case e, open := <-b.Inbox():
+			if err := arrived(b, e, open); err != nil {
+				t.Fatal(err)
+			} else if e.Msg != "fresh" {
 				t.Errorf("got %v, which was sent %v before", e.Msg, 5*t.cfg.SendTimeout)
 				continue
 			}

@@ -143,6 +143,10 @@ func (t *trial) drain(s cluster.Server, h *History) {
 			if !open {
 				return
 			}
+			if err := arrived(s, e, open); err != nil {
+				t.Error(err)
+				continue
+			}
 			h.Received(s.Pid(), e)
 		case <-time.After(30 * time.Millisecond):
 			return

@@ -46,7 +46,7 @@ func (h *History) lossOverall() (faults []error) {
 	for l, s := range h.streams {
 		byLife := h.missing(l, s.order)
 		missing := slices.Concat(byLife...)
-		excess := len(missing) - h.explained(l, byLife, h.ledgers[l.To], false) - h.excused(l, missing)
+		excess := len(missing) - h.explained(l, byLife, h.ledgers[l.To], len(s.order), false) - h.excused(l, missing)
 		if excess <= 0 {
 			continue
 		}
