@@ -240,6 +240,65 @@ func TestNothingIsSampledWhileNobodyLooks(t *testing.T) {
 	})
 }
 
+// downs notes when the stream of a page tells that a link is down.
+type downs struct {
+	*httptest.ResponseRecorder
+	at *[]time.Time
+}
+
+func (d downs) Write(text []byte) (int, error) {
+	if strings.Contains(string(text), "the link to server 1 is down") {
+		*d.at = append(*d.at, time.Now())
+	}
+	return d.ResponseRecorder.Write(text)
+}
+
+// The figures of a large cluster are renewed every other second, and the others asked as often; what becomes of a peer is told as soon as in a small one.
+func TestThePageOfManyServersRenewsItselfEveryTwoSeconds(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		cfg, asked := configOf(t, wordyMost+1), 0
+		nodes := []*cluster.Node{startOne(t, 0, cfg), startOne(t, 1, cfg)}
+		linkState(t, nodes[0], 1, cluster.LinkUp)
+		h := &handler{node: nodes[0], interval: interval, sampler: newSampler(nodes[0], func(p peercatalog.Peer) string {
+			if p.ID == 1 {
+				asked++
+			}
+			return ""
+		})}
+		v, err := h.sampler.look(t.Context(), time.Time{})
+		if err != nil {
+			t.Fatal(err)
+		}
+		ctx, leave := context.WithCancel(t.Context())
+		gone, out, told := make(chan struct{}), httptest.NewRecorder(), []time.Time(nil)
+		asked = 0
+		go func() { // It ends with ctx, and is waited for below.
+			defer close(gone)
+			h.events(downs{out, &told}, httptest.NewRequest(http.MethodGet, "/events?layout="+v.layout, nil).WithContext(ctx))
+		}()
+		time.Sleep(10*interval + interval/2) // a look at the start, which has the sample above, and five more
+		synctest.Wait()
+		if patches := strings.Count(out.Body.String(), "event: patch"); asked != 5 || patches != 6 {
+			t.Errorf("in 10 s the others were asked for %d times, and %d patches were sent, want 5 and 6", asked, patches)
+		}
+		down, gaveUp := time.Time{}, time.AfterFunc(limit, leave)
+		defer gaveUp.Stop()
+		nodes[1].Close()
+		for e := range nodes[0].Events(ctx) {
+			if e.Kind == cluster.EventDown {
+				down = time.Now()
+				break
+			}
+		}
+		time.Sleep(2 * together)
+		leave()
+		<-gone
+		if len(told) != 1 || told[0].Sub(down) > together {
+			t.Errorf("the link was down at %v, and the page was told at %v, want once and within %v", down, told, together)
+		}
+	})
+}
+
 func TestTheRowsOfOthersComeFromTheirPages(t *testing.T) {
 	nodes := start(t, 8)
 	for _, n := range nodes[1:] {

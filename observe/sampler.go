@@ -10,7 +10,7 @@ import (
 )
 
 const (
-	// interval is how often a page renews itself.
+	// interval is how often a page renews itself: of large clusters half as often, see handler.every.
 	interval = time.Second
 	// fresh is how old a sample may be to serve one more viewer: a little less, so that who
 	// looks each interval gets a new one.

@@ -88,7 +88,16 @@ func (h *handler) wakes(ctx context.Context) (woke <-chan time.Time, end func())
 	}
 }
 
-// events is the stream of a page: server-sent events, one each interval, and one as soon as something has become of a peer. The page says what it has: its layout, and
+// every is how often a page renews its figures. Of a cluster with so many servers that their matrix has only states, it
+// does so half as often, since that is most of what it costs its browser; what becomes of a peer comes at once in both.
+func (h *handler) every() time.Duration {
+	if h.node.Catalog().Len() > wordyMost {
+		return 2 * h.interval
+	}
+	return h.interval
+}
+
+// events is the stream of a page: server-sent events, one in each time of every, and one as soon as something has become of a peer. The page says what it has: its layout, and
 // the number of its newest event.
 func (h *handler) events(w http.ResponseWriter, r *http.Request) {
 	if h.closed() {
@@ -110,7 +119,7 @@ func (h *handler) events(w http.ResponseWriter, r *http.Request) {
 		}
 	}()
 	s := stream{w: w, out: http.NewResponseController(w), layout: r.URL.Query().Get("layout"), newest: newestOf(r)}
-	ticker := time.NewTicker(h.interval)
+	ticker := time.NewTicker(h.every())
 	defer ticker.Stop()
 	woke, end := h.wakes(r.Context())
 	defer end()
