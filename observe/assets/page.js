@@ -22,8 +22,18 @@
       element.value = Number(text);
       return;
     }
-    if (element.textContent !== text) element.textContent = text;
+    setText(element, text);
     if (element.className !== className) element.className = className;
+  }
+
+  // Changes the text that is there, since another one would have to be styled anew.
+  function setText(element, text) {
+    const node = element.firstChild;
+    if (node && node === element.lastChild && node.nodeType === Node.TEXT_NODE) {
+      if (node.data !== text) node.data = text;
+    } else if (element.textContent !== text) {
+      element.textContent = text;
+    }
   }
 
   function addEvent(event) {
@@ -40,7 +50,7 @@
 
   function apply(patch) {
     const clock = byID("clock");
-    clock.textContent = patch.clock;
+    setText(clock, patch.clock);
     clock.dateTime = patch.stamp;
     patch.cells.forEach(setCell);
     patch.events.forEach(addEvent);
