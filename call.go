@@ -239,7 +239,7 @@ func (n *Node) request(ctx context.Context, l *outgoing.Link, c *calls.Call, id 
 		case outgoing.Stopped:
 			return ctx.Err() // nil if it was not to wait
 		}
-		p := part{Part: outgoing.Part{Kind: codec.Request, Number: c.Number()}, call: c, leave: !wait}
+		p := &part{Part: outgoing.Part{Kind: codec.Request, Number: c.Number()}, call: c, leave: !wait}
 		if err := n.sendPart(ctx, &Envelope{Pid: l.ID(), MsgId: id, Msg: msg}, p); err != nil || !wait || !c.Pending() {
 			return err
 		}

@@ -83,7 +83,7 @@ func (n *Node) deliverBy(ctx context.Context, enc *encoder, env *Envelope) (one 
 	}
 	w := outgoing.Waiting{ForRoom: true, Stop: ctx.Done(), Then: stream.TimedOut}
 	defer enc.close(n)
-	if err := n.add(enc, env, w); err != nil || len(enc.open) == 0 {
+	if err := n.add(enc, env, &w); err != nil || len(enc.open) == 0 {
 		if errors.Is(err, ErrTimedOut) && ctx.Err() != nil {
 			err = fmt.Errorf("%w: %w", ctx.Err(), err)
 		}
@@ -101,7 +101,7 @@ func (n *Node) deliverBy(ctx context.Context, enc *encoder, env *Envelope) (one 
 	}
 	try := w
 	try.Leave, try.Ticket = true, &enc.ticket
-	if reason := l.Put(&out.Batch, try); reason != 0 {
+	if reason := l.Put(&out.Batch, &try); reason != 0 {
 		d = new(deliveries)
 		d.fail(l.ID(), reasonOf[reason].err())
 	} else if out.Count() == 0 {
@@ -128,7 +128,7 @@ func (n *Node) deliverAll(ctx context.Context, enc *encoder, out *address, w out
 		one := delivering{link: l}
 		try.Ticket = &one.ticket
 		rest := out.Batch
-		reason := l.Put(&rest, try)
+		reason := l.Put(&rest, &try)
 		switch {
 		case rest.Count() > 0:
 			n.in.Meet(pid)
@@ -153,7 +153,7 @@ func (n *Node) deliverLater(ctx context.Context, out *address, waiting []deliver
 	wait := func(i int) {
 		rest, w := out.Batch, w
 		w.Ticket = &waiting[i].ticket
-		errs[i] = n.deliverTo(ctx, waiting[i].link, &rest, w, began)
+		errs[i] = n.deliverTo(ctx, waiting[i].link, &rest, &w, began)
 	}
 	var others sync.WaitGroup
 	for i := range waiting[1:] {
@@ -172,7 +172,7 @@ func (n *Node) deliverLater(ctx context.Context, out *address, waiting []deliver
 
 // deliverTo puts a batch of one message into the queue of a link, when there is room and the peer, which was asked when it began, has said that
 // it tells what becomes of messages.
-func (n *Node) deliverTo(ctx context.Context, l *outgoing.Link, b *outgoing.Batch, w outgoing.Waiting, began time.Time) error {
+func (n *Node) deliverTo(ctx context.Context, l *outgoing.Link, b *outgoing.Batch, w *outgoing.Waiting, began time.Time) error {
 	for {
 		switch l.Knows(began, ctx.Done()) {
 		case outgoing.TellsNot:

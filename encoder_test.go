@@ -113,7 +113,7 @@ func TestABatchThatIsLargerThanQueueBytesIsSplit(t *testing.T) {
 					t.Fatal(err)
 				}
 				defer a.Close()
-				enc, w := new(encoder), outgoing.Waiting{ForRoom: true, Leave: true}
+				enc, w := new(encoder), &outgoing.Waiting{ForRoom: true, Leave: true}
 				const small = 61
 				for range small {
 					a.add(enc, &Envelope{1, 0, make([]byte, 1000)}, w)

@@ -30,7 +30,7 @@ func (n *Node) pump(enc *encoder) {
 // pumpOpen sends what is put into Outbox until closing begins, and then what the
 // channel held at that moment: that had been accepted.
 func (n *Node) pumpOpen(enc *encoder) {
-	w := outgoing.Waiting{ForRoom: true, Stop: n.cut, Then: stream.Closed}
+	w := &outgoing.Waiting{ForRoom: true, Stop: n.cut, Then: stream.Closed}
 	n.flush(enc, w)
 	for dense := false; ; {
 		env, ok := n.next(dense)
@@ -76,7 +76,7 @@ const (
 
 // forward sends an envelope, and those behind it in Outbox, until they are enough. It
 // reports whether there were any behind it.
-func (n *Node) forward(enc *encoder, env *Envelope, w outgoing.Waiting) (dense bool) {
+func (n *Node) forward(enc *encoder, env *Envelope, w *outgoing.Waiting) (dense bool) {
 	defer n.flush(enc, w)
 	turns := 0
 	var began time.Time

@@ -64,7 +64,7 @@ func (r *Request) answer(ctx context.Context, msg any, p outgoing.Part) error {
 	}
 	after := uint32(replyOpen) // also if a method of the program's ends the goroutine
 	defer func() { r.state.Store(after) }()
-	err := r.node.sendPart(ctx, &Envelope{Pid: r.from, MsgId: r.id, Msg: msg}, part{Part: p})
+	err := r.node.sendPart(ctx, &Envelope{Pid: r.from, MsgId: r.id, Msg: msg}, &part{Part: p})
 	if err == nil {
 		after = replyDone
 	}
@@ -101,6 +101,6 @@ func (c callsWith) Refuse(id int64, number uint64, why stream.Refusal, cause err
 	b.Reset()
 	part := outgoing.Part{Kind: codec.Failure, Number: number, Why: stream.WhyOf(why)}
 	if b.AppendPart(id, part, text(cause), &c.node.limits) == nil {
-		l.Put(&b, outgoing.Waiting{Then: stream.TimedOut, Give: true, Aside: true})
+		l.Put(&b, &outgoing.Waiting{Then: stream.TimedOut, Give: true, Aside: true})
 	}
 }

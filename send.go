@@ -24,29 +24,36 @@ import (
 // called from any number of goroutines. Messages that one goroutine passes to
 // Send keep their order; between Send and Outbox there is none.
 func (n *Node) Send(ctx context.Context, env *Envelope) error {
-	return n.sendPart(ctx, env, part{})
+	return n.sendPart(ctx, env, nil)
 }
 
-// sendPart is Send for what may be a part of a call.
-func (n *Node) sendPart(ctx context.Context, env *Envelope, p part) error {
+// sendPart is Send for a part of a call, or for a message that is none: then p is nil.
+func (n *Node) sendPart(ctx context.Context, env *Envelope, p *part) error {
 	select {
 	case <-n.closing:
 		return n.drop(ReasonClosed, 1)
 	default:
 	}
-	w := outgoing.Waiting{ForRoom: true, Leave: p.leave, Stop: ctx.Done(), Then: stream.TimedOut, Call: p.call}
-	return n.send(ctx, env, w, p)
+	w := outgoing.Waiting{ForRoom: true, Stop: ctx.Done(), Then: stream.TimedOut}
+	if p != nil {
+		w.Leave, w.Call = p.leave, p.call
+	}
+	return n.send(ctx, env, &w, p)
 }
 
-// send sends an envelope, which may be a part of a call, as w says, while the node is open.
-func (n *Node) send(ctx context.Context, env *Envelope, w outgoing.Waiting, p part) error {
+// send sends an envelope, which is a part of a call unless p is nil, as w says, while the node is open.
+func (n *Node) send(ctx context.Context, env *Envelope, w *outgoing.Waiting, p *part) error {
 	enc, _ := n.encoders.Get().(*encoder)
 	if enc == nil {
 		enc = new(encoder)
 	}
-	enc.part = p
+	if p != nil {
+		enc.part = *p
+	}
 	err := n.sendBy(ctx, enc, env, w)
-	enc.part = part{}
+	if p != nil {
+		enc.part = part{}
+	}
 	n.encoders.Put(enc) // unless a method of the program's has ended the goroutine
 	if err != nil && errors.Is(err, ErrTimedOut) && ctx.Err() != nil {
 		return fmt.Errorf("%w: %w", ctx.Err(), err)
@@ -55,7 +62,7 @@ func (n *Node) send(ctx context.Context, env *Envelope, w outgoing.Waiting, p pa
 }
 
 // sendBy is send by an encoder, which is nobody else's until it returns.
-func (n *Node) sendBy(ctx context.Context, enc *encoder, env *Envelope, w outgoing.Waiting) error {
+func (n *Node) sendBy(ctx context.Context, enc *encoder, env *Envelope, w *outgoing.Waiting) error {
 	defer n.dropUnfinished(enc) // if a method of the program's ends the goroutine
 	if ctx.Err() != nil {
 		return n.sendLate(enc, env)
@@ -100,7 +107,7 @@ var errEncodingEnded = fmt.Errorf("%w: the program's own method for encoding it 
 
 // add encodes an envelope into the batch that goes where it goes. Batches that may not wait
 // for that are flushed before.
-func (n *Node) add(enc *encoder, env *Envelope, w outgoing.Waiting) error {
+func (n *Node) add(enc *encoder, env *Envelope, w *outgoing.Waiting) error {
 	if env == nil {
 		return n.drop(ReasonNotEncodable, 1)
 	}
@@ -147,7 +154,7 @@ func (n *Node) add(enc *encoder, env *Envelope, w outgoing.Waiting) error {
 // flush puts the batches into the queues of their destinations: first where there is room,
 // so that a peer that is behind keeps nothing from the others. It leaves them empty, and
 // returns what went wrong.
-func (n *Node) flush(enc *encoder, w outgoing.Waiting) error {
+func (n *Node) flush(enc *encoder, w *outgoing.Waiting) error {
 	if len(enc.open) == 0 {
 		return nil
 	}
@@ -159,14 +166,15 @@ func (n *Node) flush(enc *encoder, w outgoing.Waiting) error {
 }
 
 // flushOne puts a batch into the queue of its only destination.
-func (n *Node) flushOne(enc *encoder, out *address, w outgoing.Waiting) error {
+func (n *Node) flushOne(enc *encoder, out *address, w *outgoing.Waiting) error {
 	if out.Count() == 0 {
 		return nil
 	}
 	l, err := n.toward(enc, out.to[0], out.Count())
 	if l != nil {
-		w.Give = true
-		err = failure(l.ID(), reasonOf[l.Put(&out.Batch, w)])
+		giving := *w
+		giving.Give = true
+		err = failure(l.ID(), reasonOf[l.Put(&out.Batch, &giving)])
 	}
 	return err
 }
@@ -196,8 +204,8 @@ func failure(pid int, reason Reason) error {
 
 // flushAll puts batches of several destinations into their queues. Where one is full the others
 // come first.
-func (n *Node) flushAll(enc *encoder, w outgoing.Waiting) error {
-	try := w
+func (n *Node) flushAll(enc *encoder, w *outgoing.Waiting) error {
+	try := *w
 	try.Leave = true
 	var failed error
 	var waiting []*outgoing.Link
@@ -216,7 +224,7 @@ func (n *Node) flushAll(enc *encoder, w outgoing.Waiting) error {
 			}
 			try.Give = !shared && i == len(out.to)-1 && len(waiting) == before // nobody else needs it
 			rest := out.Batch
-			failed = errors.Join(failed, failure(l.ID(), reasonOf[l.Put(&rest, try)]))
+			failed = errors.Join(failed, failure(l.ID(), reasonOf[l.Put(&rest, &try)]))
 			if rest.Count() > 0 {
 				waiting, rests = append(waiting, l), append(rests, rest)
 			} else if try.Give {

@@ -35,5 +35,5 @@ func (n *Node) SendUrgent(ctx context.Context, env *Envelope) error {
 		return n.drop(ReasonClosed, 1)
 	default:
 	}
-	return n.send(ctx, env, outgoing.Waiting{ForRoom: true, Stop: ctx.Done(), Then: stream.TimedOut, Urgent: true}, part{})
+	return n.send(ctx, env, &outgoing.Waiting{ForRoom: true, Stop: ctx.Done(), Then: stream.TimedOut, Urgent: true}, nil)
 }

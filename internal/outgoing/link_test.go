@@ -103,7 +103,7 @@ func TestAPeerThatIsRemovedWhileItIsDialledIsUnknown(t *testing.T) {
 				if err := b.Append(1, "text", &codec.Limits{Bytes: 1 << 10}); err != nil {
 					t.Fatal(err)
 				}
-				if why := l.Put(&b, Waiting{}); why != stream.UnknownPeer || l.Stats().State != stream.StandsIdle {
+				if why := l.Put(&b, &Waiting{}); why != stream.UnknownPeer || l.Stats().State != stream.StandsIdle {
 					t.Errorf("a message is dropped for reason %d, in state %d; want %d, %d", why, l.Stats().State, stream.UnknownPeer, stream.Idle)
 				}
 			})
@@ -160,7 +160,7 @@ func TestMessagesThatComeFasterThanTheyAreWrittenGather(t *testing.T) {
 					if err := b.Append(1+i, "text", &codec.Limits{Bytes: 1 << 10, Cost: 1 << 10}); err != nil {
 						t.Fatal(err)
 					}
-					if why := l.Put(&b, Waiting{}); why != 0 {
+					if why := l.Put(&b, &Waiting{}); why != 0 {
 						t.Fatalf("dropped for reason %d", why)
 					}
 				}
@@ -219,7 +219,7 @@ func TestARequestWhoseCallHasEndedIsNotQueued(t *testing.T) {
 			if err := b.AppendPart(1, Part{Kind: codec.Request, Number: c.Number()}, "x", &codec.Limits{}); err != nil {
 				t.Fatal(err)
 			}
-			if why := l.Put(&b, Waiting{Call: c}); why != 0 || (b.Count() > 0) != ended {
+			if why := l.Put(&b, &Waiting{Call: c}); why != 0 || (b.Count() > 0) != ended {
 				t.Errorf("ended: %v: dropped for %d, and %d are left", ended, why, b.Count())
 			}
 		}
@@ -244,7 +244,7 @@ func TestWhatIsPutAsideIsWrittenByTheLink(t *testing.T) {
 			if err := b.AppendPart(1, Part{Kind: codec.Failure}, "x", &codec.Limits{}); err != nil {
 				t.Error(err)
 			}
-			l.Put(&b, Waiting{Aside: true})
+			l.Put(&b, &Waiting{Aside: true})
 		}()
 		synctest.Wait()
 		select {
@@ -291,7 +291,7 @@ func TestARefusalFindsRoomInAFullQueue(t *testing.T) {
 			if err := b.AppendPart(1, p, text, &codec.Limits{}); err != nil {
 				t.Fatal(err)
 			}
-			return l.Put(&b, w)
+			return l.Put(&b, &w)
 		}
 		bytes := func() int { return int(l.Stats().QueueBytes) }
 		for _, text := range []string{strings.Repeat("x", 20<<10), ""} {

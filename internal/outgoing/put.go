@@ -19,9 +19,9 @@ type Waiting struct {
 }
 
 // Put queues a batch. If the queue is full it waits for room, or for the link to go down, as w
-// says. It returns the reason of the last drop, which it has counted, or 0. The batch is empty
+// says, which it does not change. It returns the reason of the last drop, which it has counted, or 0. The batch is empty
 // after it, or is what w said to leave.
-func (l *Link) Put(b *Batch, w Waiting) stream.Reason {
+func (l *Link) Put(b *Batch, w *Waiting) stream.Reason {
 	lone := b.count == 1
 	reason, wake := l.enqueue(b, w)
 	switch {
@@ -43,7 +43,7 @@ func (l *Link) Put(b *Batch, w Waiting) stream.Reason {
 
 // enqueue is the part of Put that needs mu. It reports whether nobody is about to write the
 // queue.
-func (l *Link) enqueue(b *Batch, w Waiting) (reason stream.Reason, wake bool) {
+func (l *Link) enqueue(b *Batch, w *Waiting) (reason stream.Reason, wake bool) {
 	l.mu.Lock()
 	defer l.mu.Unlock()
 	for b.count > 0 {
@@ -55,9 +55,9 @@ func (l *Link) enqueue(b *Batch, w Waiting) (reason stream.Reason, wake bool) {
 		var did placing
 		var why stream.Reason
 		if b.count > 1 && (b.size() > limit || !q.fits(b.size(), limit)) {
-			did, why = l.placeFirst(q, b, &w, limit, &wake)
+			did, why = l.placeFirst(q, b, w, limit, &wake)
 		} else {
-			did, why = l.place(q, b, &w, limit, &wake)
+			did, why = l.place(q, b, w, limit, &wake)
 		}
 		if why != 0 {
 			reason = why

@@ -46,7 +46,7 @@ func puts(t *testing.T, l *Link, w Waiting) {
 	if err := b.Append(1, "text", &codec.Limits{Bytes: 1 << 10, Cost: 1 << 10}); err != nil {
 		t.Fatal(err)
 	}
-	if why := l.Put(&b, w); why != 0 || b.Count() > 0 {
+	if why := l.Put(&b, &w); why != 0 || b.Count() > 0 {
 		t.Fatalf("dropped for reason %d, or %d left", why, b.Count())
 	}
 }
