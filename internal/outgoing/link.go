@@ -98,6 +98,7 @@ type activity uint8
 const (
 	working      activity = iota // it will look at the queue
 	sleeping                     // nobody is about to write the queue
+	awaitingAck                  // likewise, and what is queued comes behind current, for which the peer's window has no room
 	awaitingRoom                 // it waits for the connection, with nothing to write and so without the deadline of that
 	flushing                     // the connection is being closed, and only a cut may end that early
 	parked                       // it has ended, since there is no such peer; it begins again when there is, or to end for good

@@ -153,17 +153,18 @@ func (l *Link) refuse(b *Batch, r stream.Reason) stream.Reason {
 }
 
 // accept queues messages for which there is room in q, and sets wake if nobody is about to write
-// them. The caller holds mu.
+// them, and to decide is of use: whether current is written does not depend on what is behind it, unless somebody waits for
+// that, and so the peer may have to be asked. The caller holds mu.
 func (l *Link) accept(q *queue, b *Batch, w *Waiting, wake *bool) {
 	q.push(b, w.Give)
 	if w.Ticket != nil {
 		l.await(w.Ticket, l.queue.newest())
 	}
 	l.books.Accepted += uint64(b.count)
-	switch l.activity {
-	case sleeping:
+	switch {
+	case l.activity == sleeping, l.activity == awaitingAck && (q != &l.queue || w.Ticket != nil || w.Call != nil):
 		l.activity, *wake = working, true
-	case awaitingRoom:
+	case l.activity == awaitingRoom:
 		l.activity = working
 		l.conn.Interrupt()
 	}

@@ -118,6 +118,8 @@ func (l *Link) plan(now time.Time, byRun bool) (step, time.Time) {
 	step, deadline := l.decide(now)
 	switch {
 	case l.activity == parked: // run has ended, since a sender queued what it drives now; wakeAll begins it again
+	case step == stepSleep && l.current != nil:
+		l.activity = awaitingAck
 	case step == stepSleep:
 		l.activity = sleeping
 	case step == stepAwaitConn && l.current == nil:

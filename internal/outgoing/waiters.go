@@ -311,7 +311,7 @@ func (l *Link) take(before uint64, fate func(number uint64) Fate) (told chain) {
 func (l *Link) Prompt(a stream.Ack) {
 	l.mu.Lock()
 	sooner := l.sender.Acknowledge(a)
-	idle := sooner && l.activity == sleeping
+	idle := sooner && (l.activity == sleeping || l.activity == awaitingAck)
 	if idle {
 		l.activity = working
 	}
