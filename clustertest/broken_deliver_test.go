@@ -3,6 +3,7 @@ package clustertest_test
 import (
 	"context"
 	"errors"
+	"sync"
 	"time"
 
 	"github.com/abhishekg16/cluster"
@@ -103,9 +104,13 @@ var brokenDeliveries = []breakage{
 		return err
 	})},
 	{"who comes next is told of a refusal", ruleRefused, func(b *broken) {
+		var mu sync.Mutex // guards what follows
 		var kept error
 		b.deliver = func(ctx context.Context, e *cluster.Envelope) (err error) {
-			err, kept = kept, b.Node.Deliver(ctx, e)
+			now := b.Node.Deliver(ctx, e)
+			mu.Lock()
+			defer mu.Unlock()
+			err, kept = kept, now
 			return err
 		}
 	}},

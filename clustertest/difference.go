@@ -68,6 +68,9 @@ func differ(way string, got, want reflect.Value) (string, any, any) {
 	return way, inside(got), inside(want)
 }
 
+// equal is reflect.DeepEqual, but that it tells -0 from 0.
+func equal(got, want any) bool { return same(reflect.ValueOf(got), reflect.ValueOf(want)) }
+
 func same(a, b reflect.Value) bool {
 	return reflect.DeepEqual(inside(a), inside(b)) && sameZeros(a, b)
 }

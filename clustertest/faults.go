@@ -52,8 +52,8 @@ type Faults struct {
 	// the headers of each, but for urgent ones; 0 means 1 MiB. What waits for a cut to end counts as well. The next
 	// leaves when there is room for it, and
 	// one that is larger than InFlight when nothing else is on its way; a message of
-	// more than 128 KiB travels in pieces of that. When 16 times as much waits, or
-	// 16 KiB if that is more, the sending node waits as well.
+	// more than 128 KiB travels in pieces of that. When 16 times as much waits, but at
+	// least 256 KiB and at most 1 MiB, the sending node waits as well.
 	InFlight int
 }
 

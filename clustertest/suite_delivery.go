@@ -2,6 +2,7 @@ package clustertest
 
 import (
 	"fmt"
+	"math"
 	"reflect"
 	"slices"
 	"strings"
@@ -256,7 +257,7 @@ func testOwnID(t *trial) {
 	}
 	for _, m := range append(payloads(), shared()...) {
 		t.send(s, 0, m)
-		if got := t.take(s).Msg; !reflect.DeepEqual(got, value(m)) {
+		if got := t.take(s).Msg; !equal(got, value(m)) {
 			t.Errorf("got %.100s (%T), want %.100s (%T)", fmt.Sprintf("%#v", got), got, fmt.Sprintf("%#v", m), m)
 		}
 	}
@@ -288,7 +289,7 @@ func testTypes(t *trial) {
 	messages, shape := payloads(), newShape()
 	check := func(sent any) {
 		t.Helper()
-		if got := t.take(servers[1]).Msg; !reflect.DeepEqual(got, sent) {
+		if got := t.take(servers[1]).Msg; !equal(got, sent) {
 			t.Errorf("%T: got %#v (%T), want %#v", sent, got, got, sent)
 		}
 	}
@@ -308,6 +309,16 @@ func testTypes(t *trial) {
 	t.send(servers[0], 1, &shape)
 	if got := t.take(servers[1]).Msg; !reflect.DeepEqual(got, shape) {
 		t.Errorf("a pointer: got %#v (%T), want the value", got, got)
+	}
+	// What == does not tell.
+	t.send(servers[0], 1, math.NaN())
+	if got, is := t.take(servers[1]).Msg.(float64); !is || !math.IsNaN(got) {
+		t.Errorf("a float64 that is NaN arrives as %v", got)
+	}
+	t.send(servers[0], 1, trialTime.In(time.FixedZone("", 5*60*60+30*60)))
+	got, _ := t.take(servers[1]).Msg.(time.Time)
+	if _, offset := got.Zone(); !got.Equal(trialTime) || offset != 5*60*60+30*60 {
+		t.Errorf("a time in another zone arrives as %v, want %v five hours and a half to the east", got, trialTime)
 	}
 }
 

@@ -3,6 +3,7 @@ package clustertest
 import (
 	"encoding/binary"
 	"fmt"
+	"math"
 	"reflect"
 	"slices"
 	"strings"
@@ -146,6 +147,9 @@ func payloads() []any {
 		nil, true, 1, int8(-2), int16(3), int32(-4), int64(1 << 62), uint(6), uint8(7), uint16(8), uint32(9), uint64(1 << 63),
 		float32(1.5), 2.5, "text", []byte("bytes"), []byte{}, trialTime, []string{"a", ""}, []int{1, 2}, [2]bool{true, false},
 		map[string]any{"a": 1, "b": []any{"c", int8(2), nil}}, map[int]string{1: "x"}, newShape(), []trialShape{newShape()},
+		// What other encodings round, mend or cut.
+		int64(1<<53 + 1), int64(math.MinInt64), uint64(math.MaxUint64), 0.1, math.Copysign(0, -1), math.Inf(-1), math.SmallestNonzeroFloat64,
+		"\xff is not UTF-8\x00", []byte{0, 1, 0}, []any{math.Copysign(0, -1), "\xff", int64(1<<53 + 1), 0.1},
 	}
 }
 
@@ -160,7 +164,7 @@ func testPayloads(t *trial) {
 	}
 	t.feed(servers[0], len(order), func(i int) *cluster.Envelope { return &cluster.Envelope{Pid: 1, Msg: order[i]} })
 	for i, want := range order {
-		if got := t.take(servers[1]).Msg; !reflect.DeepEqual(got, want) {
+		if got := t.take(servers[1]).Msg; !equal(got, want) {
 			t.Fatalf("message %d: got %#v (%T), want %#v (%T), which stands among %T and %T", i, got, got, want, want, order[i&^3], order[i|1])
 		}
 	}

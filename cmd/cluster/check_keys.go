@@ -54,9 +54,29 @@ func (r *report) checkKeys() {
 	for _, s := range r.Servers {
 		path := r.keyPath(s)
 		r.checkKey(s, path, owner)
-		if _, err := os.Lstat(path + ".new"); err == nil {
-			r.note("key", s, "%s.new waits to take the place of %s", path, path)
-		}
+		r.checkNext(s, path)
+	}
+}
+
+// checkNext looks at the key that is to take the place of the one at path, if there is one. It may be left of a change that
+// was given up, and then it would shut the server out.
+func (r *report) checkNext(s *serverReport, path string) {
+	next := path + nextKey
+	secret, err := keyfile.Read(next)
+	if errors.Is(err, fs.ErrNotExist) {
+		return
+	}
+	public := ""
+	if err == nil {
+		public, err = curve.Public(secret)
+	}
+	switch {
+	case err != nil:
+		r.note("key", s, "%s cannot take the place of %s: %v", next, path, err)
+	case public == s.peer.PublicKey:
+		r.note("key", s, "%s waits to take the place of %s", next, path)
+	default:
+		r.note("key", s, "%s must not take the place of %s: it is not the key of the entry, but left of a change that was given up; delete it", next, path)
 	}
 }
 

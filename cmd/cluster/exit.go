@@ -27,6 +27,7 @@ const exitCodes = `Exit codes:
      1  something was not: a fault was found, a message was dropped or not acknowledged, a server
         did not answer, a file could not be read or written
      2  the command was not called as it should be
+   129  SIGHUP (the terminal is gone) came before the command was done
    130  SIGINT (Ctrl-C) came before the command was done
    143  SIGTERM came before the command was done`
 
@@ -41,18 +42,31 @@ var indivisible sync.Mutex
 type caught struct{ syscall.Signal }
 
 func (c caught) Error() string {
-	if c.Signal == syscall.SIGTERM {
+	switch c.Signal {
+	case syscall.SIGHUP:
+		return "ended by SIGHUP"
+	case syscall.SIGTERM:
 		return "ended by SIGTERM"
 	}
 	return "ended by SIGINT"
 }
 
-// untilSignal runs a command and returns its exit code. A SIGINT or SIGTERM ends its
+// endings are the signals that end a command. SIGHUP is for nobody under nohup, and a server that runs reads its
+// configuration again.
+func endings(command string) []os.Signal {
+	all := []os.Signal{syscall.SIGINT, syscall.SIGTERM}
+	if command != "run" && !signal.Ignored(syscall.SIGHUP) {
+		all = append(all, syscall.SIGHUP)
+	}
+	return all
+}
+
+// untilSignal runs a command and returns its exit code. One of the signals ends its
 // context, and after grace the program, whatever the command waits for; another one ends
 // the program at once.
-func untilSignal(command func(context.Context) int) int {
+func untilSignal(ends []os.Signal, command func(context.Context) int) int {
 	signals := make(chan os.Signal, 1)
-	signal.Notify(signals, syscall.SIGINT, syscall.SIGTERM)
+	signal.Notify(signals, ends...)
 	ctx, cancel := context.WithCancelCause(context.Background())
 	defer cancel(nil)
 	code := make(chan int, 1)

@@ -17,8 +17,11 @@ import (
 // noID is the value of the flag -id that was not given.
 const noID = -1
 
+// decimal is how numbers are read, in each flag and in --to: 010 is ten.
+var decimal = cli.IntegerConfig{Base: 10}
+
 func idFlag(usage string) cli.Flag {
-	return &cli.IntFlag{Name: "id", Value: noID, HideDefault: true, Usage: usage}
+	return &cli.IntFlag{Name: "id", Value: noID, HideDefault: true, Usage: usage, Config: decimal}
 }
 
 func toFlag(usage string) cli.Flag { return &cli.StringFlag{Name: "to", Usage: usage} }

@@ -32,8 +32,8 @@ may read. Where such a file is there already, its key is taken. Either all of th
 written or nothing. What is to be done next is printed, with commands for a shell.
 
 With --force all servers, or the server -id, get new keys, whether they have some or not.
-The old keys, secret and public, are gone, so that servers with new keys and with old ones
-do not hear one another.
+The old keys, secret and public, are gone, and so is one that --rotate has made and that was
+not put in its place, so that servers with new keys and with old ones do not hear one another.
 
 With --rotate the server gets one more key, its old one stays valid, and what is printed
 tells how to go from one to the other without a pause. --drop-previous is the last step of

@@ -82,6 +82,9 @@ func (f *configFile) withTrialKeys() (cluster.Config, error) {
 	return cfg, nil
 }
 
+// nextKey is at the end of the name of a key that waits to take the place of another one.
+const nextKey = ".new"
+
 // A keyWrite is a file with a secret key that is to be made.
 type keyWrite struct {
 	path    string
@@ -200,16 +203,19 @@ func (w *writes) makeDir(dir string) error {
 	return err
 }
 
-// create puts a key in its place; by force another one is set aside.
+// create puts a key in its place; by force another one is set aside, and one that was to take that place.
 func (w *writes) create(path string, key *staged) error {
-	if w.force {
-		saved, err := setAside(path)
+	for _, other := range []string{path, path + nextKey} {
+		if !w.force {
+			break
+		}
+		saved, err := setAside(other)
 		if err != nil {
 			return err
 		}
 		if saved != "" {
 			w.old = append(w.old, saved)
-			w.undo = append(w.undo, func() error { return os.Rename(saved, path) })
+			w.undo = append(w.undo, func() error { return os.Rename(saved, other) })
 		}
 	}
 	if err := key.create(); errors.Is(err, fs.ErrExist) {

@@ -35,7 +35,7 @@ Examples:
    cluster listen Config.json -id 1
    cluster listen Config.json -id 1 --count 1 --timeout 5s --json | jq -r .value`,
 		Flags: joinFlags(
-			&cli.IntFlag{Name: "count", Aliases: []string{"n"}, HideDefault: true, Usage: "end after `N` messages"},
+			&cli.IntFlag{Name: "count", Aliases: []string{"n"}, HideDefault: true, Usage: "end after `N` messages", Config: decimal},
 			&cli.DurationFlag{Name: "timeout", HideDefault: true, Usage: "end after `D`, such as 10s"},
 			&cli.BoolFlag{Name: "json", Usage: "print each message as a line of JSON"},
 		),

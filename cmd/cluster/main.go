@@ -28,7 +28,11 @@ import (
 )
 
 func main() {
-	os.Exit(untilSignal(func(ctx context.Context) int {
+	name := ""
+	if len(os.Args) > 1 {
+		name = os.Args[1]
+	}
+	os.Exit(untilSignal(endings(name), func(ctx context.Context) int {
 		return run(ctx, os.Args, streams{os.Stdin, os.Stdout, os.Stderr})
 	}))
 }

@@ -38,7 +38,7 @@ Examples:
    cluster ping Config.json -id 0 --to 1 --count 1 --deadline 2s --json | jq .answered`,
 		Flags: append(serverFlags(),
 			toFlag("the `ID`s of the servers to be asked, with commas between them, or all (but observers)"),
-			&cli.IntFlag{Name: "count", Aliases: []string{"n"}, Value: 3, Usage: "ask `N` times"},
+			&cli.IntFlag{Name: "count", Aliases: []string{"n"}, Value: 3, Usage: "ask `N` times", Config: decimal},
 			&cli.DurationFlag{Name: "interval", Value: 500 * time.Millisecond, Usage: "the pause `D` between an answer and the next question"},
 			&cli.DurationFlag{Name: "wait", Value: 3 * time.Second, Usage: "how long `D` each answer may take"},
 			&cli.DurationFlag{Name: "deadline", Value: time.Minute, Usage: "how long `D` all of it may take"},

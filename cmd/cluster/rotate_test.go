@@ -66,3 +66,31 @@ Next, in this order:
 	}
 	talk("without the old key")
 }
+
+// A change of key that was given up leaves nothing that would shut the server out: keygen --force deletes the key that was to
+// be the next, and check does not say that one waits which the configuration does not have.
+func TestAKeyOfAChangeThatWasGivenUpTakesNoPlace(t *testing.T) {
+	t.Parallel()
+	dir, _ := configured(t, 2)
+	call(t, dir, "", "keygen", "Config.json").want(t, 0)
+	call(t, dir, "", "keygen", "Config.json", "-id", "1", "--rotate").want(t, 0, "1.key.new")
+	next := filepath.Join(dir, "1.key.new")
+	text, err := os.ReadFile(next)
+	if err != nil {
+		t.Fatal(err)
+	}
+	call(t, dir, "", "keygen", "Config.json", "-id", "1", "--force").want(t, 0, "1.key: the secret key of server 1")
+	if _, err := os.Lstat(next); err == nil {
+		t.Error("1.key.new is still there")
+	}
+	call(t, dir, "", "check", "Config.json").want(t, 0, "no faults")
+
+	if err := os.WriteFile(next, text, 0o600); err != nil {
+		t.Fatal(err)
+	}
+	call(t, dir, "", "check", "Config.json").want(t, 0, "1.key.new must not take the place of 1.key")
+	if err := os.WriteFile(next, []byte("no key"), 0o600); err != nil {
+		t.Fatal(err)
+	}
+	call(t, dir, "", "check", "Config.json").want(t, 0, "1.key.new cannot take the place of 1.key")
+}

@@ -59,7 +59,10 @@ func TestTheFirstSignalEndsEachCommand(t *testing.T) {
 		{"keygen opens a pipe", []string{"keygen", "pipe"}, opensPipe, 0, "ended by "},
 		{"listen opens a pipe", []string{"listen", "pipe", "-id", "0"}, opensPipe, 0, "ended by "},
 	} {
-		for _, sig := range []syscall.Signal{syscall.SIGINT, syscall.SIGTERM} {
+		for _, sig := range []syscall.Signal{syscall.SIGINT, syscall.SIGTERM, syscall.SIGHUP} {
+			if c.name == "run" && sig == syscall.SIGHUP {
+				continue // it reads its configuration again
+			}
 			t.Run(fmt.Sprint(c.name, "/", sig), func(t *testing.T) {
 				t.Parallel()
 				dir := surroundings(t)
@@ -147,6 +150,34 @@ func opensPipe(t *testing.T, p *process, dir string) {
 		}
 		return false
 	})
+}
+
+// With nohup the end of the terminal ends nothing.
+func TestWithNohupACommandGoesOnAfterSIGHUP(t *testing.T) {
+	t.Parallel()
+	dir, _ := configured(t, 2)
+	c := exec.CommandContext(t.Context(), "sh", "-c", `trap "" HUP; exec "$0" listen Config.json -id 1 --count 3`, program)
+	c.Dir = dir
+	errs, err := c.StderrPipe()
+	if err != nil {
+		t.Fatal(err)
+	}
+	if err := c.Start(); err != nil {
+		t.Fatal(err)
+	}
+	line := make([]byte, len("server 1 listens\n"))
+	if _, err := io.ReadFull(errs, line); err != nil {
+		t.Fatal(err)
+	}
+	for _, sig := range []syscall.Signal{syscall.SIGHUP, syscall.SIGTERM} {
+		if err := c.Process.Signal(sig); err != nil {
+			t.Fatal(err)
+		}
+	}
+	said, _ := io.ReadAll(errs)
+	if c.Wait(); c.ProcessState.ExitCode() != 143 || !strings.Contains(string(said), "ended by SIGTERM") {
+		t.Errorf("it ended with %v and said %q, want 143, by SIGTERM", c.ProcessState, said)
+	}
 }
 
 // What comes after the first signal does not wait for anything.

@@ -96,7 +96,7 @@ func TestEachCommandHasHelpWithExamples(t *testing.T) {
 		call(t, t.TempDir(), "", "--help").want(t, 0, command+" ")
 	}
 	root := call(t, t.TempDir(), "", "--help").want(t, 0, "Exit codes:")
-	for _, code := range []string{"   0  all was well", "   1  something", "   2  the command", " 130  SIGINT", " 143  SIGTERM"} {
+	for _, code := range []string{"   0  all was well", "   1  something", "   2  the command", " 129  SIGHUP", " 130  SIGINT", " 143  SIGTERM"} {
 		root.want(t, 0, code)
 	}
 	if same := call(t, t.TempDir(), "", "help").want(t, 0); same.out != root.out {
