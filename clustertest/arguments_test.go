@@ -47,6 +47,13 @@ func TestAnArgumentThatMakesNoSenseIsAnError(t *testing.T) {
 		{func(n *clustertest.Network) { n.Set(clustertest.Faults{Delay: clustertest.Between(-1, 5)}) }, "a Delay of -1ns"},
 		{func(n *clustertest.Network) { n.Faults(clustertest.Link{From: 0, To: clustertest.Any}) }, "Faults: link 0 -> all: want two servers"},
 		{func(n *clustertest.Network) { n.At(0, nil) }, "At: the function is nil"},
+		{func(n *clustertest.Network) { n.Disturb(0, nil) }, "Disturb: until 0s, and it is 0s: want a time"},
+		{func(n *clustertest.Network) { n.Sleep(time.Minute); n.Disturb(time.Second, nil) }, "Disturb: until 1s, and it is 1m0"},
+		{func(n *clustertest.Network) {
+			n.Watch(func(clustertest.Message) clustertest.Verdict { return 9 })
+			send(n.Node(0), 1, 0, 3)
+			time.Sleep(time.Second)
+		}, "Watch: the verdict 9: want Pass, Drop or Hold"},
 	} {
 		synctest.Test(t, func(t *testing.T) {
 			n := &noting{TB: t}
@@ -140,4 +147,32 @@ func TestTheRecordKnowsWhatNeverArrived(t *testing.T) {
 			t.Error("a node that has closed counts as running")
 		}
 	})
+}
+
+// ending is a test whose end is told by a panic.
+type ending struct{ testing.TB }
+
+func (ending) Helper()                   {}
+func (ending) Fatalf(f string, a ...any) { panic(fmt.Sprintf(f, a...)) }
+
+func TestANetworkHasServersWithIDsThatServersCanHave(t *testing.T) {
+	for _, c := range []struct {
+		make func(t testing.TB)
+		want string
+	}{
+		{func(t testing.TB) { clustertest.NewNetwork(t, 1, 0) }, "NewNetwork: 0 servers: want 1 to 65536"},
+		{func(t testing.TB) { clustertest.NewNetwork(t, 1, 65537) }, "NewNetwork: 65537 servers: want 1 to 65536"},
+		{func(t testing.TB) { clustertest.NewNetworkOf(t, 1) }, "no ids: want at least 1"},
+		{func(t testing.TB) { clustertest.NewNetworkOf(t, 1, 65536) }, "the id 65536: want 0 to 65535"},
+		{func(t testing.TB) { clustertest.NewNetworkOf(t, 1, 3, 3) }, "the id 3 is given twice"},
+	} {
+		said := func() (said any) {
+			defer func() { said = recover() }()
+			c.make(ending{t})
+			return nil
+		}()
+		if text, _ := said.(string); !strings.Contains(text, c.want) {
+			t.Errorf("got %v, want %q in it", said, c.want)
+		}
+	}
 }

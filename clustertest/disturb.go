@@ -2,6 +2,7 @@ package clustertest
 
 import (
 	"cmp"
+	"fmt"
 	"math/rand/v2"
 	"slices"
 	"time"
@@ -27,6 +28,8 @@ const (
 // restart is called where At calls its functions: from the goroutine that is in
 // Network.Sleep at that time, if there is one.
 //
+// It is an error if until is less than half a second from now: nothing would be disturbed.
+//
 // At until all has been well for a microsecond: nothing is cut, lost or paused, and every
 // server that Disturb crashed is back. Messages that were delayed before may still arrive,
 // up to a second and a quarter later.
@@ -36,6 +39,11 @@ const (
 // test has Set. Disturb takes back what it does by Heal and Resume, and so what the test
 // has done of that kind too.
 func (n *Network) Disturb(until time.Duration, restart func(*cluster.Node)) {
+	n.t.Helper()
+	if now := time.Since(n.start); until < now+briefest {
+		n.wrong("Disturb", fmt.Errorf("until %v, and it is %v: want a time, since the network was made, at least %v from now", until, now, briefest))
+		return
+	}
 	until = max(time.Since(n.start), until-settled)
 	s := schedule{
 		net: n, until: until, restart: restart,

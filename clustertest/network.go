@@ -88,6 +88,7 @@ type Network struct {
 	faults    map[Link]Faults // that the test has set, by link of two servers
 	drawn     map[Link]Faults // that Disturb has, on top of these
 	watcher   func(Message) Verdict
+	unjudged  sync.Once // a verdict of it was none
 	paths     map[Link]*path
 	mem       *mem.Network
 	held      []*parcel // by the watcher, the oldest first
@@ -122,8 +123,8 @@ func NewNetwork(t testing.TB, seed uint64, n int) *Network {
 		t = new(program)
 	}
 	t.Helper()
-	if n < 1 {
-		t.Fatalf("clustertest: NewNetwork: %d servers: want at least 1", n)
+	if n < 1 || n > math.MaxUint16+1 {
+		t.Fatalf("clustertest: NewNetwork: %d servers: want 1 to %d", n, math.MaxUint16+1)
 	}
 	ids := make([]int, n)
 	for id := range ids {

@@ -65,7 +65,7 @@ func (c carrier) Carry(head, tail []byte, deliver func(head, tail []byte) bool) 
 		return false
 	}
 	if goes && watcher != nil && x.bare == 0 {
-		x.verdict = watcher(x.Message)
+		x.verdict = n.judged(watcher(x.Message))
 	}
 	for _, y := range parcels {
 		if y != x || goes {

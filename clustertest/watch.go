@@ -28,6 +28,15 @@ func (n *Network) Watch(f func(Message) Verdict) {
 	n.watcher = f
 }
 
+// judged is a verdict of the watcher's, which must be one; what is none is told once, and lets the message go on.
+func (n *Network) judged(v Verdict) Verdict {
+	if v == Pass || v == Drop || v == Hold {
+		return v
+	}
+	n.unjudged.Do(func() { n.wrong("Watch", fmt.Errorf("the verdict %d: want Pass, Drop or Hold", v)) })
+	return Pass
+}
+
 // Held is what waits for Release or Discard, in the order of sending.
 func (n *Network) Held() []Message {
 	n.mu.Lock()
