@@ -6,6 +6,7 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"net"
 	"sync"
 	"syscall"
 	"time"
@@ -13,7 +14,6 @@ import (
 	"github.com/hashicorp/raft"
 
 	"github.com/abhishekg16/cluster"
-	"github.com/abhishekg16/cluster/internal/freeport"
 	"github.com/abhishekg16/cluster/peercatalog"
 	"github.com/abhishekg16/cluster/raft/hashicorp"
 )
@@ -102,7 +102,7 @@ func move(pid int) {
 }
 
 func freeAddress() (string, error) {
-	l, err := freeport.Listen()
+	l, err := net.Listen("tcp", "127.0.0.1:0")
 	if err != nil {
 		return "", err
 	}
