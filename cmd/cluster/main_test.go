@@ -11,11 +11,13 @@ import (
 	"net"
 	"os"
 	"os/exec"
+	"os/signal"
 	"path/filepath"
 	"strconv"
 	"strings"
 	"sync"
 	"sync/atomic"
+	"syscall"
 	"testing"
 	"time"
 
@@ -31,6 +33,8 @@ var program string
 func TestMain(m *testing.M) {
 	os.Unsetenv(keyfile.Variable)
 	os.Setenv("GORACE", "atexit_sleep_ms=0 "+os.Getenv("GORACE")) // a second for each call of the program
+	// What this process ignores, as under nohup, the commands that it starts ignore, too. What it catches they do not.
+	signal.Notify(make(chan os.Signal, 1), syscall.SIGHUP)
 	os.Exit(testMain(m))
 }
 
