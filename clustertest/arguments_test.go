@@ -4,6 +4,7 @@ import (
 	"fmt"
 	"math"
 	"strings"
+	"sync"
 	"testing"
 	"testing/synctest"
 	"time"
@@ -15,12 +16,24 @@ import (
 // noting is a test that notes its errors instead of failing.
 type noting struct {
 	testing.TB
+	mu     sync.Mutex // guards errors
 	errors strings.Builder
 }
 
-func (n *noting) Helper()                   {}
-func (n *noting) Failed() bool              { return false }
-func (n *noting) Errorf(f string, a ...any) { fmt.Fprintf(&n.errors, f, a...) }
+func (n *noting) Helper()      {}
+func (n *noting) Failed() bool { return false }
+
+func (n *noting) Errorf(f string, a ...any) {
+	n.mu.Lock()
+	defer n.mu.Unlock()
+	fmt.Fprintf(&n.errors, f, a...)
+}
+
+func (n *noting) noted() string {
+	n.mu.Lock()
+	defer n.mu.Unlock()
+	return n.errors.String()
+}
 
 func TestAnArgumentThatMakesNoSenseIsAnError(t *testing.T) {
 	loss := func(p float64) clustertest.Faults { return clustertest.Faults{Loss: p} }
@@ -60,7 +73,7 @@ func TestAnArgumentThatMakesNoSenseIsAnError(t *testing.T) {
 			net := clustertest.NewNetwork(n, 1, 3)
 			net.Start()
 			c.call(net)
-			if got := n.errors.String(); !strings.HasPrefix(got, "clustertest: ") || !strings.Contains(got, c.want) {
+			if got := n.noted(); !strings.HasPrefix(got, "clustertest: ") || !strings.Contains(got, c.want) {
 				t.Errorf("got %q, want %q in it", got, c.want)
 			}
 		})
