@@ -2,6 +2,7 @@ package clustertest
 
 import (
 	"fmt"
+	"maps"
 	"slices"
 
 	"github.com/abhishekg16/cluster"
@@ -49,6 +50,41 @@ func (b *ledger) dropped(to int) int {
 		count += b.Unaddressed.Dropped[cluster.ReasonUnknownPeer]
 	}
 	return int(count)
+}
+
+// contradictions are the errors for books that contradict themselves: they would explain any loss.
+func (h *History) contradictions() (faults []error) {
+	for _, pid := range slices.Sorted(maps.Keys(h.ledgers)) {
+		for _, b := range h.ledgers[pid] {
+			for _, p := range b.Peers {
+				s := p.Sent
+				if exceed(s.Accepted, append(slices.Collect(maps.Values(s.Dropped)), s.Sent, s.Queued)...) {
+					faults = append(faults, fmt.Errorf("contradicting books: of %d messages that server %d has accepted for %d, it says that %d were sent, %d are queued, and were dropped: %v",
+						s.Accepted, pid, p.ID, s.Sent, s.Queued, s.Dropped))
+				}
+				if exceed(s.Sent, s.Confirmed, s.Unconfirmed) {
+					faults = append(faults, fmt.Errorf("contradicting books: of %d messages that server %d has sent to %d, it says that %d are confirmed, and %d unconfirmed",
+						s.Sent, pid, p.ID, s.Confirmed, s.Unconfirmed))
+				}
+			}
+			if u := b.Unaddressed; exceed(u.Accepted, slices.Collect(maps.Values(u.Dropped))...) {
+				faults = append(faults, fmt.Errorf("contradicting books: of %d messages that server %d has accepted for no peer, it says that were dropped: %v",
+					u.Accepted, pid, u.Dropped))
+			}
+		}
+	}
+	return faults
+}
+
+// exceed reports whether the parts are more than the whole, however large they are.
+func exceed(whole uint64, parts ...uint64) bool {
+	for _, p := range parts {
+		if p > whole {
+			return true
+		}
+		whole -= p
+	}
+	return false
 }
 
 // unkept is the error for messages that a sender takes for delivered, as its books say, and that no life of the receiver has put

@@ -186,8 +186,9 @@ func (h *History) Explain(s cluster.Stats) {
 // Check returns all that is wrong with the history: phantoms, duplicates,
 // inversions and corruption as they were received, what Deliver said and was not so (see Delivered),
 // messages that were not
-// received though no books that were given to Explain account for it, and messages that the sender's
-// books say are confirmed and the receiver's do not know of. What is still
+// received though no books that were given to Explain account for it, messages that the sender's
+// books say are confirmed and the receiver's do not know of, and books that contradict themselves: more
+// sent, queued and dropped than accepted, or more confirmed and unconfirmed than sent. What is still
 // on its way counts as not received. What was on its way when the receiver crashed is
 // noticed only if a later message of the same life of its sender arrives; so is what
 // was lost last of all.
@@ -206,6 +207,7 @@ func (h *History) Check() error {
 			}
 		}
 	}
+	faults = append(faults, h.contradictions()...)
 	if len(faults) == 0 {
 		faults = h.lossOverall()
 	}

@@ -59,7 +59,7 @@ func TestAHistoryReportsWhatIsWrong(t *testing.T) {
 			h.Received(1, &cluster.Envelope{Pid: 0, MsgId: 1, Msg: "a"})
 			h.Explain(cluster.Stats{Pid: 1, Peers: []cluster.PeerStats{{ID: 0, Received: cluster.ReceivedStats{Missed: 1}}}})
 			h.Explain(cluster.Stats{Pid: 0, Peers: []cluster.PeerStats{
-				{ID: 1, Sent: cluster.SentStats{Dropped: map[cluster.Reason]uint64{cluster.ReasonTimedOut: 1}}}}})
+				{ID: 1, Sent: cluster.SentStats{Accepted: 1, Dropped: map[cluster.Reason]uint64{cluster.ReasonTimedOut: 1}}}}})
 		}, nil},
 		{"loss of what is confirmed", func(h *clustertest.History, sent []*cluster.Envelope) { loses(h, sent, 3) },
 			[]string{"unkept promise: of the messages from 0 to 1, 3 are confirmed, and 2 were put into Inbox or refused"}},

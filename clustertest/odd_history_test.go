@@ -124,6 +124,49 @@ var oddAndWrong = []struct {
 		h.Explain(sentStats(0, 1, 1, cluster.SentStats{Accepted: 2, Sent: 2, Confirmed: 2, Dropped: map[cluster.Reason]uint64{cluster.ReasonTimedOut: math.MaxUint64}}))
 		h.Explain(cluster.Stats{Pid: 1, Incarnation: 2, Peers: []cluster.PeerStats{{ID: 0, Received: cluster.ReceivedStats{Received: 1}}}})
 	}},
+	// Books that would explain the loss, and cannot be.
+	{"more are sent and dropped than were accepted", "contradicting books: of 2 messages that server 0 has accepted for 1, it says that 2 were sent, 0 are queued, and were dropped: map[timed out:1]",
+		contradicting(cluster.SentStats{Accepted: 2, Sent: 2, Dropped: map[cluster.Reason]uint64{cluster.ReasonTimedOut: 1}})},
+	{"more are dropped than were accepted", "contradicting books: of 0 messages that server 0 has accepted for 1",
+		contradicting(cluster.SentStats{Dropped: map[cluster.Reason]uint64{cluster.ReasonTimedOut: 1, cluster.ReasonUnreachable: math.MaxUint64}})},
+	{"more are queued than were accepted", "contradicting books: of 2 messages that server 0 has accepted for 1, it says that 1 were sent, 2 are queued",
+		contradicting(cluster.SentStats{Accepted: 2, Sent: 1, Queued: 2})},
+	{"more are confirmed and unconfirmed than were sent", "contradicting books: of 1 messages that server 0 has sent to 1, it says that 1 are confirmed, and 1 unconfirmed",
+		contradicting(cluster.SentStats{Accepted: 2, Sent: 1, Confirmed: 1, Unconfirmed: 1, Dropped: map[cluster.Reason]uint64{cluster.ReasonTimedOut: 1}})},
+	{"more are unconfirmed than there can be", "contradicting books: of 1 messages that server 0 has sent to 1",
+		contradicting(cluster.SentStats{Accepted: 2, Sent: 1, Confirmed: 1, Unconfirmed: math.MaxUint64, Dropped: map[cluster.Reason]uint64{cluster.ReasonTimedOut: 1}})},
+	{"more are dropped than were accepted for no peer", "contradicting books: of 0 messages that server 0 has accepted for no peer, it says that were dropped: map[too large:1]", func(h *tale) {
+		lose(h)
+		h.Explain(cluster.Stats{Pid: 0, Incarnation: 1, Unaddressed: cluster.SentStats{Dropped: map[cluster.Reason]uint64{cluster.ReasonTooLarge: 1}}, Peers: []cluster.PeerStats{
+			{ID: 1, Sent: cluster.SentStats{Accepted: 1, Sent: 1}},
+		}})
+	}},
+	{"books of a link of which nothing was told contradict themselves", "contradicting books: of 1 messages that server 0 has accepted for 2", func(h *tale) {
+		h.Explain(sentStats(0, 1, 2, cluster.SentStats{Accepted: 1, Sent: 2}))
+	}},
+	{"books of an earlier life contradict themselves", "contradicting books: of 1 messages that server 0 has accepted for 1", func(h *tale) {
+		h.sent(0, 1, 1, "a")
+		h.received(1, 0, 1, "a")
+		h.Explain(sentStats(0, 1, 1, cluster.SentStats{Accepted: 1, Sent: 2}))
+		h.Explain(sentStats(0, 2, 1, cluster.SentStats{}))
+		h.Explain(cluster.Stats{Pid: 1, Incarnation: 3, Peers: []cluster.PeerStats{{ID: 0, Received: cluster.ReceivedStats{Received: 1, Lost: 1}}}})
+	}},
+}
+
+// lose is two messages from 0 to 1, of which one is lost.
+func lose(h *tale) {
+	h.sent(0, 1, 1, "a")
+	h.sent(0, 1, 2, "b")
+	h.received(1, 0, 1, "a")
+	h.Explain(cluster.Stats{Pid: 1, Incarnation: 2, Peers: []cluster.PeerStats{{ID: 0, Received: cluster.ReceivedStats{Received: 1}}}})
+}
+
+// contradicting is what lose does, and the sender's books.
+func contradicting(s cluster.SentStats) func(*tale) {
+	return func(h *tale) {
+		lose(h)
+		h.Explain(sentStats(0, 1, 1, s))
+	}
 }
 
 // What is right, and looks like one of those.
@@ -160,6 +203,12 @@ var oddAndRight = []struct {
 		e := h.sent(0, cluster.BROADCAST, 1, "x", 1, 2, 3)
 		h.received(3, 0, 1, "x")
 		h.Delivered(0, e, errors.Join(errors.New("it was not replicated"), errors.Join(unreachable1, unreachable2)))
+	}},
+	{"books in which all is dropped, queued or in doubt", func(h *tale) {
+		lose(h)
+		h.Explain(sentStats(0, 1, 1, cluster.SentStats{Accepted: 7, Sent: 4, Queued: 1, Confirmed: 1, Unconfirmed: 3, Dropped: map[cluster.Reason]uint64{
+			cluster.ReasonTimedOut: 1, cluster.ReasonUnreachable: 1,
+		}}))
 	}},
 	{"two senders' messages wait in one Inbox", func(h *tale) {
 		h.sent(0, 1, 1, "x")
