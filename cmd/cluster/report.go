@@ -6,6 +6,8 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"io/fs"
+	"net"
 	"net/http"
 	"net/url"
 	"os"
@@ -32,27 +34,29 @@ type watched struct {
 func pagesOf(args []string) (pages []string, err error) {
 	for _, arg := range args {
 		info, err := os.Stat(arg)
-		switch {
-		case err == nil && info.Mode().IsRegular():
-			cfg, err := cluster.LoadConfig(arg)
-			if err != nil {
-				return nil, err
-			}
-			found := len(pages)
-			for _, p := range cfg.Peers {
-				if page := observe.PageOf(p); page != "" {
-					pages = append(pages, page)
-				}
-			}
-			if len(pages) == found {
-				return nil, fmt.Errorf(`%s: no entry says where the server's page is, as "http": "127.0.0.1:9090" would`, arg)
-			}
-		default:
+		if file := err == nil && info.Mode().IsRegular(); !file && looksLikePage(arg) {
 			page, err := pageURL(arg)
 			if err != nil {
 				return nil, err
 			}
 			pages = append(pages, page)
+			continue
+		}
+		cfg, err := cluster.LoadConfig(arg)
+		if errors.Is(err, fs.ErrNotExist) {
+			err = fmt.Errorf("%w: want a configuration, or the URL of a server's page, such as http://127.0.0.1:9090", err)
+		}
+		if err != nil {
+			return nil, err
+		}
+		found := len(pages)
+		for _, p := range cfg.Peers {
+			if page := observe.PageOf(p); page != "" {
+				pages = append(pages, page)
+			}
+		}
+		if len(pages) == found {
+			return nil, fmt.Errorf(`%s: no entry says where the server's page is, as "http": "127.0.0.1:9090" would`, arg)
 		}
 	}
 	for i, p := range pages {
@@ -61,6 +65,13 @@ func pagesOf(args []string) (pages []string, err error) {
 		}
 	}
 	return pages, nil
+}
+
+// looksLikePage reports whether an argument that is no file is meant as the URL of a page, which may be without its scheme. Otherwise
+// it is a file that is not there, or no regular one.
+func looksLikePage(arg string) bool {
+	_, port, err := net.SplitHostPort(arg)
+	return strings.Contains(arg, "://") || err == nil && port != ""
 }
 
 // pageURL is the URL of a page that is given without its scheme, perhaps.

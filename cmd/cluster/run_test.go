@@ -207,6 +207,22 @@ func TestTopPrintsOnceWhatAllServersDo(t *testing.T) {
 	call(t, dir, "", "top", pages[1]).want(t, exitUsage, "not a terminal")
 }
 
+// The argument is well formed, and what it names is not there: that is no wrong usage.
+func TestTopEndsWith1WhereAFileCannotBeRead(t *testing.T) {
+	t.Parallel()
+	dir, at := configured(t, 1)
+	for _, c := range []struct{ file, want string }{
+		{"nosuch.json", "open nosuch.json: no such file or directory: want a configuration, or the URL of a server's page"},
+		{"nothing", "open nothing: no such file or directory: want a configuration, or the URL of a server's page"},
+		{"nowhere/Config.json", "open nowhere/Config.json: no such file or directory"},
+		{"Config.json/x", "open Config.json/x: not a directory"},
+		{".", "read .: is a directory"},
+	} {
+		call(t, dir, "", "top", c.file, "--once").want(t, exitFailed, c.want)
+		call(t, dir, "", "top", at[0], c.file).want(t, exitFailed, c.want)
+	}
+}
+
 func TestTopSaysWhatAnswersOtherwise(t *testing.T) {
 	t.Parallel()
 	dir, at := configured(t, 1)

@@ -52,7 +52,6 @@ func TestWrongUsageEndsWith2(t *testing.T) {
 		{"top", "URL or CONFIG is missing"},
 		{"top http://127.0.0.1:1 --json", "--json needs --once"},
 		{"top ftp://127.0.0.1:1 --once", "want the URL of a server's page"},
-		{"top nothing --once", "want the URL of a server's page"},
 		{"top 127.0.0.1:1 http://127.0.0.1:1 --once", "stands there twice"},
 		{"top 127.0.0.1:1 --interval 0s", "want more than 0"},
 		{"top 127.0.0.1:1 --once --wait 0s", "want more than 0"},
