@@ -159,6 +159,9 @@ func (l *Link) acked(h *wire.Header, names []byte) (told chain) {
 	l.mu.Lock()
 	defer l.mu.Unlock()
 	knew, knewCalls := l.sender.Confirming(), l.sender.Calling()
+	if h.AckIncarnation != l.cfg.Self.Incarnation {
+		names = nil // they are of a life before this one, as what it acknowledges is
+	}
 	l.unknown(names)
 	if l.sender.Acked(h, time.Now()) || !l.queue.empty() {
 		l.wakeUp() // there may be something to be written now

@@ -156,3 +156,28 @@ func TestWhatIsKeptIsWithinTheWindowAndFreedWithTheLastWord(t *testing.T) {
 		}
 	})
 }
+
+// A peer goes on telling a server that has started anew what became of the records of its life before, until it hears of the new one.
+func TestWhatIsNamedOfAnEarlierLifeIsOfNoAccount(t *testing.T) {
+	testcluster.Bubble(t, 2, func(t *testing.T, cfg cluster.Config) {
+		a, p := testcluster.Join(t, 0, cfg), testcluster.NewFakePeer(t, 1, cfg)
+		at := func(seq uint64) wire.Position { return wire.Position{Seq: seq} }
+		answers(p, a, cfg, at(1), at(1), at(1))
+		for _, msg := range []any{"a", "b", "c"} {
+			testcluster.Put(t, a, &cluster.Envelope{Pid: 1, Msg: msg})
+			content(t, p)
+		}
+		names := func(life, upTo uint64, u wire.Undelivered) {
+			p.Send(a.Pid(), cfg, wire.Header{
+				Flags: wire.FlagResend | wire.FlagConfirm, AckIncarnation: life, Ack: at(upTo), Window: 1 << 20,
+				Resend: wire.Resend{Kept: at(1), Wanted: at(upTo), Held: at(upTo)},
+			}, wire.AppendUndelivered(nil, []wire.Undelivered{u}))
+			synctest.Wait()
+		}
+		names(a.Stats().Incarnation+1, 100, wire.Undelivered{From: 1, Count: 99, Why: wire.WhyUnknown})
+		names(a.Stats().Incarnation, 4, wire.Undelivered{From: 2, Count: 1, Why: wire.WhyUnknown})
+		if s := testcluster.StatsOf(a, 1).Sent; s.Confirmed != 2 || s.Unconfirmed != 1 {
+			t.Errorf("%d are confirmed and %d unconfirmed, want 2 and 1: %+v", s.Confirmed, s.Unconfirmed, s)
+		}
+	})
+}
