@@ -221,7 +221,10 @@ func follow(states map[int]heardSoFar, upTo, lives int, written []int) map[int]h
 				}
 				r := heardSoFar{s.sum + upTo, max(0, upTo-others)}
 				if first == before {
-					r.sum -= s.shared
+					r.sum -= min(s.shared, upTo) // it may have been told of less: of what its sender knew that the one before had
+					if lives == 1 {
+						r.shared = max(r.shared, s.shared)
+					}
 				}
 				if old, ok := next[last]; ok {
 					r = heardSoFar{max(r.sum, old.sum), min(r.shared, old.shared)}

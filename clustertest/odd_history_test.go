@@ -204,6 +204,17 @@ var oddAndRight = []struct {
 		h.received(3, 0, 1, "x")
 		h.Delivered(0, e, errors.Join(errors.New("it was not replicated"), errors.Join(unreachable1, unreachable2)))
 	}},
+	{"a life of the receiver is told of less than the one before had come up to", func(h *tale) {
+		for number := range 5 {
+			h.sent(0, 1, int64(number+1), "x")
+			if number != 1 {
+				h.received(1, 0, int64(number+1), "x")
+			}
+		}
+		h.Explain(cluster.Stats{Pid: 1, Incarnation: 2, Peers: []cluster.PeerStats{{ID: 0, Received: cluster.ReceivedStats{Received: 4, Lost: 1}}}})
+		h.Explain(cluster.Stats{Pid: 1, Incarnation: 3, Peers: []cluster.PeerStats{{ID: 0, Received: cluster.ReceivedStats{Missed: 3}}}})
+		h.Explain(sentStats(0, 1, 1, cluster.SentStats{Accepted: 5, Sent: 5, Confirmed: 3, Unconfirmed: 2}))
+	}},
 	{"books in which all is dropped, queued or in doubt", func(h *tale) {
 		lose(h)
 		h.Explain(sentStats(0, 1, 1, cluster.SentStats{Accepted: 7, Sent: 4, Queued: 1, Confirmed: 1, Unconfirmed: 3, Dropped: map[cluster.Reason]uint64{
