@@ -206,6 +206,30 @@ func TestItCostsNothingWhileNobodyLooks(t *testing.T) {
 	server.Close()
 }
 
+// sampled has a sample taken, and returns the layout of the page that shows it.
+func sampled(t *testing.T, h *handler) (layout string) {
+	t.Helper()
+	v, err := h.sampler.look(t.Context(), time.Time{})
+	if err != nil {
+		t.Fatal(err)
+	}
+	return v.layout
+}
+
+// reads has the stream of a page read into w until leave is called, which ends ctx and returns when the stream has ended.
+func reads(t *testing.T, h *handler, layout string, w http.ResponseWriter) (ctx context.Context, leave func()) {
+	ctx, cancel := context.WithCancel(t.Context())
+	gone := make(chan struct{})
+	go func() { // It ends with ctx, and is waited for in leave.
+		defer close(gone)
+		h.events(w, httptest.NewRequest(http.MethodGet, "/events?layout="+layout, nil).WithContext(ctx))
+	}()
+	return ctx, func() {
+		cancel()
+		<-gone
+	}
+}
+
 // While somebody looks, the node and the pages of the others are asked once a second; from when the last has gone, never.
 func TestNothingIsSampledWhileNobodyLooks(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
@@ -214,19 +238,9 @@ func TestNothingIsSampledWhileNobodyLooks(t *testing.T) {
 			asked++
 			return ""
 		})}
-		v, err := h.sampler.look(t.Context(), time.Time{})
-		if err != nil {
-			t.Fatal(err)
-		}
-		ctx, leave := context.WithCancel(t.Context())
-		gone := make(chan struct{})
-		go func() { // It ends with ctx, and is waited for below.
-			defer close(gone)
-			h.events(httptest.NewRecorder(), httptest.NewRequest(http.MethodGet, "/events?layout="+v.layout, nil).WithContext(ctx))
-		}()
+		_, leave := reads(t, h, sampled(t, h), httptest.NewRecorder())
 		time.Sleep(10*interval + interval/2)
 		leave()
-		<-gone
 		last, times := h.sampler.last, asked
 		if times < 10 || times > 12 || time.Since(last.at) > interval {
 			t.Errorf("with a viewer the pages were asked for %d times, at last %v ago", times, time.Since(last.at))
@@ -265,17 +279,9 @@ func TestThePageOfManyServersRenewsItselfEveryTwoSeconds(t *testing.T) {
 			}
 			return ""
 		})}
-		v, err := h.sampler.look(t.Context(), time.Time{})
-		if err != nil {
-			t.Fatal(err)
-		}
-		ctx, leave := context.WithCancel(t.Context())
-		gone, out, told := make(chan struct{}), httptest.NewRecorder(), []time.Time(nil)
+		layout, out, told := sampled(t, h), httptest.NewRecorder(), []time.Time(nil)
 		asked = 0
-		go func() { // It ends with ctx, and is waited for below.
-			defer close(gone)
-			h.events(downs{out, &told}, httptest.NewRequest(http.MethodGet, "/events?layout="+v.layout, nil).WithContext(ctx))
-		}()
+		ctx, leave := reads(t, h, layout, downs{out, &told})
 		time.Sleep(10*interval + interval/2) // a look at the start, which has the sample above, and five more
 		synctest.Wait()
 		if patches := strings.Count(out.Body.String(), "event: patch"); asked != 5 || patches != 6 {
@@ -292,7 +298,6 @@ func TestThePageOfManyServersRenewsItselfEveryTwoSeconds(t *testing.T) {
 		}
 		time.Sleep(2 * together)
 		leave()
-		<-gone
 		if len(told) != 1 || told[0].Sub(down) > together {
 			t.Errorf("the link was down at %v, and the page was told at %v, want once and within %v", down, told, together)
 		}

@@ -205,10 +205,11 @@ func (w *writes) makeDir(dir string) error {
 
 // create puts a key in its place; by force another one is set aside, and one that was to take that place.
 func (w *writes) create(path string, key *staged) error {
-	for _, other := range []string{path, path + nextKey} {
-		if !w.force {
-			break
-		}
+	var others []string
+	if w.force {
+		others = []string{path, path + nextKey}
+	}
+	for _, other := range others {
 		saved, err := setAside(other)
 		if err != nil {
 			return err
