@@ -46,7 +46,7 @@ func TestTheDocumentsTellTheTimesAndBoundsOfTheConstants(t *testing.T) {
 			"asks after " + seconds(quietTime),
 			"takes it for " + fmt.Sprint(maxGrant>>20) + " MiB if it is more",
 			"holds a frame for " + ms(HoldTime) + " at most",
-			fmt.Sprintf("counts %d bytes beside its own", heldCost),
+			fmt.Sprintf("each counts %d bytes", heldCost),
 			fmt.Sprintf("the latest %d) and refuse their frames", rememberedLives),
 			"for " + seconds(returnTime) + "), and go on at the position",
 			fmt.Sprintf("after %d ms, then after 50, 100 and so on, up to every %d ms", plain(askAfter), plain(askMost)),

@@ -123,6 +123,36 @@ func TestWhatDoesNotFitTheWindowIsHeldNoMoreAndAskedFor(t *testing.T) {
 	}
 }
 
+// What it could not hold would be sent again, but not by a sender that hears only now that its peer has begun anew: it keeps nothing then.
+func TestAllThatASenderMayHaveOnItsWayIsHeld(t *testing.T) {
+	now := time.Unix(1000, 0)
+	for _, frame := range []int{1 << 10, 8 << 10, 64 << 10} {
+		r := newTestReceiver()
+		r.Arrive(resent(1, 0, at(1), now))
+		seq, size := uint64(3), frame-wire.HeaderSize-wire.RecordSize // 2 is missing
+		for bytes := frame; bytes <= r.limits.Window; bytes += frame {
+			r.Arrive(resent(seq, size, at(1), now))
+			seq++
+		}
+		if got := takes(r.Arrive(resent(seq, 0, at(seq), now))); got != int(seq-2) || r.Books.Lost != 1 {
+			t.Errorf("of a window of frames of %d bytes behind one that is missing, %d records are taken, and %d are lost; want %d and 1",
+				frame, got, r.Books.Lost, seq-2)
+		}
+	}
+}
+
+func TestSmallFramesAreHeldInABoundedNumber(t *testing.T) {
+	now := time.Unix(1000, 0)
+	r := newTestReceiver()
+	r.Arrive(resent(1, 0, at(1), now))
+	for seq := uint64(3); seq < 5000; seq++ { // 2 is missing
+		r.Arrive(resent(seq, 0, at(1), now))
+	}
+	if most := r.limits.Window / heldCost; len(r.held) != most {
+		t.Errorf("%d frames are held, want %d", len(r.held), most)
+	}
+}
+
 func TestWhatHasComeBeforeIsWithoutEffect(t *testing.T) {
 	now := time.Unix(1000, 0)
 	r := newTestReceiver()

@@ -57,7 +57,7 @@ func (r *Receiver) arrive(f Frame) {
 			r.arrive(f)
 			return
 		}
-		if r.holdNext(f); r.heldBytes > r.limits.Window {
+		if r.holdNext(f); r.holdsTooMuch() {
 			r.begin()
 		}
 	case Begin:
@@ -85,7 +85,7 @@ func (r *Receiver) alone(l *earlierLife, came time.Time) bool {
 // holdNext keeps a frame of the next life until its turn comes.
 func (r *Receiver) holdNext(f Frame) {
 	r.next = append(r.next, f)
-	r.heldBytes += f.size() + heldCost
+	r.heldBytes += f.size()
 }
 
 // begin makes the life whose frames are held the present one, and takes those frames.
@@ -93,7 +93,7 @@ func (r *Receiver) begin() {
 	frames := r.next
 	r.next = nil
 	for i := range frames {
-		r.heldBytes -= frames[i].size() + heldCost
+		r.heldBytes -= frames[i].size()
 	}
 	first := r.incarnation == 0
 	if !first {

@@ -666,8 +666,8 @@ func (o *oracle) checkReceiver() {
 	switch {
 	case r.heldBytes != held:
 		o.fail("end %d: bounds: frames of %d bytes are held, and it says %d", o.id, held, r.heldBytes)
-	case held > r.limits.Window:
-		o.fail("end %d: bounds: %d bytes are held", o.id, held)
+	case held > r.limits.Window || (len(r.held)+len(r.next))*heldCost > r.limits.Window:
+		o.fail("end %d: bounds: %d bytes are held in %d frames", o.id, held, len(r.held)+len(r.next))
 	case r.backlog.bytes != waits || r.backlog.present != present:
 		o.fail("end %d: bounds: %d and %d bytes wait, and it says %d and %d", o.id, waits, present, r.backlog.bytes, r.backlog.present)
 	case present > most || waits > (rememberedLives+1)*most:
@@ -681,7 +681,7 @@ func (o *oracle) checkReceiver() {
 
 func heldSize(frames []Frame) (bytes int) {
 	for i := range frames {
-		bytes += frames[i].size() + heldCost
+		bytes += frames[i].size()
 	}
 	return bytes
 }

@@ -12,7 +12,8 @@ const (
 	// HoldTime is how long frames that came too early wait for those before them, which may
 	// still be on their way through an older connection.
 	HoldTime = 150 * time.Millisecond
-	// heldCost is what holding a frame costs beside its bytes.
+	// heldCost is what holding a frame costs beside its bytes. It is bounded by the window apart from these: a sender counts bytes alone,
+	// and all that it may have on its way is to be held.
 	heldCost = 512
 )
 
@@ -245,8 +246,8 @@ func (r *Receiver) hold(f Frame) {
 		return
 	}
 	r.held = slices.Insert(r.held, i, f)
-	r.heldBytes += f.size() + heldCost
-	for r.heldBytes > r.limits.Window && len(r.held) > 0 {
+	r.heldBytes += f.size()
+	for r.holdsTooMuch() && len(r.held) > 0 {
 		if r.resends {
 			r.letGo(len(r.held) - 1)
 		} else {
@@ -255,10 +256,16 @@ func (r *Receiver) hold(f Frame) {
 	}
 }
 
+// holdsTooMuch reports whether more is held than may be on the way of a sender that keeps to its window, or so many small frames that
+// holding them costs more than that beside.
+func (r *Receiver) holdsTooMuch() bool {
+	return max(r.heldBytes, (len(r.held)+len(r.next))*heldCost) > r.limits.Window
+}
+
 // letGo holds the frames from the i-th on no more.
 func (r *Receiver) letGo(i int) {
 	for _, f := range r.held[i:] {
-		r.heldBytes -= f.size() + heldCost
+		r.heldBytes -= f.size()
 	}
 	clear(r.held[i:])
 	r.held = r.held[:i]
@@ -270,7 +277,7 @@ func (r *Receiver) release() {
 		f := r.held[0]
 		r.held[0] = Frame{}
 		r.held = r.held[1:]
-		r.heldBytes -= f.size() + heldCost
+		r.heldBytes -= f.size()
 		if f.Start == r.want {
 			r.take(f)
 		}
@@ -361,7 +368,7 @@ func (r *Receiver) Release() []Effect {
 		r.flush()
 	}
 	for i := range r.next {
-		r.heldBytes -= r.next[i].size() + heldCost
+		r.heldBytes -= r.next[i].size()
 		r.refuse(RefusedSender, errRemoved)
 	}
 	r.next, r.asked = nil, false
