@@ -221,7 +221,10 @@ class Server:
                 peer.push, peer.blocked = None, 0.0
             return False
         peer.blocked = 0.0
-        peer.push.send(header + content, zmq.NOBLOCK)
+        try:
+            peer.push.send(header + content, zmq.NOBLOCK)
+        except zmq.Again:  # the connection has broken since
+            return False
         peer.untold, peer.owed = 0, False
         return True
 

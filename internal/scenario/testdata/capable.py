@@ -155,8 +155,11 @@ class Server:
             head += RESENDING.pack(kept, want, held, at, within, behind, 0)
         if count and self.chance.random() < LOSS:
             self.counts["dropped out"] += 1
-        else:
+            return True
+        try:
             self.push.send(head + content, zmq.NOBLOCK)
+        except zmq.Again:  # the connection has broken since it was asked
+            return False
         return True
 
     def send(self, kind, payload, msgid=0, urgent=False, confirm=False):
