@@ -25,6 +25,8 @@ type counters struct {
 
 type peerCounters struct {
 	State, Trouble          string
+	Since                   int64  // of State, as the process's clock has it
+	Flaps                   uint64 // times that the link went down
 	Accepted, Sent, Queued  uint64
 	Dropped                 map[string]uint64
 	QueueBytes, FlightBytes int
@@ -72,6 +74,8 @@ func count(s cluster.Stats) counters {
 		c.Peers[p.ID] = peerCounters{
 			State:    p.State.String(),
 			Trouble:  p.Trouble,
+			Since:    p.Since.UnixNano(),
+			Flaps:    p.Flaps,
 			Accepted: p.Sent.Accepted, Sent: p.Sent.Sent, Queued: p.Sent.Queued, Dropped: named(p.Sent.Dropped),
 			QueueBytes: p.Sent.QueueBytes, FlightBytes: p.Sent.FlightBytes, SentBytes: p.Sent.Bytes,
 			Received: p.Received.Received, Lost: p.Received.Lost, Missed: p.Received.Missed,

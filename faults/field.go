@@ -16,6 +16,7 @@ import (
 	"time"
 
 	"github.com/abhishekg16/cluster"
+	"github.com/abhishekg16/cluster/internal/freeport"
 	"github.com/abhishekg16/cluster/peercatalog"
 )
 
@@ -78,28 +79,14 @@ func (t *trial) newField(n int, adjust func(*cluster.Config)) (*field, error) {
 	return f, nil
 }
 
-// nextPort and its lock see to it that no port is used twice in one run.
-var (
-	portMu   sync.Mutex
-	nextPort = 10_000 + os.Getpid()%10_000
-)
-
 // freePort is below those that the kernel gives to connections: a server that is
 // restarted must find its port free.
 func freePort() (int, error) {
-	portMu.Lock()
-	defer portMu.Unlock()
-	for range 10_000 {
-		nextPort++
-		if nextPort >= 32_000 {
-			nextPort = 10_000
-		}
-		l, err := net.Listen("tcp", fmt.Sprintf("127.0.0.1:%d", nextPort))
-		if err == nil {
-			return nextPort, l.Close()
-		}
+	l, err := freeport.Listen()
+	if err != nil {
+		return 0, err
 	}
-	return 0, errors.New("no port is free between 10000 and 32000")
+	return l.Addr().(*net.TCPAddr).Port, l.Close()
 }
 
 // ids are those of all servers.

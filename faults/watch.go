@@ -7,33 +7,29 @@ import (
 	"time"
 )
 
-// watch looks at the counters of servers until the function that it returns is called,
-// which tells the most bytes that any had queued for one peer.
-func (f *field) watch(ids []int) (stop func() (peak int)) {
+// observe looks at the counters of servers, again and again, until the function that it returns is called.
+func (f *field) observe(ids []int, see func(id int, c counters)) (stop func()) {
 	done := make(chan struct{})
-	var watching sync.WaitGroup
-	most := 0
-	look := func() {
-		for _, id := range ids {
-			l := f.life(id)
-			if l == nil {
-				continue
-			}
-			c, err := openChronicle(l.journal)
-			if err != nil {
-				continue
-			}
-			if kept, ok := c.counters(); ok {
-				for _, p := range kept.Peers {
-					most = max(most, p.QueueBytes)
-				}
-			}
-			c.close()
+	var observing sync.WaitGroup
+	look := func(id int) {
+		l := f.life(id)
+		if l == nil {
+			return
+		}
+		c, err := openChronicle(l.journal)
+		if err != nil {
+			return
+		}
+		defer c.close()
+		if kept, ok := c.counters(); ok {
+			see(id, kept)
 		}
 	}
-	watching.Go(func() { // stop ends it, and waits.
+	observing.Go(func() { // stop ends it, and waits.
 		for {
-			look()
+			for _, id := range ids {
+				look(id)
+			}
 			select {
 			case <-done:
 				return
@@ -41,9 +37,23 @@ func (f *field) watch(ids []int) (stop func() (peak int)) {
 			}
 		}
 	})
-	return func() int {
+	return func() {
 		close(done)
-		watching.Wait()
+		observing.Wait()
+	}
+}
+
+// watch looks at the counters of servers until the function that it returns is called,
+// which tells the most bytes that any had queued for one peer.
+func (f *field) watch(ids []int) (stop func() (peak int)) {
+	most := 0
+	end := f.observe(ids, func(_ int, c counters) {
+		for _, p := range c.Peers {
+			most = max(most, p.QueueBytes)
+		}
+	})
+	return func() int {
+		end()
 		return most
 	}
 }
