@@ -83,6 +83,9 @@ func (s *Sender) looksAt(now time.Time) (at time.Time) {
 	if s.loaded {
 		at = s.progress.Add(s.policy.Patience)
 	}
+	if until := s.tellsUntil(); now.Before(until) {
+		at = Earlier(at, until)
+	}
 	if at = Earlier(at, Earlier(s.silenceEnds(), s.expectEnds())); !at.IsZero() {
 		at = Earlier(at, now.Add(s.lookInterval()))
 	}
@@ -116,7 +119,16 @@ func (s *Sender) owes() bool {
 	if !s.resends || isDown(s.state.Peer) {
 		return false
 	}
-	return s.window.kept < len(s.window.frames) && s.window.missing() || s.state.Path == Clear && !s.ack.Due.IsZero()
+	return s.window.kept < len(s.window.frames) && s.window.missing() || !s.ack.Due.IsZero() && (s.state.Path == Clear || s.lookedAt.Before(s.tellsUntil()))
+}
+
+// tellsUntil is how long a sender that ends waits for its connection to tell the peer what has come from it; zero: not for that. The peer
+// may have begun anew a moment ago, and waits to hear that its first message has come.
+func (s *Sender) tellsUntil() time.Time {
+	if s.phase != Draining || !s.owed || s.ack.Due.IsZero() || !s.resends || s.state.Path == NoPath || isDown(s.state.Peer) {
+		return time.Time{}
+	}
+	return s.wordAt.Add(farewellTime)
 }
 
 // Look sees to it that the time since the last look counts against the peer for no more than

@@ -361,6 +361,94 @@ func TestASenderThatEndsDoesNotWaitForAPeerThatHasClosedBefore(t *testing.T) {
 	}
 }
 
+// Such as one that has begun anew a moment ago: the connection that led to its life before is being made anew.
+func TestASenderThatEndsWaitsForItsConnectionToTellWhatHasCome(t *testing.T) {
+	start := time.Unix(1000, 0)
+	for _, c := range []struct {
+		name  string
+		owes  bool
+		heard time.Duration // ago
+		want  time.Duration
+	}{
+		{"the peer was not told yet", true, 0, farewellTime},
+		{"it was heard a while ago", true, farewellTime / 4, farewellTime * 3 / 4},
+		{"it was heard long ago", true, 2 * farewellTime, 0},
+		{"it was told all", false, 0, 0},
+	} {
+		t.Run(c.name, func(t *testing.T) {
+			s := newResender(start)
+			now := start.Add(c.heard)
+			s.lookedAt = now
+			s.Load(small(1), now)
+			s.Next(now)
+			s.Full(now)
+			s.Abandon()
+			if c.owes {
+				s.Acknowledge(Ack{Incarnation: 9, UpTo: at(5), Due: now})
+			}
+			s.Finish(now)
+			end := now
+			for !s.Ended() && end.Sub(now) < time.Minute {
+				step, until := s.Next(end)
+				if step != AwaitConn || !end.Before(until) {
+					t.Fatalf("after %v it does %v until %v", end.Sub(now), step, until.Sub(now))
+				}
+				end = until
+				s.Look(end)
+			}
+			if got := end.Sub(now); got != c.want {
+				t.Errorf("it ends after %v, want %v", got, c.want)
+			}
+		})
+	}
+	s := newResender(start)
+	s.Load(small(1), start)
+	s.Next(start)
+	s.Full(start)
+	s.Abandon()
+	s.Acknowledge(Ack{Incarnation: 9, UpTo: at(5), Due: start})
+	s.Finish(start)
+	s.Writable(start)
+	if step, _ := s.Next(start); step != Write || s.Pending().Header.Ack != at(5) {
+		t.Fatalf("when the connection is there again it does %v, and says %+v", step, s.Pending().Header)
+	}
+	if s.Took(start); !s.Ended() {
+		t.Error("it has told all, and does not end")
+	}
+}
+
+func TestWhatIsWrittenToALifeThatKnowsIsConfirmedThoughItWasSilent(t *testing.T) {
+	now := time.Unix(1000, 0)
+	s := newResender(now)
+	s.write(now)
+	s.estrange()
+	s.Acknowledge(Ack{Incarnation: 9, UpTo: at(5)}) // so that the frame has no room to announce anything
+	s.announceAt = now.Add(announceInterval)
+	s.Load(small(2), now)
+	if h := s.writes(now); len(h) != 1 || h[0].ShowsResending() {
+		t.Fatalf("it writes %+v, want a frame that an earlier version understands", h)
+	}
+	if s.Books.Unconfirmed != 0 {
+		t.Errorf("%d are unconfirmed before anything is heard", s.Books.Unconfirmed)
+	}
+	s.Acked(report(at(4), at(4), at(4)), now)
+	if s.Books.Confirmed != 3 || s.Books.Unconfirmed != 0 {
+		t.Errorf("%+v, want 3 confirmed", s.Books)
+	}
+	s.estrange()
+	s.Load(small(1), now)
+	s.writes(now)
+	s.PeerBegan(false, now)
+	if s.Books.Confirmed != 3 || s.Books.Unconfirmed != 1 {
+		t.Errorf("%+v, want the last unconfirmed: another life is there", s.Books)
+	}
+	s.announceAt = now.Add(announceInterval)
+	s.Load(small(1), now)
+	if s.writes(now); s.Books.Unconfirmed != 2 {
+		t.Errorf("%+v, want the next, too: nothing is known of that life", s.Books)
+	}
+}
+
 func TestASenderThatEndsWaitsUntilItsPeerHasAll(t *testing.T) {
 	now := time.Unix(1000, 0)
 	s := newResender(now)

@@ -61,6 +61,7 @@ type Sender struct {
 	pending Outbound // that Next has told to write
 
 	resends    bool      // the peer does, and knows that this sender does: each frame has a Resend
+	shown      bool      // the peer's present life has said that it knows that this sender does
 	spoke      bool      // the peer has acknowledged something, or nothing, of this life
 	announceAt time.Time // when to announce to a peer that does not resend
 	moved      time.Time // when the peer last said that it got more, or had got everything
@@ -68,6 +69,7 @@ type Sender struct {
 	askedAt    time.Time // a frame of its own last asked
 	ask        bool      // one is to ask at once what is missing
 	waited     bool      // the peer may wait for what is not kept, and is to be told
+	owed       bool      // when the sender was to end, the peer had not been told of all that has come from it
 	refused    bool      // the connection did not take the last frame; the first of those in a row was at blockedAt
 	Books      SenderBooks
 
@@ -155,6 +157,7 @@ func isDown(p PeerState) bool { return p == Down || p == Starved }
 // Finish makes the sender take no more, and end when all is written and, by a peer that resends, known to have come. It is
 // Cut already, or Draining.
 func (s *Sender) Finish(now time.Time) {
+	s.owed = s.owed || s.phase == Open && !s.ack.Due.IsZero()
 	s.phase = max(s.phase, Draining)
 	s.ask = true
 	if s.resends && s.ack.Incarnation != 0 {
@@ -246,6 +249,7 @@ func (s *Sender) Acked(h *wire.Header, now time.Time) bool {
 	if h.AckIncarnation != s.self.Incarnation {
 		return s.waited || s.owesWord
 	}
+	s.shown = s.shown || h.Flags&wire.FlagResend != 0
 	s.window.grant, s.ackedAt = int(min(h.Window, maxGrant)), now
 	whole := !s.window.missing()
 	news, records := s.window.acked(h.Ack)
@@ -277,7 +281,7 @@ func (s *Sender) Acked(h *wire.Header, now time.Time) bool {
 // at all nobody knows whether there was another one before: what that may have got is acknowledged if this one has it,
 // and is not sent again if it has not.
 func (s *Sender) PeerBegan(first bool, now time.Time) {
-	s.ack.Undelivered = nil // was for the life before
+	s.ack.Undelivered, s.shown = nil, false // were of the life before
 	if first && s.tells() {
 		s.window.early = len(s.window.frames)
 	} else {
@@ -326,7 +330,7 @@ func (s *Sender) took(now time.Time) (whole bool) {
 	s.ack.carried(s.resends)
 	s.tookWord(&f.Header, now)
 	s.waited = s.waited && f.Header.Flags&wire.FlagResend == 0
-	if !f.Header.ShowsResending() {
+	if !s.showsResending() {
 		// The first that the peer gets may be this one. It gives up what it misses then.
 		s.Books.Unconfirmed += uint64(s.window.doubt())
 	}
