@@ -7,13 +7,11 @@ import (
 	"errors"
 	"fmt"
 	"io"
-	"math/rand/v2"
 	"net"
 	"os"
 	"os/exec"
 	"os/signal"
 	"path/filepath"
-	"strconv"
 	"strings"
 	"sync"
 	"sync/atomic"
@@ -24,6 +22,7 @@ import (
 	"go.uber.org/goleak"
 
 	"github.com/abhishekg16/cluster"
+	"github.com/abhishekg16/cluster/internal/freeport"
 	"github.com/abhishekg16/cluster/internal/keyfile"
 )
 
@@ -244,27 +243,16 @@ func eventually(t testing.TB, what string, cond func() bool) {
 	}
 }
 
-// handedOut are the addresses that tests of this process have, of which some may not be
-// listened on yet.
-var handedOut sync.Map
-
 // addresses returns n addresses on 127.0.0.1 that nobody uses.
 func addresses(t testing.TB, n int) (all []string) {
 	t.Helper()
-	for tries := 0; len(all) < n; tries++ {
-		if tries > 100*n {
-			t.Fatal("no free ports between 10000 and 32000")
-		}
-		// Below the ports that the system gives to outgoing connections: of these one may take the port of a
-		// server that listens late.
-		l, err := net.Listen("tcp", net.JoinHostPort("127.0.0.1", strconv.Itoa(10_000+rand.IntN(22_000))))
+	for range n {
+		l, err := freeport.Listen()
 		if err != nil {
-			continue
+			t.Fatal(err)
 		}
-		defer l.Close() // all are held until the last is known, so that they differ
-		if _, taken := handedOut.LoadOrStore(l.Addr().String(), t.Name()); !taken {
-			all = append(all, l.Addr().String())
-		}
+		defer l.Close()
+		all = append(all, l.Addr().String())
 	}
 	return all
 }
