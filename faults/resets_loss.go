@@ -19,13 +19,13 @@ func init() {
 		promise: "nothing is dropped, and nothing is of unknown fate, while the link to its receiver is up",
 		fault:   fault,
 		needs:   needs,
-		run:     func(t *trial) error { return harsh(t, 0) },
+		run:     func(t *trial) error { return resetsAndLoss(t, 0) },
 	}, row{
 		name:    "resets-loss-patient",
 		promise: "who has patience loses nothing between servers that live",
 		fault:   fault + "; SendTimeout is 15 s",
 		needs:   needs,
-		run:     func(t *trial) error { return harsh(t, 15*time.Second) },
+		run:     func(t *trial) error { return resetsAndLoss(t, 15*time.Second) },
 	})
 }
 
@@ -39,7 +39,7 @@ func (n *network) endConnections(host int) (ended int, err error) {
 	return strings.Count(string(out), "\n"), nil
 }
 
-func harsh(t *trial, patience time.Duration) error {
+func resetsAndLoss(t *trial, patience time.Duration) error {
 	n, err := t.newNetwork(2)
 	if err != nil {
 		return err
