@@ -65,7 +65,7 @@ func waiting() []string {
 	if long {
 		return nil
 	}
-	return append(longest(), ruleUnconfirmed, ruleSeveral, ruleCallEnds, ruleCallAll, ruleComesBack)
+	return append(longest(), ruleUnconfirmed, ruleSeveral, ruleCallEnds, ruleCallAll, ruleComesBack, ruleStandings)
 }
 
 // longest are those of them that are tested in virtual time alone, and with -long.
