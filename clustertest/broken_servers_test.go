@@ -63,7 +63,7 @@ const (
 
 // brokenServers are the ways to break a server, and the rule in which the suite must
 // notice.
-var brokenServers = slices.Concat(brokenBasics, brokenDeliveries, brokenCalls, brokenEvents, brokenWays, brokenStandings)
+var brokenServers = slices.Concat(brokenBasics, brokenDeliveries, brokenCalls, brokenEvents, brokenWays, brokenStandings, brokenWaits)
 
 // A breakage is a way to break a server.
 type breakage struct {
