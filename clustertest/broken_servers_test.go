@@ -963,6 +963,41 @@ var brokenBasics = []breakage{
 	{"Shutdown does not look at its context", ruleBounded, func(b *broken) {
 		b.shutdown = func(context.Context) error { return b.Node.Shutdown(context.Background()) }
 	}},
+	{"Shutdown returns a while after its context has ended", ruleBounded, func(b *broken) {
+		b.shutdown = func(ctx context.Context) error {
+			err := b.Node.Shutdown(ctx)
+			time.Sleep(5 * time.Second)
+			return err
+		}
+	}},
+	{"Shutdown waits for who is there, though its context has ended", ruleBounded, func(b *broken) {
+		b.shutdown = func(ctx context.Context) error {
+			if slices.ContainsFunc(b.Node.Stats().Peers, func(p cluster.PeerStats) bool { return !p.LastAcknowledged.IsZero() }) {
+				return b.Node.Shutdown(context.WithoutCancel(ctx))
+			}
+			return b.Node.Shutdown(ctx)
+		}
+	}},
+	{"Shutdown does not see that its context had ended before", ruleBounded, func(b *broken) {
+		b.shutdown = func(ctx context.Context) error {
+			if ctx.Err() != nil {
+				ctx = context.Background()
+			}
+			return b.Node.Shutdown(ctx)
+		}
+	}},
+	{"the context of the first Shutdown counts", ruleBounded, func(b *broken) {
+		first := make(chan struct{}, 1)
+		b.shutdown = func(ctx context.Context) error {
+			select {
+			case first <- struct{}{}:
+				return b.Node.Shutdown(ctx)
+			default:
+				<-b.Node.Done()
+				return context.DeadlineExceeded
+			}
+		}
+	}},
 	{"Shutdown does not say that its context has ended", ruleBounded, func(b *broken) {
 		b.shutdown = func(ctx context.Context) error {
 			b.Node.Shutdown(ctx)
