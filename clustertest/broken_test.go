@@ -492,8 +492,8 @@ func TestTheSuiteEndsThoughCloseNeverReturns(t *testing.T) {
 
 func TestRulesAreLeftOutByName(t *testing.T) {
 	for _, b := range brokenServers {
-		if b.name == "Inbox stays open" { // it breaks this rule and, by the way, that of Receive
-			testBroken(t, b.fault, nil, strings.ReplaceAll(b.rule, " ", "_"), ruleReceive)
+		if b.name == "Inbox stays open" { // it breaks this rule and, by the way, that of Receive, and now and then that of what was delivered
+			testBroken(t, b.fault, nil, strings.ReplaceAll(b.rule, " ", "_"), ruleReceive, ruleStays)
 		}
 	}
 }
