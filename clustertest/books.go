@@ -215,13 +215,14 @@ func follow(states map[int]heardSoFar, upTo, lives int, written []int) map[int]h
 				if lives == 1 && last > first {
 					break
 				}
-				others := room(first, last, lives, written) // but for the last
-				if upTo > others+written[last-1] {
+				ofFirst, ofLast, possible := share(first, last, upTo, lives, written)
+				if !possible {
 					continue
 				}
-				r := heardSoFar{s.sum + upTo, max(0, upTo-others)}
+				r := heardSoFar{s.sum + upTo, ofLast}
 				if first == before {
-					r.sum -= min(s.shared, upTo) // it may have been told of less: of what its sender knew that the one before had
+					// It may have been told of less: of what its sender knew that the one before had.
+					r.sum -= min(s.shared, ofFirst)
 					if lives == 1 {
 						r.shared = max(r.shared, s.shared)
 					}
@@ -236,17 +237,18 @@ func follow(states map[int]heardSoFar, upTo, lives int, written []int) map[int]h
 	return next
 }
 
-// room is how many messages the sender has written, at most, in so many of its lives from
-// the first to the last, without the last.
-func room(first, last, lives int, written []int) int {
-	if first == last {
-		return 0
+// share is how many of the messages that a life of the receiver has come up to, in so many lives of the sender, are
+// of the first of these, at least, and of the last; and whether these can have written so many.
+func share(first, last, upTo, lives int, written []int) (ofFirst, ofLast int, possible bool) {
+	if lives == 1 {
+		return upTo, upTo, upTo <= written[first-1]
 	}
-	sum := written[first-1]
-	between := slices.Clone(written[first : last-1])
-	slices.Sort(between)
-	for _, w := range between[max(0, len(between)-(lives-2)):] {
-		sum += w
+	between := slices.Sorted(slices.Values(written[first : last-1]))
+	others := 0
+	for _, w := range between[len(between)-(lives-2):] {
+		others += w
 	}
-	return sum
+	ofFirst = max(0, upTo-others-written[last-1])
+	ofLast = max(0, upTo-others-written[first-1])
+	return ofFirst, ofLast, ofFirst <= written[first-1]
 }

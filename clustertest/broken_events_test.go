@@ -13,6 +13,7 @@ const (
 	ruleStanding   = "Events begin with how things stand"
 	ruleComesBack  = "Events tell that a server goes down and comes back"
 	ruleSlowReader = "a slow reader of Events does not miss how things stand"
+	ruleChanges    = "Events tell what becomes of the catalogue"
 	rulePasses     = "urgent messages pass those that wait"
 )
 
@@ -139,6 +140,39 @@ var brokenEvents = []breakage{
 			return on(e)
 		}
 	})},
+	{"nobody counts how often a server goes down", ruleComesBack, changing(func(e *cluster.Event) { e.Flaps = 0 })},
+	{"Stats does not count how often a server goes down", ruleComesBack, standing(func(p *cluster.PeerStats) { p.Flaps = 0 })},
+	{"nobody says when something was", ruleComesBack, changing(func(e *cluster.Event) { e.At = time.Time{} })},
+	{"nobody is ever removed", ruleChanges, withoutKind(cluster.EventRemoved)},
+	{"no entry ever changes", ruleChanges, withoutKind(cluster.EventChanged)},
+	{"nobody is added later", ruleChanges, tellingOf(func(*broken) func(cluster.Event, func(cluster.Event) bool) bool {
+		began := time.Now()
+		return func(e cluster.Event, on func(cluster.Event) bool) bool {
+			return e.Kind == cluster.EventAdded && time.Since(began) > 0 || on(e)
+		}
+	})},
+	{"whose entry changes is removed and added", ruleChanges, tellingOf(func(*broken) func(cluster.Event, func(cluster.Event) bool) bool {
+		return func(e cluster.Event, on func(cluster.Event) bool) bool {
+			if e.Kind != cluster.EventChanged {
+				return on(e)
+			}
+			gone, back := e, e
+			gone.Kind, back.Kind = cluster.EventRemoved, cluster.EventAdded
+			return on(gone) && on(back)
+		}
+	})},
+	{"who is removed is down", ruleChanges, changing(func(e *cluster.Event) {
+		if e.Kind == cluster.EventRemoved {
+			e.Kind = cluster.EventDown
+		}
+	})},
+	{"what becomes of the catalogue has no time", ruleChanges, changing(func(e *cluster.Event) {
+		if e.Kind >= cluster.EventAdded {
+			e.At = time.Time{}
+		}
+	})},
+	{"what is told happens in a minute", ruleChanges, changing(func(e *cluster.Event) { e.At = e.At.Add(time.Minute) })},
+	{"what is told was yesterday", ruleChanges, changing(func(e *cluster.Event) { e.At = e.At.Add(-24 * time.Hour) })},
 	{"who does not read misses what is new", ruleSlowReader, buffering(2, func(kept chan cluster.Event, e cluster.Event) {
 		select {
 		case kept <- e:

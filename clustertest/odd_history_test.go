@@ -13,7 +13,10 @@ import (
 )
 
 // A tale is what is told to a history.
-type tale struct{ clustertest.History }
+type tale struct {
+	clustertest.History
+	ids int64 // of sendAndReceive
+}
 
 // sent is a message with that id, and received is what a server takes.
 func (h *tale) sent(from, pid int, id int64, msg any, to ...int) *cluster.Envelope {
@@ -24,6 +27,17 @@ func (h *tale) sent(from, pid int, id int64, msg any, to ...int) *cluster.Envelo
 
 func (h *tale) received(by, from int, id int64, msg any) {
 	h.Received(by, &cluster.Envelope{Pid: from, MsgId: id, Msg: msg})
+}
+
+// sendAndReceive sends so many messages more from 0 to 1, whose ids are 1, 2 and so on, and lets 1 receive those with these ids.
+func (h *tale) sendAndReceive(count int, ids ...int64) {
+	for range count {
+		h.ids++
+		h.sent(0, 1, h.ids, "x")
+	}
+	for _, id := range ids {
+		h.received(1, 0, id, "x")
+	}
 }
 
 // carry is a message from 0 to 1 that arrives as got.
@@ -124,6 +138,15 @@ var oddAndWrong = []struct {
 		h.Explain(sentStats(0, 1, 1, cluster.SentStats{Accepted: 2, Sent: 2, Confirmed: 2, Dropped: map[cluster.Reason]uint64{cluster.ReasonTimedOut: math.MaxUint64}}))
 		h.Explain(cluster.Stats{Pid: 1, Incarnation: 2, Peers: []cluster.PeerStats{{ID: 0, Received: cluster.ReceivedStats{Received: 1}}}})
 	}},
+	{"a life of the receiver keeps quiet of what is lost of one life of the sender, and hears another one", "unexplained loss: of 13 messages from 0 to 1, 2 did not arrive", func(h *tale) {
+		h.sendAndReceive(10, 1, 2, 3, 4, 5, 6)
+		h.Explain(cluster.Stats{Pid: 1, Incarnation: 1, Peers: []cluster.PeerStats{{ID: 0, Received: cluster.ReceivedStats{Received: 6}}}})
+		h.sendAndReceive(0, 9, 10)
+		h.Explain(sentStats(0, 2, 1, cluster.SentStats{Accepted: 10, Sent: 10, Confirmed: 6, Unconfirmed: 4}))
+		h.sendAndReceive(3, 11, 12, 13)
+		h.Explain(cluster.Stats{Pid: 1, Incarnation: 3, Peers: []cluster.PeerStats{{ID: 0, Received: cluster.ReceivedStats{Received: 5, Missed: 6, Restarts: 1}}}})
+		h.Explain(sentStats(0, 4, 1, cluster.SentStats{Accepted: 3, Sent: 3, Confirmed: 3}))
+	}},
 	// Books that would explain the loss, and cannot be.
 	{"more are sent and dropped than were accepted", "contradicting books: of 2 messages that server 0 has accepted for 1, it says that 2 were sent, 0 are queued, and were dropped: map[timed out:1]",
 		contradicting(cluster.SentStats{Accepted: 2, Sent: 2, Dropped: map[cluster.Reason]uint64{cluster.ReasonTimedOut: 1}})},
@@ -214,6 +237,14 @@ var oddAndRight = []struct {
 		h.Explain(cluster.Stats{Pid: 1, Incarnation: 2, Peers: []cluster.PeerStats{{ID: 0, Received: cluster.ReceivedStats{Received: 4, Lost: 1}}}})
 		h.Explain(cluster.Stats{Pid: 1, Incarnation: 3, Peers: []cluster.PeerStats{{ID: 0, Received: cluster.ReceivedStats{Missed: 3}}}})
 		h.Explain(sentStats(0, 1, 1, cluster.SentStats{Accepted: 5, Sent: 5, Confirmed: 3, Unconfirmed: 2}))
+	}},
+	{"a life of the receiver is told of less than the one before had come up to, and hears another life of the sender", func(h *tale) {
+		h.sendAndReceive(10, 1, 2, 3, 4, 5, 6)
+		h.Explain(cluster.Stats{Pid: 1, Incarnation: 1, Peers: []cluster.PeerStats{{ID: 0, Received: cluster.ReceivedStats{Received: 6}}}})
+		h.Explain(sentStats(0, 2, 1, cluster.SentStats{Accepted: 10, Sent: 10, Confirmed: 3, Unconfirmed: 7}))
+		h.sendAndReceive(3, 11, 13)
+		h.Explain(cluster.Stats{Pid: 1, Incarnation: 3, Peers: []cluster.PeerStats{{ID: 0, Received: cluster.ReceivedStats{Received: 2, Lost: 1, Missed: 3, Restarts: 1}}}})
+		h.Explain(sentStats(0, 4, 1, cluster.SentStats{Accepted: 3, Sent: 3, Confirmed: 2, Unconfirmed: 1}))
 	}},
 	{"books in which all is dropped, queued or in doubt", func(h *tale) {
 		lose(h)

@@ -84,7 +84,7 @@ type rule struct {
 
 func rules() []rule {
 	// Closing comes first, since all others end with it.
-	return slices.Concat(closingRules, deliveryRules, wayRules, kindRules, peerRules, accountRules, urgentRules, deliverRules, callRules, eventRules)
+	return slices.Concat(closingRules, deliveryRules, wayRules, kindRules, peerRules, accountRules, standingRules, urgentRules, deliverRules, callRules, eventRules, waitingRules)
 }
 
 func ruleNames() string {

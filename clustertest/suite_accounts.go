@@ -339,9 +339,7 @@ func testCatalog(t *trial) {
 	all := t.cfg.Peers
 	t.cfg.Peers = all[:2]
 	servers := t.startAll(2)
-	catalog := need[interface {
-		Catalog() *peercatalog.Catalog
-	}](t, servers[0], "Catalog() *peercatalog.Catalog").Catalog()
+	catalog := need[catalogued](t, servers[0], "Catalog() *peercatalog.Catalog").Catalog()
 	t.cfg.Peers = []peercatalog.Peer{all[0], all[1], all[4]}
 	late := t.start(4)
 	t.send(servers[0], 4, "too early")

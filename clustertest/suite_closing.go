@@ -272,23 +272,57 @@ func testShutdownDelivers(t *trial) {
 }
 
 func testShutdownBounded(t *trial) {
-	t.cfg.SendTimeout = time.Hour
+	t.cfg.SendTimeout, t.cfg.QueueBytes, t.cfg.InboxSize = time.Hour, 64<<10, 1
 	server := t.start(0)
 	s := need[shutter](t, server, "Shutdown(context.Context) error")
 	t.send(server, 1, "nobody is there")
-	ctx, cancel := context.WithTimeout(context.Background(), 50*time.Millisecond)
-	defer cancel()
-	var err error
-	if !within(trialLimit/2, func() { err = s.Shutdown(ctx) }) {
-		t.Fatalf("Shutdown has not returned %v after its context ended", trialLimit/2)
-	}
-	if !errors.Is(err, context.DeadlineExceeded) {
-		t.Errorf("got %v, want %v", err, context.DeadlineExceeded)
-	}
+	t.givesUp("nobody is there", s, 50*time.Millisecond)
 	if c, ok := server.(counter); ok {
 		if got := c.Stats().Sent.Dropped[cluster.ReasonClosed]; got != 1 {
 			t.Errorf("dropped as closed: %d, want 1", got)
 		}
+	}
+	full, reader := t.start(2), t.start(3)
+	t.feed(full, 300, func(i int) *cluster.Envelope { return &cluster.Envelope{Pid: 3, Msg: make([]byte, 5_000)} })
+	t.eventually("the Inbox is full", func() bool { return len(reader.Inbox()) == 1 })
+	t.moment()
+	t.givesUp("its receiver's program takes nothing", full.(shutter), 50*time.Millisecond)
+	over := t.start(4)
+	t.send(over, 1, "nobody is there")
+	t.givesUp("its context had ended before", over.(shutter), -time.Second)
+	// The earliest end of a context counts.
+	again := t.start(0)
+	t.send(again, 1, "nobody is there")
+	first := make(chan struct{})
+	go func() { // It ends with Shutdown, for which the end of this test waits.
+		defer close(first)
+		again.(shutter).Shutdown(context.Background())
+	}()
+	t.moment()
+	t.givesUp("another call has a context that does not end", again.(shutter), 50*time.Millisecond)
+	select {
+	case <-first:
+	case <-time.After(trialLimit):
+		t.Errorf("the first of two calls of Shutdown has not returned %v after the second", trialLimit)
+	}
+}
+
+// givesUp calls Shutdown with a context that ends before all is sent; why says what it would wait for. In virtual time nothing makes it late
+// but itself: what it may wait for longer is two seconds for a connection.
+func (t *trial) givesUp(why string, s shutter, after time.Duration) {
+	t.Helper()
+	ctx, cancel := context.WithTimeout(context.Background(), after)
+	defer cancel()
+	limit := trialLimit / 2
+	if t.impl.Bubble {
+		limit = 2*time.Second + trialSlack
+	}
+	var err error
+	if !within(max(0, after)+limit, func() { err = s.Shutdown(ctx) }) {
+		t.Fatalf("%s: Shutdown has not returned %v after its context ended", why, limit)
+	}
+	if !errors.Is(err, context.DeadlineExceeded) {
+		t.Errorf("%s: got %v, want %v", why, err, context.DeadlineExceeded)
 	}
 }
 

@@ -17,13 +17,18 @@ var eventRules = []rule{
 	},
 	{
 		"Events tell that a server goes down and comes back",
-		"Whoever reads is told that a server that was up is down, and why; that another life of it was heard; and that it is up again.",
+		"Whoever reads is told that a server that was up is down, and why; that another life of it was heard; and that it is up again. Flaps counts how often it went down.",
 		testComesBack,
 	},
 	{
 		"a slow reader of Events does not miss how things stand",
 		"Who does not read holds nobody up. When he does, he is told of each server what was told last, of each kind, and how many events before are skipped: at most three events for each server wait.",
 		testSlowReader,
+	},
+	{
+		"Events tell what becomes of the catalogue",
+		"Whoever reads is told that a server is added to the catalogue, that its entry is another one, and that it is removed, and when that was.",
+		testCatalogEvents,
 	},
 }
 
@@ -49,7 +54,7 @@ func (t *trial) events(ctx context.Context, s cluster.Server) <-chan cluster.Eve
 	return all
 }
 
-// event takes the next event for which is holds; what says what that is. It returns those before it, too.
+// event takes the next event for which is holds; what says what that is. It returns those before it, too. Each has to say when it was.
 func (t *trial) event(all <-chan cluster.Event, what string, is func(cluster.Event) bool) (before []cluster.Event) {
 	t.Helper()
 	limit := time.After(trialLimit)
@@ -58,6 +63,9 @@ func (t *trial) event(all <-chan cluster.Event, what string, is func(cluster.Eve
 		case e, open := <-all:
 			if !open {
 				t.Fatalf("Events end after %v, want that %s", before, what)
+			}
+			if e.At.IsZero() || e.At.After(time.Now()) {
+				t.Errorf("at %v Events tell that %v, and that this was at %v", time.Now(), e, e.At)
 			}
 			if before = append(before, e); is(e) {
 				return before
@@ -135,8 +143,17 @@ func testComesBack(t *trial) {
 	up := t.event(all, "server 1 is up", isOf(1, cluster.EventUp))
 	t.shut(servers[1])
 	down := t.event(all, "server 1 is down", isOf(1, cluster.EventDown))
-	if e := down[len(down)-1]; e.Reason == "" {
-		t.Errorf("the event %+v does not say why", e)
+	last := down[len(down)-1]
+	if last.Reason == "" {
+		t.Errorf("the event %+v does not say why", last)
+	}
+	if before := up[len(up)-1].Flaps; last.Flaps <= before {
+		t.Errorf("when server 1 went down Flaps is %d, and was %d before", last.Flaps, before)
+	}
+	if c, ok := servers[0].(counter); ok {
+		if got := countedBy(c, 1).Flaps; got < last.Flaps {
+			t.Errorf("Stats has %d flaps of server 1, and Events have told %d", got, last.Flaps)
+		}
 	}
 	servers[1] = t.start(1)
 	t.greet(servers[0], servers[1])
@@ -216,5 +233,36 @@ func testSlowReader(t *trial) {
 		t.Errorf("the last that is told is not that server 1 is down: %v", got)
 	case skipped != missed:
 		t.Errorf("%d events were told to another and not to who did not read, and he is told that he has skipped %d: %v", missed, skipped, got)
+	}
+}
+
+func testCatalogEvents(t *trial) {
+	all := t.cfg.Peers
+	t.cfg.Peers = all[:2]
+	s := t.start(0) // alone
+	catalog := need[catalogued](t, s, "Catalog() *peercatalog.Catalog").Catalog()
+	told := t.events(context.Background(), s)
+	t.event(told, "server 1 is in the catalogue", isOf(1, cluster.EventAdded))
+	other := all[2].Clone()
+	other.Observer = true
+	for _, step := range []struct {
+		what string
+		do   func() error
+		want cluster.EventKind
+	}{
+		{"server 2 is added", func() error { return catalog.Create(all[2]) }, cluster.EventAdded},
+		{"the entry of server 2 has changed", func() error { return catalog.Put(other) }, cluster.EventChanged},
+		{"server 2 is removed", func() error { catalog.Remove(2); return nil }, cluster.EventRemoved},
+		{"server 2 is added again", func() error { return catalog.Create(all[2]) }, cluster.EventAdded},
+	} {
+		began := time.Now()
+		if err := step.do(); err != nil {
+			t.Fatalf("%s: %v", step.what, err)
+		}
+		events := t.event(told, step.what, isOf(2, step.want))
+		if e := events[len(events)-1]; e.At.Before(began.Add(-trialSlack)) {
+			t.Errorf("%s at %v, and Events tell that this was at %v", step.what, began, e.At)
+		}
+		t.moment()
 	}
 }

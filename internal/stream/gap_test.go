@@ -203,6 +203,30 @@ func TestTheFirstFrameOfAPeerThatResendsTellsWhatCanStillCome(t *testing.T) {
 	}
 }
 
+func TestWhatWasNumberedBeforeTheFirstIsMissedAlsoWhenAnotherLifeBegins(t *testing.T) {
+	now := time.Unix(1000, 0)
+	r := newTestReceiver()
+	check := func(when string, missed, lost uint64) {
+		t.Helper()
+		if r.Books.Missed != missed || r.Books.Lost != lost {
+			t.Errorf("%s: %d missed, %d lost; want %d, %d", when, r.Books.Missed, r.Books.Lost, missed, lost)
+		}
+	}
+	r.Arrive(resent(5, 0, at(2), now))
+	check("2 to 4 may still come", 1, 0)
+	r.Arrive(bareFrame(2, 1, 0, now.Add(HoldTime)))
+	check("another life begins, and 5 was held", 4, 1)
+	for i := range uint64(6) {
+		r.Arrive(resent(6+i, 0, at(2), now.Add(HoldTime+time.Duration(i)*time.Second)))
+	}
+	if r.incarnation != 1 {
+		t.Fatalf("life %d is heard, want 1 again", r.incarnation)
+	}
+	check("it returns", 1, 0)
+	r.Arrive(resent(12, 0, at(6), now.Add(10*time.Second)))
+	check("it keeps no more of it", 4, 1)
+}
+
 func TestALifeThatReturnsHasLostNothingThatItStillKeeps(t *testing.T) {
 	now := time.Unix(1000, 0)
 	r := newTestReceiver()

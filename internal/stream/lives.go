@@ -18,12 +18,12 @@ const (
 
 // An earlierLife is one that another has replaced.
 type earlierLife struct {
-	incarnation uint64
-	want        wire.Position // where its stream stood
-	resends     bool
-	confirms    bool
-	lost        uint64    // counted as lost, though it may still be sent again
-	came        time.Time // the first of its frames that came while the present life was silent
+	incarnation  uint64
+	want, first  wire.Position // where its stream stood, and began to be heard
+	resends      bool
+	confirms     bool
+	lost, missed uint64    // counted as that, though it may still be sent again
+	came         time.Time // the first of its frames that came while the present life was silent
 }
 
 // arrive is Arrive for a frame of any life.
@@ -108,14 +108,16 @@ func (r *Receiver) begin() {
 // change makes another life the present one, which goes on from where its stream stood, and tells of it.
 func (r *Receiver) change(to earlierLife, e Effect) {
 	if r.incarnation != 0 {
-		from := earlierLife{incarnation: r.incarnation, resends: r.resends, confirms: r.confirms, lost: r.flush()}
+		from := earlierLife{incarnation: r.incarnation, first: r.first, resends: r.resends, confirms: r.confirms}
+		from.lost, from.missed = r.flush()
 		from.want = r.want
 		if r.earlier = append(r.earlier, from); len(r.earlier) > rememberedLives {
 			r.earlier = slices.Delete(r.earlier, 0, 1)
 		}
 	}
 	r.incarnation, r.want, r.part, r.resends = to.incarnation, to.want, assembly{}, to.resends
-	r.horizon, r.first, r.gap, r.Books.Lost = to.want, wire.Position{}, gap{}, r.Books.Lost-to.lost
+	r.horizon, r.first, r.gap = to.want, to.first, gap{}
+	r.Books.Lost, r.Books.Missed = r.Books.Lost-to.lost, r.Books.Missed-to.missed
 	r.life++
 	r.backlog.begin()
 	r.unacked, r.asked = 0, false

@@ -300,18 +300,24 @@ func (r *Receiver) giveUp() {
 // lose counts the records before a place as lost that have not come whole, and goes on from there. The one of
 // which pieces have come was counted already if it is too large.
 func (r *Receiver) lose(to wire.Position) {
-	r.Books.Lost += to.Seq - r.want.Seq
+	lost, missed := r.lacks(to)
+	r.Books.Lost, r.Books.Missed = r.Books.Lost+lost, r.Books.Missed+missed
 	if r.part.discard {
 		r.Books.Lost--
-	}
-	if r.want.Before(r.first) { // was numbered before the first that was heard
-		n := min(to.Seq, r.first.Seq) - r.want.Seq
-		r.Books.Lost, r.Books.Missed = r.Books.Lost-n, r.Books.Missed+n
 	}
 	if n := to.Seq - r.want.Seq; r.confirms && n > 0 {
 		r.undelivered.add(r.want.Seq, n, wire.WhyUnknown)
 	}
 	r.want, r.part = to, assembly{}
+}
+
+// lacks is how many records before a place are lost if none of them comes, and how many of them are missed instead, since they were numbered
+// before the first that was heard.
+func (r *Receiver) lacks(to wire.Position) (lost, missed uint64) {
+	if r.want.Before(r.first) {
+		missed = min(to.Seq, r.first.Seq) - r.want.Seq
+	}
+	return to.Seq - r.want.Seq - missed, missed
 }
 
 // Deadline is when the first of the held frames has waited long enough; zero if there is none.
@@ -378,19 +384,19 @@ func (r *Receiver) Release() []Effect {
 var errRemoved = errors.New("it was removed from the catalogue")
 
 // flush gives up everything that is missing, since it cannot come any more. Of a peer that resends that is not certain: then
-// nothing behind it is delivered, and what was counted as lost is returned, but for the record of which pieces have come.
-func (r *Receiver) flush() (lost uint64) {
+// nothing behind it is delivered, and what was counted as lost and as missed is returned, but for the record of which pieces have come.
+func (r *Receiver) flush() (lost, missed uint64) {
 	r.losePart()
 	if r.resends && r.missing() {
-		lost = r.end().Seq - r.want.Seq
+		lost, missed = r.lacks(r.end())
 		r.letGo(0)
-		r.Books.Lost += lost
+		r.Books.Lost, r.Books.Missed = r.Books.Lost+lost, r.Books.Missed+missed
 	}
 	for len(r.held) > 0 {
 		r.giveUp()
 	}
 	r.losePart()
-	return lost
+	return lost, missed
 }
 
 // losePart gives up the record of which pieces have come.
