@@ -179,7 +179,7 @@ bench-compare: setup ## the working tree's speed beside that of the commit REV (
 compat: setup ## the working tree and the commit REV exchange messages (1 min)
 	@cd bench && go run . -compat '$(REV)'
 
-faults: setup ## break clusters of TRANSPORT (libzmq, go, mixed) in every way; renews docs/reliability.md (17 min, root for all)
+faults: setup ## break clusters of TRANSPORT (libzmq, go, mixed) in every way; renews docs/reliability.md (19 min, root for all)
 	@scripts/setup.sh faults
 	@cd faults && go run . -transport $(TRANSPORT) -command 'make faults TRANSPORT=$(TRANSPORT)' -write ../docs/reliability.md
 

@@ -35,7 +35,8 @@
 // SendTimeout (one second unless Config says otherwise) is dropped: the peer is
 // not up yet, gone, or stalled, or its program has stopped reading its Inbox.
 // From then on messages for it are dropped at once, until it
-// takes again or has started anew. So servers may start in any order within
+// takes again or has started anew. What is still on its way a peer cannot take: while bytes that wait
+// move towards it, as far as the kernel tells (on Linux, over TCP), the time does not run, however slow the path is. So servers may start in any order within
 // SendTimeout and lose nothing; a dead peer is not sent stale messages when it
 // comes back; and a peer that stalls delays the others by at most one SendTimeout
 // each time. While our own process is stopped, no time passes for its peers. A

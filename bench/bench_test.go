@@ -62,6 +62,7 @@ func TestEveryPeerDoesAllThatIsAskedOfIt(t *testing.T) {
 				for _, figure := range map[kind][]string{
 					stream:    {"rate", "cpu"},
 					roundTrip: {"p50", "p90", "p99", "p99.9"},
+					nearTrip:  {"p50", "p90", "p99", "p99.9"},
 					broadcast: {"rate"},
 					allToAll:  {"rate"},
 					nodes:     {"start", "ring", "resident", "threads"},

@@ -98,7 +98,9 @@ func ours(name, base string, sending func(*cluster.Node) func(int, any), receivi
 		change(&cfg)
 		node, err := cluster.NewFromConfig(me, cfg)
 		check(err)
-		checkTransport(node)
+		if me < 2 {
+			checkTransport(node) // of a thousand servers, each of which says much of all others, it would be what is measured
+		}
 		send := sending(node)
 		return end{
 			sendValue:    send,

@@ -25,7 +25,7 @@ func key(k kind, load string, servers int) string {
 	switch k {
 	case stream:
 		return fmt.Sprintf("%s, %s", k, load)
-	case roundTrip:
+	case roundTrip, nearTrip:
 		return string(k)
 	default:
 		return fmt.Sprintf("%s, %d servers", k, servers)
@@ -55,6 +55,8 @@ func fullPlan() (plan []experiment) {
 		plan = append(plan, experiment{stream, l.name, 2, names(peers), warm, window})
 	}
 	plan = append(plan, trips)
+	near := names([]peer{bare, channels, direct, channelsOnGo, directOnGo})
+	plan = append(plan, experiment{nearTrip, smallLoad, 2, near, warm, window})
 	for _, n := range broadcastServers {
 		plan = append(plan, experiment{broadcast, groupLoad, n, names([]peer{bare, channels, direct, channelsOnGo, natsPeer}), warm, window})
 	}

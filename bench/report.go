@@ -40,13 +40,8 @@ func (r results) tables() (all []table) {
 		oneWay("allocs", nil, true, 0)...))
 	add(r.tabulate("Peak memory", "Resident, of both processes together, in MiB.",
 		oneWay("peak", nil, true, 0)...))
-	trip := key(roundTrip, smallLoad, 2)
-	var trips []column
-	for _, p := range percentiles {
-		trips = append(trips, column{p.name, trip, p.name, nil, 0, false})
-	}
-	trips = append(trips, column{"p50, ratio", trip, "p50", toBare, 0, false}, column{"p99, ratio", trip, "p99", toBare, 0, false})
-	add(r.tabulate("Round trip", "16 bytes there and back, one at a time, in µs.", trips...))
+	add(r.tabulate("Round trip", "16 bytes there and back, one at a time, in µs.", trips(roundTrip)...))
+	add(r.tabulate("Round trip in one process", "The same between two servers of one process.", trips(nearTrip)...))
 	var fans []column
 	for _, n := range broadcastServers {
 		k, to := key(broadcast, groupLoad, n), fmt.Sprintf("1 → %d", n-1)
@@ -71,6 +66,15 @@ func (r results) tables() (all []table) {
 		add(r.tabulate(c.title, c.text, columns...))
 	}
 	return all
+}
+
+// trips are the columns of round trips.
+func trips(k kind) (c []column) {
+	trip := key(k, smallLoad, 2)
+	for _, p := range percentiles {
+		c = append(c, column{p.name, trip, p.name, nil, 0, false})
+	}
+	return append(c, column{"p50, ratio", trip, "p50", toBare, 0, false}, column{"p99, ratio", trip, "p99", toBare, 0, false})
 }
 
 // encrypted compares what keys cost with what CURVE costs the bare loop.

@@ -32,6 +32,7 @@ type peerCounters struct {
 	QueueBytes, FlightBytes int
 	SentBytes               uint64
 	Received, Lost, Missed  uint64
+	ReceivedBytes           uint64 // of Received
 	Confirmed, Unconfirmed  uint64 // of Sent
 	Resent, Repeated        uint64 // frames: written again, and those that had come before
 	Restarts                uint64
@@ -78,7 +79,7 @@ func count(s cluster.Stats) counters {
 			Flaps:    p.Flaps,
 			Accepted: p.Sent.Accepted, Sent: p.Sent.Sent, Queued: p.Sent.Queued, Dropped: named(p.Sent.Dropped),
 			QueueBytes: p.Sent.QueueBytes, FlightBytes: p.Sent.FlightBytes, SentBytes: p.Sent.Bytes,
-			Received: p.Received.Received, Lost: p.Received.Lost, Missed: p.Received.Missed,
+			Received: p.Received.Received, Lost: p.Received.Lost, Missed: p.Received.Missed, ReceivedBytes: p.Received.Bytes,
 			Confirmed: p.Sent.Confirmed, Unconfirmed: p.Sent.Unconfirmed,
 			Resent: p.Sent.Resent, Repeated: p.Received.Repeated,
 			Restarts: p.Received.Restarts, Refused: named(p.Received.Refused),

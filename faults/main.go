@@ -90,7 +90,7 @@ func run(arguments []string) error {
 	only := flags.String("only", "", "only these rows, separated by commas")
 	list := flags.Bool("list", false, "list the rows, and what they need")
 	seed := flags.Uint64("seed", 0, "what chance is drawn from; 0 draws one")
-	minutes := flags.Float64("minutes", 17, "begin no row after this, and end the soak then")
+	minutes := flags.Float64("minutes", 19, "begin no row after this, and end the soak then")
 	transport := flags.String("transport", sockets.Libzmq, "what the servers have: libzmq, go, or mixed, by which each has another than the one that started before it")
 	dir := flags.String("dir", "", "where the servers keep their journals while a row runs (default: the system's place)")
 	write := flags.String("write", "", "the document to renew")

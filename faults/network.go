@@ -174,7 +174,7 @@ func (n *network) count(host int, group, name string) (int, error) {
 // opened is how many connections the hosts have begun to open so far.
 func (n *network) opened() (sum int, err error) {
 	for host := range n.hosts {
-		some, err := n.count(host, "Tcp", "ActiveOpens")
+		some, err := n.openedBy(host)
 		if err != nil {
 			return 0, err
 		}
@@ -182,6 +182,9 @@ func (n *network) opened() (sum int, err error) {
 	}
 	return sum, nil
 }
+
+// openedBy is how many of them one host has.
+func (n *network) openedBy(host int) (int, error) { return n.count(host, "Tcp", "ActiveOpens") }
 
 // filter has a host drop some of the segments that come in, as the rule says. One rule
 // takes the place of another.

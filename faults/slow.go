@@ -66,10 +66,11 @@ func delay(t *trial) error {
 	return nil
 }
 
-// narrow lets 1 Mbit/s pass between hosts.
-func (n *network) narrow() error {
+// narrow lets so many Mbit/s pass between hosts.
+func (n *network) narrow(megabits int) error {
 	for host := range n.hosts {
-		err := n.run(host, strings.Fields("tc qdisc add dev eth0 root tbf rate 1mbit burst 32kbit latency 400ms")...)
+		command := fmt.Sprintf("tc qdisc add dev %s root tbf rate %dmbit burst 32kbit latency 400ms", device, megabits)
+		err := n.run(host, strings.Fields(command)...)
 		if err != nil {
 			return err
 		}
@@ -82,7 +83,7 @@ func bandwidth(t *trial) error {
 	if err != nil {
 		return err
 	}
-	if err := n.narrow(); err != nil {
+	if err := n.narrow(1); err != nil {
 		return err
 	}
 	// Each is twice what passes at once, and so has to wait.

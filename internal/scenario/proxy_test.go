@@ -9,6 +9,7 @@ import (
 	"net"
 	"sync"
 	"testing"
+	"time"
 
 	"github.com/abhishekg16/cluster/internal/testcluster"
 )
@@ -22,10 +23,23 @@ type proxy struct {
 	conns  sync.WaitGroup
 
 	mu     sync.Mutex // guards what follows
+	rate   int        // bytes a second that pass to the server on each connection; 0: all
 	change tamper
 	opened int
 	open   map[net.Conn]bool
 	ended  chan struct{} // closed when the first connection since the latest call of tamper has ended
+}
+
+// A slowConn is read at so many bytes a second.
+type slowConn struct {
+	net.Conn
+	rate int
+}
+
+func (c slowConn) Read(b []byte) (int, error) {
+	n, err := c.Conn.Read(b[:min(len(b), c.rate/64)])
+	time.Sleep(time.Duration(n) * time.Second / time.Duration(c.rate))
+	return n, err
 }
 
 // greetingParts are the sizes of what ZeroMQ writes of its greeting before it waits for
@@ -93,12 +107,17 @@ func (p *proxy) accept() {
 		}
 		p.mu.Lock()
 		n, ended := p.opened, p.ended
+		rate := p.rate
 		p.opened++
 		p.open[client], p.open[server] = true, true
 		p.mu.Unlock()
+		source := client
+		if rate > 0 {
+			source = slowConn{client, rate}
+		}
 		var ways sync.WaitGroup
 		over := func() { client.Close(); server.Close() }
-		ways.Go(func() { defer over(); p.pass(n, true, client, server) }) // They end with the connections.
+		ways.Go(func() { defer over(); p.pass(n, true, source, server) }) // They end with the connections.
 		ways.Go(func() { defer over(); p.pass(n, false, server, client) })
 		p.conns.Go(func() {
 			ways.Wait()

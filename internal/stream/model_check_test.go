@@ -107,6 +107,13 @@ func (o *oracle) away() (bytes int) {
 // progress notes that the peer has taken something, or could have.
 func (o *oracle) progress() { o.took, o.waited, o.down = o.now, 0, notDown }
 
+// passes notes that something that waited came to the peer after that time, which it could not have taken before.
+func (o *oracle) passes(at time.Time) {
+	if o.took.Before(at) {
+		o.took, o.waited = at, min(o.waited, o.now.Sub(at))
+	}
+}
+
 func (o *oracle) loaded() { o.progress() }
 
 // looks counts the time that this end was looking whether its peer takes something.

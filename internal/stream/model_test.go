@@ -101,12 +101,13 @@ type end struct {
 	triedAt  time.Time // the first connection to where the peer is now was made
 	waits    waiting
 	until    time.Time
-	token    bool   // it is to look again, if it waits for work
-	hurried  bool   // whatever it waits for
-	idle     bool   // it waits for the connection, with nothing to write
-	busy     bool   // it is in drive
-	came     uint64 // bytes that had reached the peer when it was last looked
-	target   uint64 // when so many have, those have that were on their way when it was first looked
+	token    bool      // it is to look again, if it waits for work
+	hurried  bool      // whatever it waits for
+	idle     bool      // it waits for the connection, with nothing to write
+	busy     bool      // it is in drive
+	came     uint64    // bytes that had reached the peer when it was last looked
+	target   uint64    // when so many have, those have that were on their way when it was first looked
+	sawAt    time.Time // when that was last looked
 
 	// The program.
 	stalled bool // it takes nothing
@@ -325,13 +326,14 @@ func (e *end) see() {
 	switch {
 	case o.owedAt.IsZero():
 	case !o.looked:
-		if e.target = 0; waits >= waitsLeast {
+		if e.target = 0; waits >= waitsLeast || waits > 0 && e.s.state.Path == Blocked {
 			e.target = came + max(waits, uint64(o.away()))
 		}
 	case came > e.came && e.came < e.target:
 		o.reachable()
+		o.passes(e.sawAt)
 	}
-	o.looked, e.came = true, came
+	o.looked, e.came, e.sawAt = true, came, e.now
 	e.s.Saw(e.sees, came, waits, e.now)
 }
 

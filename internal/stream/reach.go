@@ -94,7 +94,8 @@ type reach struct {
 	state    ReachState
 	owed     time.Time // since when an answer is; zero: none is
 	silent   time.Time // while one is: since when nothing has shown that the peer is reachable
-	moved    time.Time // while one is: bytes were last seen to move towards it
+	moved    time.Time // while one is: bytes were last seen to move towards it,
+	passed   time.Time // which they did after this
 	lookedAt time.Time // it was last looked whether they do,
 	looked   bool      // for the first time, too, since an answer is owed
 	came     uint64    // then so many had

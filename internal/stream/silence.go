@@ -30,7 +30,8 @@ const (
 	// checkPause is how long it is waited, before a frame of its own asks whether the peer is there, for something to be written that
 	// asks that too: what has made it a question may also make the program write something.
 	checkPause = time.Millisecond + offBeat
-	// waitsLeast is how much has to wait for a path to be slow: less than a quarter of a second takes at 64 KiB a second is on its way on any.
+	// waitsLeast is how much has to wait for a path to be slow: less than a quarter of a second takes at 64 KiB a second is on its way on any. A
+	// connection that takes nothing more says so by itself.
 	waitsLeast = 16 << 10
 )
 
@@ -72,12 +73,20 @@ func (s *Sender) Saw(can bool, came, waits uint64, now time.Time) {
 	r := &s.reach
 	switch {
 	case r.owed.IsZero():
-	case !r.looked && waits >= waitsLeast:
+	case !r.looked && (waits >= waitsLeast || waits > 0 && s.state.Path == Blocked):
 		r.target = came + max(waits, uint64(s.away()))
 	case r.looked && can && came > r.came && r.came < r.target:
-		r.silent, r.moved = now, now
+		r.silent, r.moved, r.passed = now, now, r.lookedAt
+		s.passes(r.passed)
 	}
 	r.looked, r.lookedAt, r.sees, r.came = true, now, can, came
+}
+
+// passes takes in that something which waited came to the peer's machine after that time: what is behind it the peer could not have taken.
+func (s *Sender) passes(at time.Time) {
+	if s.progress.Before(at) {
+		s.progress = at
+	}
 }
 
 // silenceLook is how often it is looked whether the peer has had its time.

@@ -524,3 +524,98 @@ func TestTheRoundTripOfABusyPeerIsMeasured(t *testing.T) {
 		t.Errorf("it is %v, want %v", got, trip)
 	}
 }
+
+// slowPath is what the transport tells of a path on which so many bytes a second come to the peer's machine, for so long, and as many wait.
+func slowPath(s *Sender, start, now time.Time, rate int, moves time.Duration, waits uint64) {
+	if at := s.SeeAt(); !at.IsZero() && !now.Before(at) {
+		s.Saw(true, uint64(min(now.Sub(start), moves).Seconds()*float64(rate)), waits, now)
+	}
+}
+
+// What is behind bytes that move towards the peer it could not have taken yet.
+func TestAPeerHasItsPatienceFromWhenWhatWaitedLastMoved(t *testing.T) {
+	start := time.Unix(1000, 0)
+	const look = testPatience / looksPerPatience
+	for _, c := range []struct {
+		name    string
+		unseen  bool // the transport does not tell
+		closed  bool // the window is what keeps the next frame, and not the connection
+		moves   time.Duration
+		waits   uint64
+		atLeast time.Duration
+	}{
+		{"it moves for a while", false, false, 10 * time.Second, 1 << 20, 10*time.Second + testPatience - 3*look},
+		{"it moves for a while, and the window is closed", false, true, 10 * time.Second, 1 << 20, 10*time.Second + testPatience - 3*look},
+		{"it does not move", false, false, 0, 1 << 20, testPatience},
+		{"the transport does not tell", true, false, 10 * time.Second, 1 << 20, testPatience},
+		{"what had waited has come, and only what was written later moves", false, false, time.Hour, 64 << 10, 2*PieceBytes/(64<<10)*time.Second + testPatience - 3*look},
+		{"hardly anything waits, and the connection takes no more", false, false, time.Hour, 100, 2*PieceBytes/(64<<10)*time.Second + testPatience - 3*look},
+		{"hardly anything waits, and the window is closed", false, true, time.Hour, 100, testPatience},
+	} {
+		t.Run(c.name, func(t *testing.T) {
+			s := newResender(start)
+			s.Load(Load{Count: 1, Small: wire.HeaderSize + wire.RecordSize, Large: 16 * PieceBytes}, start)
+			for range 2 {
+				if step, _ := s.Next(start); step != Write {
+					t.Fatalf("it does not write: %s", stepNames[step])
+				}
+				s.Took(start)
+			}
+			if c.closed {
+				s.window.grant = s.window.bytes
+			}
+			for d := time.Duration(0); ; d += 10 * time.Millisecond {
+				now := start.Add(d)
+				s.Look(now)
+				if !c.unseen {
+					slowPath(s, start, now, 64<<10, c.moves, c.waits)
+				}
+				step, _ := s.Next(now)
+				if step == Write && s.Pending().Bare {
+					s.Took(now)
+				} else if step == Write {
+					s.Full(now)
+				}
+				if most := c.atLeast + 4*look; d > most || step == GiveUp {
+					if step != GiveUp || d < c.atLeast {
+						t.Errorf("after %v it is %s, want that it gives up between %v and %v", d, stepNames[step], c.atLeast, most)
+					}
+					return
+				}
+			}
+		})
+	}
+}
+
+// An urgent message waits for the same connection.
+func TestAnUrgentMessageIsNotGivenUpWhileWhatWaitsMoves(t *testing.T) {
+	s, u, start := twins(t, wire.CapResend|wire.CapUrgent)
+	s.Load(Load{Count: 1, Small: wire.HeaderSize + wire.RecordSize, Large: 16 * PieceBytes}, start)
+	if step, _ := s.Next(start); step != Write {
+		t.Fatalf("it does not write: %s", stepNames[step])
+	}
+	s.Took(start)
+	s.Next(start)
+	s.Full(start)
+	const moves = 5 * time.Second
+	loaded := false
+	for d := time.Duration(0); d < 2*moves; d += 10 * time.Millisecond {
+		now := start.Add(d)
+		s.Look(now)
+		u.Along(s, now)
+		u.Look(now)
+		if !loaded {
+			u.Load(Load{Count: 1, Small: wire.HeaderSize + wire.RecordSize}, now)
+			loaded = true
+		}
+		slowPath(s, start, now, 64<<10, moves, 1<<20)
+		if step, _ := u.Next(now); step == GiveUp {
+			if d < moves {
+				t.Errorf("it is given up after %v, and what waits has moved for %v", d, moves)
+			}
+			return
+		}
+		s.Next(now)
+	}
+	t.Error("it is not given up")
+}

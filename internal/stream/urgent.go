@@ -112,6 +112,7 @@ func (s *Sender) Along(of *Sender, now time.Time) {
 	if s.wordAt.Before(of.wordAt) {
 		s.wordAt = of.wordAt
 	}
+	s.passes(of.reach.passed)
 	s.live(of, now)
 	if t.beside, o.beside = of.window.away, s.window.away; t.life == 0 {
 		o.beside = 0 // nobody will say that it has that

@@ -58,25 +58,36 @@ func split(endpoint string) (network, address string) {
 // A target is where a Conn connects to.
 type target struct{ network, address string }
 
-// keep makes the connection, and makes it again whenever it breaks, until ctx ends. A random part of up to
-// a quarter is added to each pause.
+// A backoff is the pause between attempts to connect: it doubles from transport.ReconnectMin to ReconnectMax.
+type backoff struct{ pause time.Duration }
+
+// next is the pause before the next attempt, with a random part of up to a quarter: those who have lost the same peer do not
+// all come back to it at the same moments.
+func (b *backoff) next() time.Duration {
+	b.pause = min(max(2*b.pause, transport.ReconnectMin), transport.ReconnectMax)
+	return b.pause + rand.N(b.pause/4)
+}
+
+// reset makes the next pause the first.
+func (b *backoff) reset() { b.pause = 0 }
+
+// keep makes the connection, and makes it again whenever it breaks, until ctx ends.
 func (c *Conn) keep(ctx context.Context, to target) {
-	pause := transport.ReconnectMin
+	var pause backoff
 	for ctx.Err() == nil {
 		stood, err := c.connect(ctx, to)
 		if ctx.Err() != nil {
 			return
 		}
 		if stood {
-			pause = transport.ReconnectMin
+			pause.reset()
 		}
 		c.lacks(to, stood, err)
 		select {
 		case <-ctx.Done():
 			return
-		case <-time.After(pause + rand.N(pause/4)):
+		case <-time.After(pause.next()):
 		}
-		pause = min(2*pause, transport.ReconnectMax)
 	}
 }
 
