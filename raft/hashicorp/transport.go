@@ -123,6 +123,7 @@ type Transport struct {
 	cfg       Config
 	consumer  chan raft.RPC
 	calls     *calls
+	answerers answerers
 	heartbeat atomic.Pointer[func(raft.RPC)]
 
 	// ctx ends when the transport closes; its cause is raft.ErrTransportShutdown.
