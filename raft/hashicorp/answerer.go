@@ -60,7 +60,7 @@ func (a *answerer) run() {
 		case r := <-a.answer:
 			a.limit.Stop()
 			in := a.in.Swap(nil)
-			a.t.reply(way(a.t.node, in.rpc.Command), in.from, in.response(r))
+			a.t.reply(way(a.t.node, in.rpc.Command), in.from, in.response(r).message())
 		case <-a.limit.C:
 			if a.in.Swap(nil) == nil {
 				continue // Raft was not given it, and offer has taken it out.

@@ -99,10 +99,7 @@ func (c *calls) advanced(pid int, p progress) {
 
 // send sends the request of a call; args is a pointer to one of Raft's, and is not needed any more when send returns.
 func (c *calls) send(ctx context.Context, k *call, args any) error {
-	if a, ok := args.(*raft.AppendEntriesRequest); ok && appendBytes(a) >= bulkBytes {
-		return post(ctx, c.node.Send, k.pid, encodeBulk(k.number, a))
-	}
-	return post(ctx, way(c.node, args), k.pid, request{k.number, k.kind, encodeRequest(args)})
+	return post(ctx, way(c.node, args), k.pid, requestMessage(k.number, k.kind, args))
 }
 
 // A sending is a method of a node that sends.

@@ -55,14 +55,13 @@ func (t *Transport) receive() {
 			return
 		}
 		switch msg := env.Msg.(type) {
-		case response:
-			t.calls.answered(env.Pid, msg)
-		case request:
-			t.requested(env.Pid, msg)
 		case []byte:
-			if r, ok := decodeBulk(msg); ok {
-				t.requested(env.Pid, r)
-			} else {
+			switch msg := decodeMessage(msg).(type) {
+			case request:
+				t.requested(env.Pid, msg)
+			case response:
+				t.calls.answered(env.Pid, msg)
+			default:
 				t.pass(env)
 			}
 		case piece:
@@ -98,7 +97,7 @@ func (t *Transport) peer(pid int) *peer {
 	p.requests = queue[*inbound]{start: t.start, work: t.deliver, items: maxRequests, maxBytes: maxRequestBytes}
 	p.heartbeats = queue[*inbound]{start: t.start, work: t.beat, items: maxHeartbeats, maxBytes: maxRequestBytes}
 	p.refusals = queue[response]{start: t.start, items: maxRequests, maxBytes: maxRequestBytes}
-	p.refusals.work = func(r response) { t.reply(t.node.Send, pid, r) }
+	p.refusals.work = func(r response) { t.reply(t.node.Send, pid, r.message()) }
 	t.peers[pid] = p
 	return p
 }
@@ -176,7 +175,7 @@ func (t *Transport) beat(in *inbound) {
 	(*handler)(in.rpc)
 	select {
 	case r := <-in.answer:
-		t.reply(way(t.node, in.rpc.Command), in.from, in.response(r))
+		t.reply(way(t.node, in.rpc.Command), in.from, in.response(r).message())
 	default: // A Raft that has shut down does not answer.
 	}
 }
@@ -187,7 +186,7 @@ func (t *Transport) await(in *inbound) {
 	defer limit.Stop()
 	select {
 	case r := <-in.answer:
-		t.reply(way(t.node, in.rpc.Command), in.from, in.response(r))
+		t.reply(way(t.node, in.rpc.Command), in.from, in.response(r).message())
 	case <-limit.C:
 	case <-t.ctx.Done():
 	}

@@ -31,6 +31,12 @@ func played(t *testing.T, cfg Config) (*Transport, *cluster.Node) {
 func say(t *testing.T, node *cluster.Node, messages ...any) {
 	t.Helper()
 	for _, msg := range messages {
+		switch m := msg.(type) {
+		case request:
+			msg = []byte(append(append(newMessage(isRequest, m.Number, 0), byte(m.Kind)), m.Body...))
+		case response:
+			msg = m.message()
+		}
 		if err := node.Send(context.Background(), &cluster.Envelope{Pid: 1, Msg: msg}); err != nil {
 			t.Fatal(err)
 		}
@@ -47,8 +53,10 @@ func answer(t *testing.T, node *cluster.Node) response {
 		if err != nil {
 			t.Fatal(err)
 		}
-		if r, ok := env.Msg.(response); ok {
-			return r
+		if b, ok := env.Msg.([]byte); ok {
+			if r, ok := decodeMessage(b).(response); ok {
+				return r
+			}
 		}
 	}
 }

@@ -19,7 +19,7 @@ func (t *Transport) InstallSnapshot(_ raft.ServerID, target raft.ServerAddress, 
 	c := t.calls.begin(pid, installSnapshot, nil)
 	defer t.calls.end(c)
 	u := &upload{t: t, call: c, limit: firstWindow}
-	if err := u.post(request{c.number, installSnapshot, encodeRequest(args)}); err != nil {
+	if err := u.post(requestMessage(c.number, installSnapshot, args)); err != nil {
 		return err
 	}
 	reply, err := u.send(data)
