@@ -106,8 +106,8 @@ page-long: ## the page in a browser: a killed server is down within 5 s, and 64 
 etcd-long: setup ## servers follow etcd, which is away for a minute, and 200 times eight join at once (2 min)
 	cd catalog/etcd/integration && go test -run 'TestFive|TestServersThatJoin' -long -count=1
 
-raft-long: setup ## hashicorp/raft's own tests on our transport three times, and 20 seeds of each scenario of both modules (35 min)
-	cd raft/hashicorp && go test -v -run 'TestTheTestsOfHashicorpRaft|TestNothingAcknowledged' -long -count=1 -timeout 2h .
+raft-long: setup ## hashicorp/raft's own tests on our transport three times, 20 seeds of each scenario of both modules, and a snapshot of 1 GiB (35 min)
+	cd raft/hashicorp && go test -v -run 'TestTheTestsOfHashicorpRaft|TestNothingAcknowledged|TestALargeSnapshot' -long -count=1 -timeout 2h .
 	cd raft/etcd && go test -v -run TestNothingCommitted -long -count=1 -timeout 1h .
 
 kv-long: setup ## the replicated store is linearizable through ten minutes of faults, and broken ones are found (12 min)

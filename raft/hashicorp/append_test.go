@@ -15,7 +15,6 @@ import (
 // hasty lets a server close without waiting for what another one, which has closed before, has not acknowledged.
 func hasty(cfg *cluster.Config) { cfg.Linger = -1 }
 
-// A request is sent in one of two ways, by its size; the sizes lie around the bound.
 func TestRequestsToAppendOfAnySizeArriveAsTheyWereSent(t *testing.T) {
 	a, b, _ := pair(t, hashicorp.Config{}, hasty)
 	for _, size := range []int{0, 1, 3 << 10, 4<<10 - 100, 4 << 10, 4<<10 + 100, 40 << 10, 1 << 20} {

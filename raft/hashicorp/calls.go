@@ -27,7 +27,8 @@ type call struct {
 	pid      int
 	kind     kind
 	number   uint64
-	reply    chan response // of one
+	future   *future       // of a pipeline; nil: somebody waits for the reply
+	reply    chan response // of one, for whoever waits
 	progress chan uint64   // of one: the latest limit of a snapshot that was not looked at
 }
 
@@ -35,9 +36,12 @@ func newCalls(node *cluster.Node) *calls {
 	return &calls{node: node, number: rand.Uint64(), pending: make(map[uint64]*call)}
 }
 
-// begin makes a call, which end must be called for.
-func (c *calls) begin(pid int, kind kind) *call {
-	k := &call{pid: pid, kind: kind, reply: make(chan response, 1)}
+// begin makes a call, which end must be called for. It is that of a future, or f is nil, and its reply is waited for.
+func (c *calls) begin(pid int, kind kind, f *future) *call {
+	k := &call{pid: pid, kind: kind, future: f}
+	if f == nil {
+		k.reply = make(chan response, 1)
+	}
 	if kind == installSnapshot {
 		k.progress = make(chan uint64, 1)
 	}
@@ -67,7 +71,11 @@ func (c *calls) of(pid int, number uint64) *call {
 
 // answered hands a response to who waits for it. One that comes too late is not missed by anybody.
 func (c *calls) answered(pid int, r response) {
-	if k := c.of(pid, r.Number); k != nil {
+	switch k := c.of(pid, r.Number); {
+	case k == nil:
+	case k.future != nil:
+		k.future.pipeline.answered(k.future, r)
+	default:
 		select {
 		case k.reply <- r:
 		default: // a second response
@@ -91,10 +99,7 @@ func (c *calls) advanced(pid int, p progress) {
 
 // send sends the request of a call; args is a pointer to one of Raft's, and is not needed any more when send returns.
 func (c *calls) send(ctx context.Context, k *call, args any) error {
-	if a, ok := args.(*raft.AppendEntriesRequest); ok && appendBytes(a) >= bulkBytes {
-		return post(ctx, c.node.Send, k.pid, encodeBulk(k.number, a))
-	}
-	return post(ctx, way(c.node, args), k.pid, request{k.number, k.kind, encodeRequest(args)})
+	return post(ctx, way(c.node, args), k.pid, requestMessage(k.number, k.kind, args))
 }
 
 // A sending is a method of a node that sends.

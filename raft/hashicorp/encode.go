@@ -14,22 +14,33 @@ import (
 // uvarints, bytes behind their length and 1 (0 stands for nil), booleans as 0 or 1. The entries of a log, which are most
 // of what travels, have a part of fixed length. decode.go reads it.
 
-// encodeRequest is the body of a request; args is a pointer to one of Raft's.
-func encodeRequest(args any) []byte {
+// requestBytes is about what the body of a request takes beyond headBytes; args is a pointer to one of Raft's.
+func requestBytes(args any) int {
 	switch a := args.(type) {
 	case *raft.AppendEntriesRequest:
-		return newWriter(appendBytes(a)).appendEntries(a)
+		return appendBytes(a)
+	case *raft.InstallSnapshotRequest:
+		return len(a.Peers) + len(a.Configuration)
+	}
+	return 0
+}
+
+// request writes the body of a request.
+func (w writer) request(args any) writer {
+	switch a := args.(type) {
+	case *raft.AppendEntriesRequest:
+		return w.appendEntries(a)
 	case *raft.RequestVoteRequest:
-		w := newWriter(0).header(a.RPCHeader).uint(a.Term).bytes(a.Candidate)
+		w = w.header(a.RPCHeader).uint(a.Term).bytes(a.Candidate)
 		return w.uint(a.LastLogIndex).uint(a.LastLogTerm).bool(a.LeadershipTransfer)
 	case *raft.RequestPreVoteRequest:
-		return newWriter(0).header(a.RPCHeader).uint(a.Term).uint(a.LastLogIndex).uint(a.LastLogTerm)
+		return w.header(a.RPCHeader).uint(a.Term).uint(a.LastLogIndex).uint(a.LastLogTerm)
 	case *raft.InstallSnapshotRequest:
-		w := newWriter(len(a.Peers) + len(a.Configuration)).header(a.RPCHeader).uint(uint64(a.SnapshotVersion))
+		w = w.header(a.RPCHeader).uint(uint64(a.SnapshotVersion))
 		w = w.uint(a.Term).bytes(a.Leader).uint(a.LastLogIndex).uint(a.LastLogTerm).bytes(a.Peers)
 		return w.bytes(a.Configuration).uint(a.ConfigurationIndex).uint(uint64(a.Size))
 	case *raft.TimeoutNowRequest:
-		return newWriter(0).header(a.RPCHeader)
+		return w.header(a.RPCHeader)
 	}
 	panic(fmt.Sprintf("hashicorp: a request of type %T", args)) // a mistake of this package: Raft cannot bring it about
 }

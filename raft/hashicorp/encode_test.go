@@ -54,6 +54,46 @@ var responses = []struct {
 	{"TimeoutNow", &raft.TimeoutNowResponse{RPCHeader: header}, new(raft.TimeoutNowResponse)},
 }
 
+func encodeRequest(args any) []byte { return newWriter(requestBytes(args)).request(args) }
+
+func TestAMessageArrivesAsItWasSent(t *testing.T) {
+	messages := []any{
+		response{Number: math.MaxUint64, Failed: "no disk", Body: []byte("body")},
+		response{Number: 1, Body: []byte("body")},
+		response{Failed: "no disk", Body: []byte{}},
+	}
+	for _, tt := range requests {
+		messages = append(messages, request{7, tt.kind, encodeRequest(tt.args)})
+	}
+	for _, sent := range messages {
+		var msg []byte
+		body := 0
+		switch m := sent.(type) {
+		case request:
+			args, err := decodeRequest(m.Kind, m.Body)
+			if err != nil {
+				t.Fatal(err)
+			}
+			msg, body = requestMessage(m.Number, m.Kind, args), len(m.Body)
+		case response:
+			msg, body = m.message(), len(m.Body)
+		}
+		if diff := cmp.Diff(sent, decodeMessage(msg)); diff != "" {
+			t.Errorf("(-sent +arrived)\n%s", diff)
+		}
+		for n := range len(msg) - body {
+			if got := decodeMessage(msg[:n]); got != nil {
+				t.Errorf("the first %d of %d bytes are taken for %+v", n, len(msg), got)
+			}
+		}
+	}
+	for _, programs := range []string{"", "raft/hashicorp", "raft/hashicorp\x00", "raft/hashicorp\x00x\x01\x01", "raft/hashicorq\x00q\x01\x01"} {
+		if got := decodeMessage([]byte(programs)); got != nil {
+			t.Errorf("%q is taken for %+v", programs, got)
+		}
+	}
+}
+
 func TestARequestArrivesAsItWasSent(t *testing.T) {
 	for _, tt := range requests {
 		t.Run(tt.name, func(t *testing.T) {

@@ -6,23 +6,22 @@ import (
 	"errors"
 	"fmt"
 
-	"github.com/hashicorp/raft"
-
 	"github.com/abhishekg16/cluster"
 )
 
 // What travels between transports. Numbers are given by who makes a request, and are unique among its requests; what
 // belongs to a request carries its number. What the bodies are is in encode.go.
 type (
+	// Requests and responses travel as bytes: see message.
 	request struct {
-		Number uint64 `cbor:"n"`
-		Kind   kind   `cbor:"k"`
-		Body   []byte `cbor:"b"`
+		Number uint64
+		Kind   kind
+		Body   []byte
 	}
 	response struct {
-		Number uint64 `cbor:"n"`
-		Failed string `cbor:"e,omitempty"` // the error of the other side's Raft
-		Body   []byte `cbor:"b"`           // empty if Raft has given an error alone
+		Number uint64
+		Failed string // the error of the other side's Raft
+		Body   []byte // empty if Raft has given an error alone
 	}
 	// A piece of the snapshot of a request, in order.
 	piece struct {
@@ -40,33 +39,53 @@ type (
 )
 
 func init() {
-	cluster.Register("raft/hashicorp.request", request{})
-	cluster.Register("raft/hashicorp.response", response{})
 	cluster.Register("raft/hashicorp.piece", piece{})
 	cluster.Register("raft/hashicorp.progress", progress{})
 }
 
-// bulkBytes is from how many bytes of entries on a request is sent as a bulk.
-const bulkBytes = 4 << 10
+// Bytes are what the library is quickest with: if they are many, it neither copies them nor gives them to another goroutine to be decoded.
+// The first of them tell a program's own from the transport's, and the next is what it is. Then comes the number as a uvarint.
+var mark = []byte("raft/hashicorp\x00")
 
-// A bulk is a request to append entries of many bytes. It travels as bytes, which the library neither copies nor gives to
-// another goroutine to be decoded if they are many: this mark, the number as a uvarint, and the body.
-var bulkMark = []byte("raft/hashicorp.bulk\x00")
+const (
+	isRequest  = 'q' // then its kind, and its body
+	isResponse = 'r' // then its error as bytes of a body are, and its body
+)
 
-func encodeBulk(number uint64, a *raft.AppendEntriesRequest) []byte {
-	w := newWriter(len(bulkMark) + binary.MaxVarintLen64 + appendBytes(a))
-	return append(w, bulkMark...).uint(number).appendEntries(a)
+func newMessage(what byte, number uint64, size int) writer {
+	w := newWriter(len(mark) + 1 + binary.MaxVarintLen64 + size)
+	return append(append(w, mark...), what).uint(number)
 }
 
-// decodeBulk reports whether bytes are a bulk, whose body refers to them. Others are the program's.
-func decodeBulk(msg []byte) (request, bool) {
-	body, ok := bytes.CutPrefix(msg, bulkMark)
-	if !ok {
-		return request{}, false
+// requestMessage is a request; args is a pointer to one of Raft's.
+func requestMessage(number uint64, k kind, args any) []byte {
+	return append(newMessage(isRequest, number, requestBytes(args)), byte(k)).request(args)
+}
+
+func (r response) message() []byte {
+	w := newMessage(isResponse, r.Number, binary.MaxVarintLen64+len(r.Failed)+len(r.Body))
+	return append(w.bytes([]byte(r.Failed)), r.Body...)
+}
+
+// decodeMessage is the request or response that bytes are, and whose body refers to them; nil if they are the program's.
+func decodeMessage(msg []byte) any {
+	rest, ok := bytes.CutPrefix(msg, mark)
+	if !ok || len(rest) == 0 {
+		return nil
 	}
-	r := &reader{rest: body}
+	r := &reader{rest: rest[1:]}
 	number := r.uint()
-	return request{number, appendEntries, r.rest}, r.err == nil
+	switch rest[0] {
+	case isRequest:
+		if k := kind(r.byte()); r.err == nil {
+			return request{number, k, r.rest}
+		}
+	case isResponse:
+		if failed := r.bytes(); r.err == nil {
+			return response{number, string(failed), r.rest}
+		}
+	}
+	return nil
 }
 
 // A kind is what a request is for.

@@ -2,6 +2,7 @@ package hashicorp
 
 import (
 	"context"
+	"slices"
 	"sync"
 	"time"
 
@@ -10,16 +11,24 @@ import (
 
 // A pipeline sends requests to append entries to one server without waiting for the reply to the one before. It
 // implements raft.AppendPipeline.
+//
+// The goroutine that receives a reply also puts the request into Consumer: no other has to be woken in between. One is
+// begun where Consumer is full, and by the timer, to look whether the first request waits for its reply in vain.
 type pipeline struct {
 	t    *Transport
 	pid  int
 	room chan struct{} // of Config.MaxInFlight: a token for each request under way
-	sent chan *future  // those under way, in order; never full
 	done chan raft.AppendFuture
 
 	// ctx ends when the pipeline or the transport closes; the cause is raft.ErrPipelineShutdown for the former.
 	ctx    context.Context
 	cancel context.CancelCauseFunc
+
+	mu     sync.Mutex  // guards what follows
+	sent   []*future   // those under way, in order
+	behind []*future   // those that are done, and for which done has had no room, in order
+	timer  *time.Timer // calls look; it runs while armed is true
+	armed  bool
 }
 
 // maxDone is how many requests that are done wait for who reads Consumer before the next are held up.
@@ -34,17 +43,17 @@ func (t *Transport) AppendEntriesPipeline(_ raft.ServerID, target raft.ServerAdd
 	if err != nil {
 		return nil, err
 	}
+	if t.ctx.Err() != nil {
+		return nil, raft.ErrTransportShutdown
+	}
 	p := &pipeline{
 		t: t, pid: pid,
 		room: make(chan struct{}, t.cfg.MaxInFlight),
-		sent: make(chan *future, t.cfg.MaxInFlight),
 		done: make(chan raft.AppendFuture, maxDone),
 	}
 	p.ctx, p.cancel = context.WithCancelCause(t.ctx)
-	if !t.start(p.run) {
-		p.cancel(nil)
-		return nil, raft.ErrTransportShutdown
-	}
+	p.timer = time.AfterFunc(time.Hour, func() { t.start(p.look) })
+	p.timer.Stop()
 	return p, nil
 }
 
@@ -61,40 +70,142 @@ func (p *pipeline) AppendEntries(args *raft.AppendEntriesRequest, resp *raft.App
 	case <-p.ctx.Done():
 		return nil, context.Cause(p.ctx)
 	}
-	f := &future{pipeline: p, start: time.Now(), args: args, resp: resp, ended: make(chan struct{})}
+	f := p.begin(args, resp)
 	timeout := p.t.cfg.Timeout
-	f.ctx, f.cancel = context.WithTimeoutCause(p.ctx, timeout, noReply{p.pid, appendEntries, timeout})
-	f.call = p.t.calls.begin(p.pid, appendEntries)
-	if err := p.t.calls.send(f.ctx, f.call, args); err != nil {
-		f.end(err)
-		<-p.room
+	ctx, cancel := context.WithTimeoutCause(p.ctx, timeout, noReply{p.pid, appendEntries, timeout})
+	defer cancel()
+	if err := p.t.calls.send(ctx, f.call, args); err != nil {
+		p.withdraw(f, err)
 		return nil, err
 	}
-	p.sent <- f
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	f.sent = true
+	p.settle()
 	return f, nil
 }
 
-// run waits for the replies, in the order of the requests.
-func (p *pipeline) run() {
-	for {
-		var f *future
-		select {
-		case f = <-p.sent:
-		case <-p.ctx.Done():
-			return // Who asks what is still in sent learns of it from ctx.
-		}
-		reply, err := p.t.calls.wait(f.ctx, f.call)
-		if err == nil {
-			err = reply.into(f.resp)
-		}
-		f.end(err)
-		<-p.room
+// begin notes a request that is going to be sent: the reply may come before that has returned.
+func (p *pipeline) begin(args *raft.AppendEntriesRequest, resp *raft.AppendEntriesResponse) *future {
+	f := &future{pipeline: p, start: time.Now(), args: args, resp: resp, ended: make(chan struct{})}
+	f.call = p.t.calls.begin(p.pid, appendEntries, f)
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	p.sent = append(p.sent, f)
+	if !p.armed {
+		p.armed = true
+		p.timer.Reset(min(watchInterval, p.t.cfg.Timeout))
+	}
+	return f
+}
+
+// withdraw takes a request back that was not sent.
+func (p *pipeline) withdraw(f *future, err error) {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	p.sent = slices.DeleteFunc(p.sent, func(other *future) bool { return other == f })
+	f.end(nil, err)
+	<-p.room
+	p.settle()
+}
+
+// answered takes in the reply to a request.
+func (p *pipeline) answered(f *future, r response) {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	if f.reply == nil { // or it is a second one
+		f.reply = &r
+		p.settle()
+	}
+}
+
+// settle ends requests as long as the first has its reply. The caller holds mu.
+func (p *pipeline) settle() {
+	for len(p.sent) > 0 && p.sent[0].sent && p.sent[0].reply != nil {
+		p.finish(nil)
+	}
+}
+
+// finish ends the first request, with its reply or an error, and puts it into done. The caller holds mu.
+func (p *pipeline) finish(err error) {
+	f := p.sent[0]
+	p.sent = slices.Delete(p.sent, 0, 1)
+	f.end(f.reply, err)
+	if len(p.behind) == 0 {
 		select {
 		case p.done <- f:
+			<-p.room
+			return
+		default:
+			p.t.start(p.bring)
+		}
+	}
+	p.behind = append(p.behind, f)
+}
+
+// bring waits for room in done for what is behind, and until then leaves none for further requests.
+func (p *pipeline) bring() {
+	for {
+		p.mu.Lock()
+		f := p.behind[0]
+		p.mu.Unlock()
+		select {
+		case p.done <- f:
+			<-p.room
 		case <-p.ctx.Done():
 			return
 		}
+		p.mu.Lock()
+		p.behind = slices.Delete(p.behind, 0, 1)
+		left := len(p.behind)
+		p.mu.Unlock()
+		if left == 0 {
+			return
+		}
 	}
+}
+
+// look ends requests whose reply is late, or will not come. It runs each watchInterval while requests are under way.
+func (p *pipeline) look() {
+	for {
+		f := p.first()
+		if f == nil {
+			return
+		}
+		if again := p.judge(f, f.lost()); again > 0 {
+			p.timer.Reset(again)
+			return
+		}
+	}
+}
+
+// judge ends the first request if there is a reason, and it is still that. If it is to wait on, it returns for how long until the
+// next look.
+func (p *pipeline) judge(f *future, err error) (again time.Duration) {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	switch {
+	case len(p.sent) == 0 || p.sent[0] != f:
+		return 0
+	case err == nil:
+		return max(1, min(watchInterval, time.Until(f.start.Add(p.t.cfg.Timeout))))
+	case !f.sent:
+		return watchInterval // Who sends it has a deadline.
+	}
+	p.finish(err)
+	p.settle()
+	return 0
+}
+
+// first is the first request under way. If there is none, or the pipeline is closed, the timer is not armed any more.
+func (p *pipeline) first() *future {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	if len(p.sent) == 0 || p.ctx.Err() != nil {
+		p.armed = false
+		return nil
+	}
+	return p.sent[0]
 }
 
 // Consumer implements raft.AppendPipeline.
@@ -104,6 +215,9 @@ func (p *pipeline) Consumer() <-chan raft.AppendFuture { return p.done }
 // seen them.
 func (p *pipeline) Close() error {
 	p.cancel(raft.ErrPipelineShutdown)
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	p.timer.Stop()
 	return nil
 }
 
@@ -114,20 +228,36 @@ type future struct {
 	args     *raft.AppendEntriesRequest
 	resp     *raft.AppendEntriesResponse
 	call     *call
-	ctx      context.Context // ends with the pipeline's, or when the reply is late
-	cancel   context.CancelFunc
+	life     life // of the server; look's
+
+	// The pipeline's mu guards these.
+	sent  bool      // it was sent as a whole
+	reply *response // that has come
 
 	once  sync.Once
 	err   error // once ended is closed
 	ended chan struct{}
 }
 
-// end makes err the outcome, unless there is one.
-func (f *future) end(err error) {
+// lost is why there will be no reply to a request that was sent; nil if it may come.
+func (f *future) lost() error {
+	t, waited := f.pipeline.t, time.Since(f.start)
+	switch {
+	case waited >= t.cfg.Timeout:
+		return noReply{f.pipeline.pid, appendEntries, t.cfg.Timeout}
+	case waited >= watchInterval:
+		return f.life.ended(t.node, f.call)
+	}
+	return nil
+}
+
+// end makes a reply or an error the outcome, unless there is one.
+func (f *future) end(r *response, err error) {
 	f.once.Do(func() {
-		f.cancel()
 		f.pipeline.t.calls.end(f.call)
-		f.err = err
+		if f.err = err; err == nil {
+			f.err = r.into(f.resp)
+		}
 		close(f.ended)
 	})
 }
@@ -137,7 +267,7 @@ func (f *future) Error() error {
 	select {
 	case <-f.ended:
 	case <-f.pipeline.ctx.Done():
-		f.end(context.Cause(f.pipeline.ctx))
+		f.end(nil, context.Cause(f.pipeline.ctx))
 		<-f.ended
 	}
 	return f.err

@@ -25,8 +25,14 @@ type inbound struct {
 	from     int
 	number   uint64
 	rpc      raft.RPC
-	answer   chan raft.RPCResponse // the other end of rpc.RespChan, with room for the answer: Raft never waits
+	answer   chan raft.RPCResponse // see answers
 	snapshot *stream               // of a request to install one
+}
+
+// answers makes a channel for Raft's answer, with room for it: Raft never waits. Without it, an answerer has one.
+func (in *inbound) answers() {
+	in.answer = make(chan raft.RPCResponse, 1)
+	in.rpc.RespChan = in.answer
 }
 
 const (
@@ -49,14 +55,13 @@ func (t *Transport) receive() {
 			return
 		}
 		switch msg := env.Msg.(type) {
-		case response:
-			t.calls.answered(env.Pid, msg)
-		case request:
-			t.requested(env.Pid, msg)
 		case []byte:
-			if r, ok := decodeBulk(msg); ok {
-				t.requested(env.Pid, r)
-			} else {
+			switch msg := decodeMessage(msg).(type) {
+			case request:
+				t.requested(env.Pid, msg)
+			case response:
+				t.calls.answered(env.Pid, msg)
+			default:
 				t.pass(env)
 			}
 		case piece:
@@ -92,7 +97,7 @@ func (t *Transport) peer(pid int) *peer {
 	p.requests = queue[*inbound]{start: t.start, work: t.deliver, items: maxRequests, maxBytes: maxRequestBytes}
 	p.heartbeats = queue[*inbound]{start: t.start, work: t.beat, items: maxHeartbeats, maxBytes: maxRequestBytes}
 	p.refusals = queue[response]{start: t.start, items: maxRequests, maxBytes: maxRequestBytes}
-	p.refusals.work = func(r response) { t.reply(t.node.Send, pid, r) }
+	p.refusals.work = func(r response) { t.reply(t.node.Send, pid, r.message()) }
 	t.peers[pid] = p
 	return p
 }
@@ -105,11 +110,11 @@ func (t *Transport) requested(from int, msg request) {
 		p.refuse(msg.Number, err)
 		return
 	}
-	answer := make(chan raft.RPCResponse, 1)
-	in := &inbound{from: from, number: msg.Number, rpc: raft.RPC{Command: args, RespChan: answer}, answer: answer}
+	in := &inbound{from: from, number: msg.Number, rpc: raft.RPC{Command: args}}
 	switch args := args.(type) {
 	case *raft.AppendEntriesRequest:
 		if isHeartbeat(args) && t.heartbeat.Load() != nil {
+			in.answers()
 			if !p.heartbeats.put(in, len(msg.Body)) {
 				p.refuse(msg.Number, errBusy)
 			}
@@ -121,6 +126,7 @@ func (t *Transport) requested(from int, msg request) {
 		}
 		p.snapshot = newStream(t, from, msg.Number, args.Size)
 		in.snapshot, in.rpc.Reader = p.snapshot, p.snapshot
+		in.answers()
 		t.start(func() { t.attend(in) }) // at once: Raft may take a while until it gets to the snapshot
 	}
 	t.enqueue(p, in, len(msg.Body))
@@ -128,13 +134,11 @@ func (t *Transport) requested(from int, msg request) {
 
 // enqueue gives a request to Raft at once if nothing is before it, and otherwise to the queue of its server.
 func (t *Transport) enqueue(p *peer, in *inbound, bytes int) {
-	if p.requests.idle() {
-		select {
-		case t.consumer <- in.rpc:
-			t.delivered(in)
+	if in.snapshot == nil {
+		if p.requests.idle() && t.offer(in) {
 			return
-		default:
 		}
+		in.answers()
 	}
 	switch {
 	case p.requests.put(in, bytes):
@@ -150,19 +154,14 @@ func (p *peer) refuse(number uint64, err error) {
 	p.refusals.put(response{Number: number, Failed: failure(err)}, 0)
 }
 
-// deliver waits until Raft takes a request.
+// deliver waits until Raft takes a request. That of a snapshot is attended to already.
 func (t *Transport) deliver(in *inbound) {
 	select {
 	case t.consumer <- in.rpc:
-		t.delivered(in)
+		if in.snapshot == nil {
+			t.start(func() { t.await(in) })
+		}
 	case <-t.ctx.Done():
-	}
-}
-
-// delivered is called once Raft has a request. That of a snapshot is attended to already.
-func (t *Transport) delivered(in *inbound) {
-	if in.snapshot == nil {
-		t.start(func() { t.await(in) })
 	}
 }
 
@@ -176,13 +175,10 @@ func (t *Transport) beat(in *inbound) {
 	(*handler)(in.rpc)
 	select {
 	case r := <-in.answer:
-		t.reply(way(t.node, in.rpc.Command), in.from, in.response(r))
+		t.reply(way(t.node, in.rpc.Command), in.from, in.response(r).message())
 	default: // A Raft that has shut down does not answer.
 	}
 }
-
-// patience is how many times Config.Timeout an answer of Raft's is waited for: who asked has given up long before.
-const patience = 10
 
 // await waits for Raft's answer to a request, and sends it.
 func (t *Transport) await(in *inbound) {
@@ -190,7 +186,7 @@ func (t *Transport) await(in *inbound) {
 	defer limit.Stop()
 	select {
 	case r := <-in.answer:
-		t.reply(way(t.node, in.rpc.Command), in.from, in.response(r))
+		t.reply(way(t.node, in.rpc.Command), in.from, in.response(r).message())
 	case <-limit.C:
 	case <-t.ctx.Done():
 	}

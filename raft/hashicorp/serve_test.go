@@ -31,6 +31,12 @@ func played(t *testing.T, cfg Config) (*Transport, *cluster.Node) {
 func say(t *testing.T, node *cluster.Node, messages ...any) {
 	t.Helper()
 	for _, msg := range messages {
+		switch m := msg.(type) {
+		case request:
+			msg = []byte(append(append(newMessage(isRequest, m.Number, 0), byte(m.Kind)), m.Body...))
+		case response:
+			msg = m.message()
+		}
 		if err := node.Send(context.Background(), &cluster.Envelope{Pid: 1, Msg: msg}); err != nil {
 			t.Fatal(err)
 		}
@@ -47,8 +53,10 @@ func answer(t *testing.T, node *cluster.Node) response {
 		if err != nil {
 			t.Fatal(err)
 		}
-		if r, ok := env.Msg.(response); ok {
-			return r
+		if b, ok := env.Msg.([]byte); ok {
+			if r, ok := decodeMessage(b).(response); ok {
+				return r
+			}
 		}
 	}
 }
@@ -157,5 +165,96 @@ func TestWhatBelongsToNoRequestIsIgnored(t *testing.T) {
 	}
 	if got := answer(t, other); got.Number != 6 || got.Failed != "" {
 		t.Errorf("got %+v", got)
+	}
+}
+
+// waiting counts the answerers that have no request.
+func (s *answerers) waiting() int {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	return len(s.idle)
+}
+
+// settled waits until a number of answerers wait.
+func settled(t *testing.T, transport *Transport, count int) {
+	t.Helper()
+	for end := time.Now().Add(deadline); transport.answerers.waiting() != count; time.Sleep(time.Millisecond) {
+		if time.Now().After(end) {
+			t.Fatalf("%d answerers wait, want %d", transport.answerers.waiting(), count)
+		}
+	}
+}
+
+// take is the next request for Raft.
+func take(t *testing.T, transport *Transport) raft.RPC {
+	t.Helper()
+	select {
+	case rpc := <-transport.Consumer():
+		return rpc
+	case <-time.After(deadline):
+		t.Fatal("no request has come")
+		panic("unreachable")
+	}
+}
+
+// An answerer serves one request after the other. What Raft says a second time to one is not the answer to the next.
+func TestASecondAnswerOfRaftsIsNotThatToTheNextRequest(t *testing.T) {
+	transport, other := played(t, Config{})
+	body := encodeRequest(&raft.RequestVoteRequest{})
+	var before []raft.RPC
+	for n := range uint64(3) {
+		say(t, other, request{n, requestVote, body})
+		rpc := take(t, transport)
+		for _, old := range before {
+			select {
+			case old.RespChan <- raft.RPCResponse{Response: &raft.RequestVoteResponse{Granted: true}}:
+			default: // It was answered twice already.
+			}
+		}
+		rpc.Respond(&raft.RequestVoteResponse{Term: n}, nil)
+		r := answer(t, other)
+		var got raft.RequestVoteResponse
+		if err := r.into(&got); err != nil || r.Number != n || got.Granted || got.Term != n {
+			t.Errorf("request %d is answered as %d: %+v, %v", n, r.Number, got, err)
+		}
+		before = append(before, rpc)
+		settled(t, transport, 1) // so that it is the same one each time
+	}
+}
+
+func TestOnlySoManyAnswerersWaitForRequests(t *testing.T) {
+	transport, other := played(t, Config{Timeout: deadline})
+	body := encodeRequest(&raft.RequestVoteRequest{})
+	const count = 2 * maxIdle
+	var all []raft.RPC
+	for n := range uint64(count) {
+		say(t, other, request{n, requestVote, body})
+		all = append(all, take(t, transport))
+	}
+	if got := transport.answerers.waiting(); got != 0 {
+		t.Errorf("%d wait while all requests are Raft's", got)
+	}
+	for _, rpc := range all {
+		rpc.Respond(&raft.RequestVoteResponse{}, nil)
+	}
+	for range count {
+		answer(t, other)
+	}
+	settled(t, transport, maxIdle)
+}
+
+// A Raft that does not answer keeps nobody waiting for ever.
+func TestAnAnswerIsWaitedForWithinBounds(t *testing.T) {
+	transport, other := played(t, Config{Timeout: 10 * time.Millisecond})
+	body := encodeRequest(&raft.RequestVoteRequest{})
+	say(t, other, request{1, requestVote, body})
+	first := take(t, transport)
+	settled(t, transport, 1)
+	say(t, other, request{2, requestVote, body})
+	second := take(t, transport)
+	first.Respond(&raft.RequestVoteResponse{}, nil) // which is too late
+	second.Respond(&raft.RequestVoteResponse{}, nil)
+	if got := answer(t, other); got.Number != 2 {
+		t.Errorf("got the answer to request %d, want that to 2", got.Number)
 	}
 }

@@ -177,7 +177,7 @@ func (t *Transport) attend(in *inbound) {
 		select {
 		case r := <-in.answer:
 			s.discard()
-			t.reply(t.node.Send, in.from, in.response(r))
+			t.reply(t.node.Send, in.from, in.response(r).message())
 			return
 		case <-s.taken:
 		case <-alive.C:

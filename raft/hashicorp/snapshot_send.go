@@ -16,10 +16,10 @@ func (t *Transport) InstallSnapshot(_ raft.ServerID, target raft.ServerAddress, 
 	if err != nil {
 		return err
 	}
-	c := t.calls.begin(pid, installSnapshot)
+	c := t.calls.begin(pid, installSnapshot, nil)
 	defer t.calls.end(c)
 	u := &upload{t: t, call: c, limit: firstWindow}
-	if err := u.post(request{c.number, installSnapshot, encodeRequest(args)}); err != nil {
+	if err := u.post(requestMessage(c.number, installSnapshot, args)); err != nil {
 		return err
 	}
 	reply, err := u.send(data)

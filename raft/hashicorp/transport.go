@@ -123,6 +123,7 @@ type Transport struct {
 	cfg       Config
 	consumer  chan raft.RPC
 	calls     *calls
+	answerers answerers
 	heartbeat atomic.Pointer[func(raft.RPC)]
 
 	// ctx ends when the transport closes; its cause is raft.ErrTransportShutdown.
@@ -252,7 +253,7 @@ func (t *Transport) call(target raft.ServerAddress, timeout time.Duration, kind 
 	}
 	ctx, cancel := context.WithTimeoutCause(t.ctx, timeout, noReply{pid, kind, timeout})
 	defer cancel()
-	c := t.calls.begin(pid, kind)
+	c := t.calls.begin(pid, kind, nil)
 	defer t.calls.end(c)
 	if err := t.calls.send(ctx, c, args); err != nil {
 		return err

@@ -54,10 +54,13 @@ var quick = []string{
 	"TestRaft_ReJoinFollower", "TestRaft_LeadershipTransfer", "TestRaft_PreVoteAvoidElectionWithPartition", "TestRaft_SnapshotRestore",
 }
 
-// tries is how often a test is run before it counts as failed. The servers of these tests call an election after 50 ms
-// without a heartbeat: on a machine that is busy with something else they fail at times, those of hashicorp/raft's own
-// transport too. How many needed another try is printed.
-const tries = 5
+// tries is how often a test is run before it counts as failed, and again how much later it is run each time, after all others. The
+// servers of these tests call an election after 50 ms without a heartbeat: while a machine is busy with something else they fail,
+// those of hashicorp/raft's own transport too. How many needed another try is printed.
+const (
+	tries = 6
+	again = 10 * time.Second
+)
 
 func TestTheTestsOfHashicorpRaftPassOnThisTransport(t *testing.T) {
 	if testing.Short() || raceDetector {
@@ -80,9 +83,7 @@ func TestTheTestsOfHashicorpRaftPassOnThisTransport(t *testing.T) {
 		t.Run(fmt.Sprint("round ", round+1), func(t *testing.T) {
 			started := time.Now()
 			var r results
-			for _, name := range strings.Fields(string(list)) {
-				r.run(t, dir, binary, name)
-			}
+			r.runAll(t, dir, binary, strings.Fields(string(list)))
 			t.Logf("%v, in %v", r, time.Since(started).Round(time.Second))
 			r.check(t)
 		})
@@ -190,29 +191,44 @@ func (r results) String() string {
 		len(r.passed)+len(r.failed), len(r.passed), len(r.again), r.again, len(r.failed), r.failed, len(r.skipped), r.skipped)
 }
 
-// run runs one test in a process of its own, so that what it leaves behind disturbs no other. What it prints is shown if
-// it fails.
-func (r *results) run(t *testing.T, dir, binary, name string) {
+// runAll runs tests, and those that fail again when all have been run.
+func (r *results) runAll(t *testing.T, dir, binary string, names []string) {
 	t.Helper()
-	var out []byte
-	var err error
 	for try := range tries {
-		out, err = command(t, dir, binary, "-test.v", "-test.run", "^"+name+"$", "-test.timeout", "4m").CombinedOutput()
-		switch {
-		case err != nil:
-			continue
-		case strings.Contains(string(out), "--- SKIP: "+name+" "):
-			r.skipped = append(r.skipped, name)
-			return
-		case try > 0:
-			r.again = append(r.again, name)
+		time.Sleep(time.Duration(try) * again)
+		var left []string
+		for _, name := range names {
+			out, err := r.run(t, dir, binary, name)
+			switch {
+			case err == nil && try > 0:
+				r.again = append(r.again, name)
+			case err == nil:
+			case try < tries-1:
+				left = append(left, name)
+			default:
+				r.failed = append(r.failed, name)
+				const most = 20_000 // bytes
+				t.Errorf("%s: %v\n%s", name, err, out[max(0, len(out)-most):])
+			}
 		}
-		r.passed = append(r.passed, name)
-		return
+		if names = left; len(names) == 0 {
+			return
+		}
 	}
-	r.failed = append(r.failed, name)
-	const most = 20_000 // bytes
-	t.Errorf("%s: %v\n%s", name, err, out[max(0, len(out)-most):])
+}
+
+// run runs one test in a process of its own, so that what it leaves behind disturbs no other. It returns what that prints.
+func (r *results) run(t *testing.T, dir, binary, name string) ([]byte, error) {
+	t.Helper()
+	out, err := command(t, dir, binary, "-test.v", "-test.run", "^"+name+"$", "-test.timeout", "4m").CombinedOutput()
+	switch {
+	case err != nil:
+	case strings.Contains(string(out), "--- SKIP: "+name+" "):
+		r.skipped = append(r.skipped, name)
+	default:
+		r.passed = append(r.passed, name)
+	}
+	return out, err
 }
 
 // check finds tests that are missing.

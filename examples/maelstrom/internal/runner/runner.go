@@ -36,7 +36,8 @@ type Config struct {
 	Loss float64
 	// Partition is how long the servers are in two parts, and then whole, in turn; 0 means that they are always whole.
 	Partition time.Duration
-	// Patience is how long a client waits for an answer; 0 means 5 s, as Maelstrom's wait.
+	// Patience is how long a client waits for an answer; 0 means 5 s, as Maelstrom's wait, but for those of lin-kv, which
+	// wait for 1 s at least.
 	Patience time.Duration
 	// Settle is how long the servers have, when the faults are over, until all is in order; 0 means 30 s.
 	Settle time.Duration
