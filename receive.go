@@ -59,11 +59,15 @@ func take[T any](ctx context.Context, n *Node, from <-chan T) (v T, ok, taken bo
 	}
 	for {
 		select {
-		case v, ok = <-from:
-			return v, ok, true
-		case <-ctx.Done():
-			return v, false, false
-		case <-lease.Free():
+		case <-lease.Free(): // costs a fraction of what it does to look at all of them
+		default:
+			select {
+			case v, ok = <-from:
+				return v, ok, true
+			case <-ctx.Done():
+				return v, false, false
+			case <-lease.Free():
+			}
 		}
 		v, ok, taken = readUntil(ctx, n, from)
 		lease.GiveBack()

@@ -46,8 +46,9 @@ type decoded[E any] struct {
 	budget   *budget // that its cost is of, until it is in the channel; nil: of none
 }
 
-func newChunk[E any](d *stream.Delivery) chunk[E] {
-	c := chunk[E]{Delivery: *d, count: d.Count, untold: d.Count}
+// init makes an empty chunk that of a delivery. It is large, and so made where it stays.
+func (c *chunk[E]) init(d *stream.Delivery) {
+	c.Delivery, c.count, c.untold = *d, d.Count, d.Count
 	if c.Assembled || c.count == 0 {
 		transport.PutBuffer(c.Buffer) // the bytes were copied
 		c.Buffer = nil
@@ -59,7 +60,6 @@ func newChunk[E any](d *stream.Delivery) chunk[E] {
 		c.rest = c.Body
 	}
 	c.Body, c.Tail = nil, nil
-	return c
 }
 
 // left is how many messages are to be delivered, as far as they can be decoded.
@@ -124,7 +124,7 @@ func (c *chunk[E]) fault(number uint64, r stream.Refusal, err error) {
 // method of the program's ends the goroutine, the message whose method it was is still the next.
 func (c *chunk[E]) unpack(q *Queue[E], quickOnly bool) {
 	most := min(c.count, readyMost)
-	if cap(c.store) == 0 {
+	if cap(c.store) < most {
 		c.store = make([]decoded[E], 0, most)
 	}
 	var s slab[E]

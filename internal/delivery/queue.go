@@ -20,6 +20,7 @@ type Queue[E any] struct {
 	current  chunk[E] // used by the goroutine alone, while it runs
 	budget   *budget  // of which this much is reserved for the message that is being decoded; likewise
 	reserved int
+	store    []decoded[E] // empty: for the next chunk; used by who calls Put
 	decoding atomic.Int64 // when it began to decode a message that is not quick, in ns since 1970; 0 while it does not
 	awaiting atomic.Bool  // it waits for a budget
 
@@ -55,14 +56,17 @@ func (q *Queue[E]) Books() Books {
 // program's. Before it decodes more than a few messages, it asks whether it is to go on; what is left then is
 // delivered beside it.
 func (q *Queue[E]) Put(d *stream.Delivery, goOn func() bool) {
-	c := newChunk[E](d)
+	var c chunk[E]
+	c.init(d)
 	q.mu.Lock()
 	idle := !q.running
 	q.mu.Unlock()
 	if idle {
 		// Nobody else begins the goroutine meanwhile.
+		c.store, q.store = q.store, nil
 		q.direct(&c, goOn)
 		if q.tell(&c); c.toldAll {
+			q.store = c.store
 			return
 		}
 	}
@@ -84,7 +88,7 @@ func (q *Queue[E]) direct(c *chunk[E], goOn func() bool) {
 		return
 	}
 	defer st.passTurn()
-	for c.left() > 0 && c.quick() && !st.halted() {
+	for more := c.left() > 0; more && !st.halted(); more = c.left() > 0 && c.quick() {
 		if !q.deliverQuick(c) || !goOn() {
 			return
 		}

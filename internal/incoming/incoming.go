@@ -43,7 +43,7 @@ type Config struct {
 	// Queue makes the way of one sender's messages to the program.
 	Queue func(from int, o delivery.Owner) Queue
 	// Link finds the link to a server, which acknowledgments concern; nil if there is none. With create it
-	// makes one where there can be one.
+	// makes one where there can be one, and tells it where the server is now. It is always the same one.
 	Link func(id int, create bool) Link
 	// Urgent is Link for the acknowledgments of the urgent stream.
 	Urgent func(id int, create bool) Link
@@ -229,7 +229,10 @@ func (in *In) frame(head, tail []byte, key string, own bool) (sound bool) {
 		in.refuseFrom(sender, refusal{stream.RefusedKey, 1, fmt.Errorf("no peer has the public key %q", key), !own})
 		return false
 	}
-	h, err := wire.ParseHeader(head)
+	f := stream.Frame{Tail: tail, Buffer: head, Key: key}
+	h := &f.Header
+	var err error
+	*h, err = wire.ParseHeader(head)
 	if size := len(head) + len(tail); err == nil && size > wire.MaxFrame {
 		err = fmt.Errorf("%w: %d bytes", wire.ErrMalformed, size)
 	}
@@ -241,17 +244,17 @@ func (in *In) frame(head, tail []byte, key string, own bool) (sound bool) {
 		in.refuseFrom(sender, refusal{reason, 1, err, !own})
 		return false
 	}
-	if reason, cause := in.check(&h, sender, own); reason != 0 {
+	if reason, cause := in.check(h, sender, own); reason != 0 {
 		in.refuseFrom(sender, refusal{reason, 1, cause, !own})
 		return false
 	}
-	f := stream.Frame{Header: h, Body: head[h.Size():], Tail: tail, Buffer: head, Came: time.Now(), Key: key}
+	f.Body, f.Came = head[h.Size():], time.Now()
 	err = f.Check()
 	in.rx.Lock()
 	defer in.rx.Unlock()
 	in.mu.Lock()
 	defer in.mu.Unlock()
-	switch s := in.source(sourceOf(&h)); {
+	switch s := in.source(sourceOf(h)); {
 	case in.closed:
 	case err != nil:
 		in.refuse(s, refusal{stream.RefusedMalformed, 1, err, !own})

@@ -25,6 +25,7 @@ type source struct {
 	putting bool // what has come is being put into queue, by who reads the listener
 	// announced is the last frame of the present life that announced what the peer knows, when there was no link to tell of it.
 	announced *wire.Header
+	out       Link // the link to the peer, once there is one: it stays
 	owed      bool // it is among the prompts of in
 }
 
@@ -100,7 +101,7 @@ func (in *In) carryOut(s *source, effects []stream.Effect) {
 			s.tell(false, time.Now())
 		}
 	}
-	clear(effects) // of memory
+	s.stream.Forget()
 	if !s.stream.Deadline().IsZero() && !in.holding {
 		in.holding = true
 		if s.id == in.cfg.Pid {
@@ -150,11 +151,16 @@ func (s *source) present(h *wire.Header, names []byte) {
 // link is the link to the peer; nil if there is none. With create it is made if it can be. It is told what the peer had announced before
 // there was one. The caller holds mu.
 func (s *source) link(create bool) Link {
-	of := s.in.cfg.Link
-	if s.urgent {
-		of = s.in.cfg.Urgent
+	if s.out == nil || create { // it may have to learn where the peer is now
+		of := s.in.cfg.Link
+		if s.urgent {
+			of = s.in.cfg.Urgent
+		}
+		if l := of(s.id, create); l != nil {
+			s.out = l
+		}
 	}
-	l := of(s.id, create)
+	l := s.out
 	if h := s.announced; l != nil && h != nil {
 		s.announced = nil
 		l.Acked(h, nil)

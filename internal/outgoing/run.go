@@ -36,7 +36,7 @@ func (l *Link) run() {
 		case stepReplace:
 			l.replaceStalled()
 		case stepWrite:
-			now = l.write()
+			now, _ = l.write(false)
 			continue
 		case stepAwaitConn:
 			l.awaitConn(deadline)
@@ -55,60 +55,6 @@ func (l *Link) run() {
 		}
 		now = time.Now()
 	}
-}
-
-// promptMost is driveMost for who reads the network.
-const promptMost = 2
-
-// driveMost is how much drive does: others may go on queueing while it writes, and its caller has
-// a message to send and no more.
-const driveMost = 64
-
-const (
-	// To write a frame may take ten times as long as to queue a message. So when inARowMost messages have come one by one,
-	// each within pressingTime of when the one before was written, the next are left to run, and gather while it writes.
-	inARowMost   = 2
-	pressingTime = 3 * time.Microsecond
-)
-
-// pressing reports whether messages come one by one, and faster than they can be written so. The caller holds io.
-func (l *Link) pressing(now time.Time) bool {
-	if now.Sub(l.wrote) >= pressingTime {
-		l.inARow = 0
-		return false
-	}
-	l.inARow++
-	return l.inARow > inARowMost
-}
-
-// drive does run's work while run sleeps, as far as that needs no waiting. A lone message is all that was queued. The
-// caller holds io.
-func (l *Link) drive(lone bool, most int) {
-	now := time.Now()
-	if lone && l.pressing(now) {
-		l.wakeUp()
-		return
-	}
-	for range most {
-		step, deadline := l.plan(now, false)
-		switch {
-		case step == stepWrite:
-			now = l.write()
-		case step == stepSleep && !l.oversleeps(deadline):
-			return
-		default:
-			l.wakeUp()
-			return
-		}
-	}
-	l.wakeUp()
-}
-
-// oversleeps reports whether run sleeps beyond the deadline.
-func (l *Link) oversleeps(deadline time.Time) bool {
-	l.mu.Lock()
-	defer l.mu.Unlock()
-	return !deadline.IsZero() && (l.until.IsZero() || deadline.Before(l.until))
 }
 
 // plan decides what is done next, and until when at most. The caller holds io; only run may park.
@@ -272,10 +218,11 @@ func (l *Link) fail(err error, now time.Time) {
 	l.down(stream.Unreachable, "error", err)
 }
 
-// write hands the sender's frame to the connection, and returns when that was done. The caller holds io.
-func (l *Link) write() time.Time {
+// write hands the sender's frame to the connection, and returns when that was done, and, for who drives the link, whether it rests then. The
+// caller holds io.
+func (l *Link) write(driven bool) (now time.Time, rests bool) {
 	if u := l.turn; u != nil {
-		return l.writeUrgent(u)
+		return l.writeUrgent(u), false
 	}
 	f := l.sender.Pending()
 	head, tail := l.bare[:f.Header.Size()], []byte(nil)
@@ -289,7 +236,7 @@ func (l *Link) write() time.Time {
 	l.mu.Lock()
 	defer l.mu.Unlock()
 	defer l.kept.use(nil)
-	now := time.Now()
+	now = time.Now()
 	switch {
 	case ok:
 		l.wrote = now
@@ -301,6 +248,7 @@ func (l *Link) write() time.Time {
 			l.sent()
 		}
 		l.note()
+		rests = driven && l.mayRest(now)
 	case err != nil:
 		// A socket that fails for another reason than being full does not recover; another one
 		// may.
@@ -309,7 +257,7 @@ func (l *Link) write() time.Time {
 	default:
 		l.sender.Full(now)
 	}
-	return now
+	return now, rests
 }
 
 // awaitConn waits until the connection takes frames, or the deadline, or something else has

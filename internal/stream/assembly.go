@@ -53,26 +53,33 @@ var ErrTooLarge = errors.New("larger than maxMessageBytes")
 var errPastItsEnd = errors.New("more pieces than the message announced")
 
 // take lets a frame leave whose place it is.
-func (r *Receiver) take(f Frame) {
+func (r *Receiver) take(f *Frame) {
 	if f.Bare() {
 		return
 	}
-	d := Delivery{Place: Place{Life: r.life, Bytes: f.size(), Confirm: f.Flags&wire.FlagConfirm != 0}}
 	start := r.want
+	var d *Delivery
 	if f.isPiece() {
-		d.Buffer = f.Buffer
-		r.assemble(f, &d)
+		piece := Delivery{Place: r.placeOf(f)}
+		r.assemble(f, &piece)
+		d = &r.effect(Deliver).Delivery
+		*d = piece
 	} else {
 		r.want = wire.Position{Seq: r.want.Seq + uint64(f.Count)}
-		d.Count, d.Body, d.Tail, d.Buffer = int(f.Count), f.Body, f.Tail, f.Buffer
+		d = &r.effect(Deliver).Delivery
+		d.Place, d.Count, d.Body, d.Tail = r.placeOf(f), int(f.Count), f.Body, f.Tail
 	}
-	d.End = r.want
-	r.backlog.add(start, &d)
-	r.effects = append(r.effects, Effect{Do: Deliver, Delivery: d})
+	d.Buffer, d.End = f.Buffer, r.want
+	r.backlog.add(start, d)
+}
+
+// placeOf is the place of what is delivered of a frame, but for its end.
+func (r *Receiver) placeOf(f *Frame) Place {
+	return Place{Life: r.life, Bytes: f.size(), Confirm: f.Flags&wire.FlagConfirm != 0}
 }
 
 // assemble takes a piece of a large message, and makes the delivery that of the message when it is the last.
-func (r *Receiver) assemble(f Frame, d *Delivery) {
+func (r *Receiver) assemble(f *Frame, d *Delivery) {
 	piece, err := wire.ParsePiece(f.Body, f.Tail, f.Start.Offset)
 	if err != nil {
 		// Nobody calls this without Check.

@@ -108,7 +108,7 @@ func (r *Receiver) Taken(d Place, records, left int) AckWhen {
 // ackNow has the peer told at once how far it was taken.
 func (r *Receiver) ackNow() {
 	r.unacked = 0
-	r.effects = append(r.effects, Effect{Do: AckNow})
+	r.effect(AckNow)
 }
 
 // position is how far the peer's stream was taken or given up, as far as the peer may count on.

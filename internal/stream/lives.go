@@ -27,7 +27,7 @@ type earlierLife struct {
 }
 
 // arrive is Arrive for a frame of any life.
-func (r *Receiver) arrive(f Frame) {
+func (r *Receiver) arrive(f *Frame) {
 	if f.Incarnation == r.incarnation {
 		r.present(f)
 		return
@@ -83,8 +83,8 @@ func (r *Receiver) alone(l *earlierLife, came time.Time) bool {
 }
 
 // holdNext keeps a frame of the next life until its turn comes.
-func (r *Receiver) holdNext(f Frame) {
-	r.next = append(r.next, f)
+func (r *Receiver) holdNext(f *Frame) {
+	r.next = append(r.next, *f)
 	r.heldBytes += f.size()
 }
 
@@ -100,8 +100,8 @@ func (r *Receiver) begin() {
 		r.Books.Restarts++
 	}
 	r.change(earlierLife{incarnation: frames[0].Incarnation}, Effect{Do: NewLife, Key: frames[0].Key, First: first})
-	for _, f := range frames {
-		r.present(f)
+	for i := range frames {
+		r.present(&frames[i])
 	}
 }
 
@@ -126,5 +126,5 @@ func (r *Receiver) change(to earlierLife, e Effect) {
 		// What left its stream before is not told any more when it is taken, or refused.
 		r.undelivered.add(1, n-1, wire.WhyUnknown)
 	}
-	r.effects = append(r.effects, e)
+	*r.effect(e.Do) = e
 }

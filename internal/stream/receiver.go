@@ -28,7 +28,7 @@ type Limits struct {
 // next in its stream, and what came too early. It makes sure that records leave it in order
 // and once, and counts those that never will.
 //
-// Its methods return effects, which are to be carried out in their order. They stay valid until the next call.
+// Its methods return effects, which are to be carried out in their order. They stay valid until the next call, or Forget.
 type Receiver struct {
 	limits      *Limits
 	incarnation uint64        // 0: nothing heard yet
@@ -121,19 +121,36 @@ func (r *Receiver) Held() int { return r.heldBytes }
 
 // Arrive takes a frame that names this peer as its sender.
 func (r *Receiver) Arrive(f Frame) []Effect {
-	r.effects = r.effects[:0]
-	r.arrive(f)
+	r.Forget()
+	r.arrive(&f)
 	return r.effects
 }
 
+// Forget lets go of the effects that were returned last, and of the memory that they refer to.
+func (r *Receiver) Forget() {
+	clear(r.effects)
+	r.effects = r.effects[:0]
+}
+
+// effect adds one, which is made where it stays: it is large.
+func (r *Receiver) effect(do Do) *Effect {
+	if n := len(r.effects); n < cap(r.effects) {
+		r.effects = r.effects[:n+1]
+	} else {
+		r.effects = append(r.effects, Effect{})
+	}
+	e := &r.effects[len(r.effects)-1]
+	e.Do = do
+	return e
+}
+
 // present takes a frame of the present life.
-func (r *Receiver) present(f Frame) {
+func (r *Receiver) present(f *Frame) {
 	r.heard = f.Came
-	e := Effect{Do: Present, Header: f.Header}
-	if f.names() {
+	e := r.effect(Present)
+	if e.Header = f.Header; f.names() {
 		e.Names = f.Body
 	}
-	r.effects = append(r.effects, e)
 	if f.Flags&wire.FlagResend != 0 && len(r.undelivered) > 0 {
 		r.undelivered.heard(f.Kept.Seq)
 	}
@@ -158,12 +175,12 @@ func (r *Receiver) present(f Frame) {
 }
 
 // place puts a frame of the present life where it belongs.
-func (r *Receiver) place(f Frame) {
+func (r *Receiver) place(f *Frame) {
 	if r.want.Seq == 0 {
-		r.meet(&f)
+		r.meet(f)
 	}
 	if r.resends {
-		r.follow(&f)
+		r.follow(f)
 	}
 	a := InPlace
 	switch {
@@ -212,12 +229,13 @@ func whole(p wire.Position) wire.Position {
 }
 
 func (r *Receiver) refuse(why Refusal, cause error) {
-	r.effects = append(r.effects, Effect{Do: Refused, Refusal: why, Cause: cause})
+	e := r.effect(Refused)
+	e.Refusal, e.Cause = why, cause
 }
 
 // hold keeps a frame that came too early, in its place. When more would be held than the
 // window, what is missing is given up; or, if it will be sent again, the last that is held, which will be, too.
-func (r *Receiver) hold(f Frame) {
+func (r *Receiver) hold(f *Frame) {
 	i := len(r.held)
 	if f.Bare() && (r.resends || i > 0) {
 		// It says only that something before it is missing, which is known, unless it is
@@ -245,7 +263,7 @@ func (r *Receiver) hold(f Frame) {
 		}
 		return
 	}
-	r.held = slices.Insert(r.held, i, f)
+	r.held = slices.Insert(r.held, i, *f)
 	r.heldBytes += f.size()
 	for r.holdsTooMuch() && len(r.held) > 0 {
 		if r.resends {
@@ -279,7 +297,7 @@ func (r *Receiver) release() {
 		r.held = r.held[1:]
 		r.heldBytes -= f.size()
 		if f.Start == r.want {
-			r.take(f)
+			r.take(&f)
 		}
 	}
 	if len(r.held) == 0 {
@@ -337,7 +355,7 @@ func (r *Receiver) Deadline() time.Time {
 // Overdue gives up what has been missing for too long, or has the peer told what to send again, and begins the next life
 // if it has waited for as long.
 func (r *Receiver) Overdue(now time.Time) []Effect {
-	r.effects = r.effects[:0]
+	r.Forget()
 	if r.resends {
 		r.ask(now)
 	} else {
@@ -365,7 +383,7 @@ func (r *Receiver) outwait(now time.Time) {
 // behind it is delivered, unless it may be sent again, and frames of a next life are refused. What tells the peer's lives
 // and its place in the stream stays, for the peer may come back.
 func (r *Receiver) Release() []Effect {
-	r.effects = r.effects[:0]
+	r.Forget()
 	if r.resends {
 		r.letGo(0)
 		r.losePart()

@@ -148,10 +148,15 @@ func (s *Sender) tells() bool {
 	return s.resends || !s.spoke && s.self.Knows.Has(wire.CapResend)
 }
 
+// keeps reports whether something is kept of which the peer is yet to say that it got it, or what became of it.
+func (s *Sender) keeps() bool {
+	return s.self.Knows.Has(wire.CapResend) && s.window.kept < len(s.window.frames) && (s.window.missing() || s.awaits())
+}
+
 // silenceEnds is when nothing is kept any more for a peer that does not say that it got what was written; zero: never, since
 // all is well, or nothing is kept.
 func (s *Sender) silenceEnds() time.Time {
-	if !s.self.Knows.Has(wire.CapResend) || !s.window.missing() && !s.awaits() || s.window.kept == len(s.window.frames) {
+	if !s.keeps() {
 		return time.Time{}
 	}
 	since := s.moved

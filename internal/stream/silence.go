@@ -153,7 +153,9 @@ func (s *Sender) wrote(now time.Time) {
 	if r.instant && !(s.resends && s.window.missing()) {
 		return
 	}
-	r.owe(now)
+	if r.owe(now); r.takes.IsZero() {
+		r.takes = now
+	}
 	switch {
 	case f.Again:
 		r.timed = timed{} // nobody knows which of the two is acknowledged
@@ -232,6 +234,11 @@ func (s *Sender) watchAt() time.Time {
 	return r.answered.Add(s.policy.Watch)
 }
 
+// fresh reports whether something has shown that the peer is reachable, and bytes were seen to move towards it, no longer ago than that.
+func (r *reach) fresh(now time.Time, most time.Duration) bool {
+	return now.Sub(r.silent) < most && now.Sub(r.moved) < most
+}
+
 // silence takes in that a time is over in which the peer was to answer.
 func (s *Sender) silence(now time.Time) {
 	r := &s.reach
@@ -247,7 +254,7 @@ func (s *Sender) silence(now time.Time) {
 		s.reached(Severed, now)
 	}
 	third := s.policy.Silence / 3
-	if r.owed.IsZero() || r.state == Lost || now.Sub(r.silent) < third && now.Sub(r.moved) < third {
+	if r.owed.IsZero() || r.state == Lost || r.fresh(now, third) {
 		return // for most frames: lostAt would cost as much as all else
 	}
 	if !now.Before(s.lostAt()) {

@@ -18,7 +18,12 @@ import "time"
 
 // Even is the first even nanosecond from t on; of the zero time, that. On a network for tests, in virtual time, frames arrive at odd ones: so what
 // is done a while after one has arrived is not due at the very moment at which another one does, which would leave to chance what comes first.
-func Even(t time.Time) time.Time { return t.Add(time.Duration(t.Nanosecond() & 1)) }
+func Even(t time.Time) time.Time {
+	if t.Nanosecond()&1 == 0 {
+		return t
+	}
+	return t.Add(1)
+}
 
 // Earlier returns the earlier of two deadlines, where zero means none.
 func Earlier(a, b time.Time) time.Time {

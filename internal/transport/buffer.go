@@ -36,6 +36,16 @@ func GetBuffer(size int) []byte {
 	return make([]byte, size)
 }
 
+// CopyBuffer returns a copy of b in memory as GetBuffer returns it. A small one costs less so: its memory need not be cleared before.
+func CopyBuffer(b []byte) []byte {
+	if len(b) < leastPooled {
+		return append([]byte{}, b...)
+	}
+	c := GetBuffer(len(b))
+	copy(c, b)
+	return c
+}
+
 // PutBuffer gives memory back that GetBuffer may return next. What is no such memory
 // is left alone.
 func PutBuffer(b []byte) {

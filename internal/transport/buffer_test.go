@@ -23,7 +23,15 @@ func TestABufferIsUsedAgainOnlyIfItIsOfThePool(t *testing.T) {
 		if pooled && cap(b) > size*22/10 {
 			t.Errorf("%d bytes are in a buffer of %d", size, cap(b))
 		}
+		for i := range b {
+			b[i] = byte(i)
+		}
+		c := CopyBuffer(b)
+		if !slices.Equal(b, c) || c == nil || size > 0 && &b[0] == &c[0] || IsPooled(c) != pooled {
+			t.Errorf("a copy of %d bytes has %d, of the pool: %v; want others like them, %v", size, len(c), IsPooled(c), pooled)
+		}
 		PutBuffer(b)
+		PutBuffer(c)
 	}
 	// What others have allocated is left to them.
 	from := make([]byte, most)

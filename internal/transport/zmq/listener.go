@@ -191,8 +191,7 @@ func (l *Listener) message(p part) (head, tail []byte, err error) {
 		// The payload will be the message: it has to be in memory of its own.
 		return bytes.Clone(p.data[:at]), bytes.Clone(p.data[at:]), nil
 	}
-	head = transport.GetBuffer(len(p.data))
-	copy(head, p.data)
+	head = transport.CopyBuffer(p.data)
 	for parts := 2; p.more; parts++ {
 		if p, err = l.recv.next(0, 1); err != nil {
 			return nil, nil, err
