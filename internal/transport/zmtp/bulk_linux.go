@@ -17,13 +17,13 @@ const bulkLeast = 66 << 10
 // more of it has come than who receives has read, and a large frame goes on: it is read while
 // the frames before are taken in. It is handed back when nothing more has come.
 type bulk struct {
-	c       chan queued
+	c       chan queued   // nil until there is such a stream; set by who receives
 	over    chan struct{} // closed by close
 	waiting atomic.Bool   // who receives waits, and is to be woken
 	due     int           // what is in c that comes before what ready streams have; used by who receives
 }
 
-func newBulk() bulk { return bulk{c: make(chan queued, framesMost), over: make(chan struct{})} }
+func newBulk() bulk { return bulk{over: make(chan struct{})} }
 
 // isBulk reports whether the stream is to be read by a goroutine of its own; full tells that the last
 // read took all that there was room for.
@@ -40,6 +40,9 @@ func (r *receiver) handOff(l *Listener, s *stream) {
 		return // then it is read as before
 	}
 	in.apart = true
+	if r.c == nil {
+		r.c = make(chan queued, framesMost)
+	}
 	l.all.Go(func() { // It ends when nothing more has come; Close ends it, and waits for it.
 		r.readApart(l, s, in)
 		r.takeBack(l, s, in)

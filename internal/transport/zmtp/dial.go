@@ -93,33 +93,62 @@ func (c *Conn) keep(ctx context.Context, to target) {
 
 // connect makes a connection and serves it until it ends. It reports whether it stood, and why
 // not, or what its peer did wrong.
+//
+// To make it takes a stack of 8 KiB, which a goroutine keeps. It is made by a goroutine that ends
+// then, so that each of many connections holds half of that.
 func (c *Conn) connect(ctx context.Context, to target) (stood bool, err error) {
+	made := make(chan opened, 1)
+	go func() { made <- c.open(ctx, to) }() // It ends with ctx at the latest, and is waited for here.
+	o := <-made
+	if o.err != nil {
+		return false, o.err
+	}
+	defer o.close()
+	c.stands(o.session, to)
+	err = o.session.serve(o.rest)
+	c.broke(o.session)
+	return true, err
+}
+
+// An opened connection has been through its handshake, unless there is an error.
+type opened struct {
+	session *session
+	rest    []byte // what came behind the handshake
+	close   func() // ends the connection, once nobody writes to it
+	err     error
+}
+
+// open makes a connection, which ends with ctx.
+func (c *Conn) open(ctx context.Context, to target) (o opened) {
 	dialer := net.Dialer{Timeout: transport.ConnectTimeout, KeepAlive: -1, Control: controlDialed}
 	nc, err := dialer.DialContext(ctx, to.network, to.address)
 	if err != nil {
 		if op := (*net.OpError)(nil); errors.As(err, &op) {
 			err = op.Err // it would repeat the address
 		}
-		return false, err
+		return opened{err: err}
 	}
-	defer nc.Close()
 	unhook := context.AfterFunc(ctx, func() { nc.Close() })
-	defer unhook()
-	defer rememberLocal(nc)()
+	forget := rememberLocal(nc)
 	m := c.mechanism()
-	peer, rest, err := shake(nc, m, func() {})
-	if err != nil {
-		return false, fmt.Errorf("the handshake failed: %w", err)
+	o.close = func() {
+		m.wipe()
+		forget()
+		unhook()
+		nc.Close()
 	}
-	defer m.wipe() // nobody writes to it by then
-	s, err := newSession(c, nc, m, peer)
-	if err != nil {
-		return false, err
+	defer func() {
+		if o.err != nil {
+			o.close()
+		}
+	}()
+	var peer greeting
+	if peer, o.rest, err = shake(nc, m, func() {}); err != nil {
+		o.err = fmt.Errorf("the handshake failed: %w", err)
+		return o
 	}
-	c.stands(s, to)
-	err = s.serve(rest)
-	c.broke(s)
-	return true, err
+	o.session, o.err = newSession(c, nc, m, peer)
+	return o
 }
 
 // stands makes the session what is written to.

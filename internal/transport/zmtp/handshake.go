@@ -86,6 +86,9 @@ func exchange(nc net.Conn, m mechanism, further func()) (rest []byte, err error)
 				err = e
 			}
 			if err != nil || done {
+				if len(rest) == 0 {
+					rest = nil // or else it would keep b in memory
+				}
 				return rest, err
 			}
 		}

@@ -134,7 +134,7 @@ func (r *receiver) find(l *Listener, s *stream) (f found) {
 		r.drop(l, s)
 	case f.kind == nothing:
 		l.budget.settle(s)
-		r.current = nil
+		r.current, r.rest = nil, nil // also an empty rest would keep scratch in memory
 		if s.isBulk(s.input.(*fdInput).full) {
 			r.handOff(l, s)
 		}

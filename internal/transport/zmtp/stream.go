@@ -87,7 +87,9 @@ func (s *stream) find(b []byte, least, most int) (f found, rest []byte, ok bool)
 		}
 		switch b = b[used:]; k {
 		case isCommand:
-			if !s.heed() {
+			ok := s.heed()
+			s.body = nil // it keeps in memory what b lies in
+			if !ok {
 				return f, nil, false
 			}
 		case isTooShort:

@@ -3,9 +3,11 @@
 package zmtp
 
 import (
+	"errors"
 	"runtime"
 	"testing"
 	"time"
+	"weak"
 
 	"github.com/abhishekg16/cluster/internal/transport"
 )
@@ -68,5 +70,38 @@ func TestNoListenerParksWithTheOnlyThread(t *testing.T) {
 	l.Interrupt() // which would end it at once
 	if l.in.park() {
 		t.Error("it parks with the only thread")
+	}
+}
+
+// Many servers of one process read to buffers that they share: one that kept its own while it waits would take
+// 64 KiB more.
+func TestAListenerThatWaitsKeepsNothingOfWhatItReadTo(t *testing.T) {
+	for _, tt := range []struct{ name, last string }{
+		{"a message", frameOf(0, "x")},
+		{"a command", frameOf(0, "x") + frameOf(flagCommand, string(ping(transport.HeartbeatTTL)))},
+		{"the begin of a frame", frameOf(0, "x") + frameOf(0, "y")[:1]},
+	} {
+		t.Run(tt.name, func(t *testing.T) {
+			endpoint := freeEndpoint(t)
+			l := listen(t, endpoint).(*Listener)
+			p := push(t, endpoint)
+			readTo := make([]byte, scratchSize)
+			kept := weak.Make(&readTo[0])
+			l.in.scratch, readTo = readTo, nil // as if it had read before
+			p.write(tt.last)
+			if _, _, err := l.Recv(time.Now().Add(limit)); err != nil {
+				t.Fatal(err)
+			}
+			// What is behind the message may come a little later.
+			for end := time.Now().Add(limit); kept.Value() != nil; runtime.GC() {
+				if _, _, err := l.Recv(time.Now().Add(10 * time.Millisecond)); !errors.Is(err, transport.ErrTimeout) {
+					t.Fatalf("the error is %v, want %v", err, transport.ErrTimeout)
+				}
+				if time.Now().After(end) {
+					t.Fatal("it keeps the buffer")
+				}
+			}
+			runtime.KeepAlive(l)
+		})
 	}
 }
