@@ -51,22 +51,20 @@ func (r *receiver) handOff(l *Listener, s *stream) {
 
 // readApart reads a stream until nothing more has come.
 func (r *receiver) readApart(l *Listener, s *stream, in *fdInput) {
-	ahead := transport.GetBuffer(scratchSize)
-	defer transport.PutBuffer(ahead)
+	scratch := transport.GetBuffer(scratchSize)
+	defer transport.PutBuffer(scratch)
 	o := outlet{r.c, r.over, &in.handing, r.woken}
 	for !in.ended.Load() {
-		room, space := s.room(), ahead
-		if len(room) >= directLeast {
-			space = space[:aheadSize]
-		}
-		n, err := readNow(in.fd, room, space)
+		room := s.room()
+		ahead := s.space(room, scratch)
+		n, err := readNow(in.fd, room, ahead)
 		if err != nil || n <= 0 {
 			return // that it has ended is seen again by who receives
 		}
 		s.idleTimeout.came()
 		direct := min(n, len(room))
 		s.took(direct)
-		if !s.handOn(l, space[:n-direct], o) {
+		if !s.handOn(l, ahead[:n-direct], o) {
 			in.end()
 			return
 		}

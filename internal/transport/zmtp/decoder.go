@@ -169,6 +169,9 @@ func (d *decoder) take(b []byte) (used int) {
 // isCommand reports whether the frame at hand is known to be a command.
 func (d *decoder) isCommand() bool { return d.seal == nil && d.flags&flagCommand != 0 }
 
+// isLarge reports whether the frames that came lately carry large payloads, one each, so that the next one is expected to.
+func (d *decoder) isLarge() bool { return d.cuts && d.usual >= directLeast }
+
 // room is where the next bytes of the frame at hand belong: empty if they are none of its. took
 // is to be told how many were put there.
 func (d *decoder) room() []byte {
@@ -192,7 +195,7 @@ func (d *decoder) grow(next []byte) {
 	}
 	old, size := d.buf, min(d.size, max(leastBuffer, d.usual, growth*(d.done+len(next))))
 	if d.cuts && d.seal != nil && d.size >= leastBuffer || d.mayCut() && len(begin) >= wire.HeaderSize && wire.CutAhead(begin, d.size) > 0 {
-		d.buf = slices.Grow([]byte(nil), size)[:size] // not of a pool: the payload will be the message
+		d.buf = make([]byte, size, size|1) // not of a pool, whose sizes are even: the payload will be the message
 	} else {
 		d.buf = transport.GetBuffer(size)
 	}

@@ -216,6 +216,45 @@ func TestAPayloadThatBecomesTheMessageIsInMemoryOfItsOwn(t *testing.T) {
 	}
 }
 
+// A payload of 64 KiB and its headers are a little more than scratch: read there, each would be copied.
+func TestBehindALargePayloadLittleIsReadAheadUntilOthersCome(t *testing.T) {
+	large := make([]byte, 64<<10)
+	h := wire.Header{Incarnation: 1, Start: wire.Position{Seq: 1}, Count: 1}
+	h.Put(large)
+	several := bytes.Clone(large)
+	h.Count = 2
+	h.Put(several)
+	scratch := make([]byte, scratchSize)
+	s := newStream("", nil, "")
+	for _, step := range []struct {
+		what   string
+		frames []string
+		want   int
+	}{
+		{"nothing", nil, scratchSize},
+		{"a large payload", []string{string(large)}, aheadSize},
+		{"small frames behind it", slices.Repeat([]string{"small"}, 12), scratchSize},
+		{"a large payload again", []string{string(large)}, aheadSize},
+		{"a frame full of records", []string{string(several)}, scratchSize},
+	} {
+		for _, f := range step.frames {
+			if _, k, err := s.next([]byte(frameOf(0, f))); k != isMessage || err != nil {
+				t.Fatalf("after %s: %v, %v", step.what, k, err)
+			}
+		}
+		if got := len(s.space(nil, scratch)); got != step.want {
+			t.Errorf("after %s %d bytes are read at once, want %d", step.what, got, step.want)
+		}
+	}
+	// What is missing of a frame at hand is read to where it belongs.
+	if n, k, err := s.next([]byte(frameOf(0, string(large)))[:scratchSize/2]); n != scratchSize/2 || k != nothing || err != nil {
+		t.Fatal(n, k, err)
+	}
+	if got := len(s.space(s.room(), scratch)); got != aheadSize {
+		t.Errorf("behind a frame at hand %d bytes are read, want %d", got, aheadSize)
+	}
+}
+
 func TestReceivingIntoTheBuffersOfThePoolAllocatesNothing(t *testing.T) {
 	d := &decoder{most: wire.MaxFrame}
 	sent := []byte(frameOf(0, strings.Repeat("x", 60<<10)))

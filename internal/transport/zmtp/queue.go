@@ -94,7 +94,7 @@ func (q *queue) read(l *Listener, s *stream, c *connInput, rest []byte) {
 		into := s.room()
 		direct := len(into) >= directLeast
 		if !direct {
-			into = b
+			into = s.space(nil, b)
 		}
 		if !full {
 			q.busy.Add(-1)

@@ -158,10 +158,8 @@ func (r *receiver) read(l *Listener, s *stream) {
 	if r.scratch == nil {
 		r.scratch = transport.GetBuffer(scratchSize)
 	}
-	room, ahead := s.room(), r.scratch
-	if len(room) >= directLeast {
-		ahead = ahead[:aheadSize]
-	}
+	room := s.room()
+	ahead := s.space(room, r.scratch)
 	n, err := readNow(in.fd, room, ahead)
 	switch {
 	case err == unix.EAGAIN:

@@ -13,8 +13,8 @@ const (
 	// scratchSize is how much is read at once where most of it is of small frames.
 	scratchSize = 64 << 10
 	// directLeast is how much has to be missing of a frame to be read to where it belongs, and
-	// aheadSize is how much of what comes behind it is read with it: what is read
-	// ahead has to be copied.
+	// aheadSize is how much of what comes behind it is read with it, and behind the end of one large payload where
+	// another is expected: what is read ahead has to be copied.
 	directLeast = 16 << 10
 	aheadSize   = 4 << 10
 	// framesMost is how many messages that goroutines have read wait to be received at most.
@@ -45,6 +45,14 @@ type stream struct {
 
 func newStream(key string, s *curve.Session, origin string) *stream {
 	return &stream{decoder: decoder{most: wire.MaxFrame, seal: s}, key: key, origin: origin}
+}
+
+// space is what part of scratch is read to, beside the room for the frame at hand.
+func (s *stream) space(room, scratch []byte) []byte {
+	if len(room) >= directLeast || s.isLarge() {
+		return scratch[:aheadSize]
+	}
+	return scratch
 }
 
 // originOf is the host at the other end; empty for what has none.
