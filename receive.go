@@ -71,8 +71,8 @@ func take[T any](ctx context.Context, n *Node, from <-chan T) (v T, ok, taken bo
 		}
 		v, ok, taken = readUntil(ctx, n, from)
 		lease.GiveBack()
-		if taken {
-			return v, ok, true
+		if taken || ctx.Err() != nil { // or else the lease, free again, would be taken for ever
+			return v, ok, taken
 		}
 	}
 }
