@@ -55,13 +55,12 @@ func TestAHeartbeatPassesWhatFillsTheWay(t *testing.T) {
 		if err != nil {
 			t.Fatalf("%d of the 2 came, and %d requests with entries: %v", passed, large, err)
 		}
-		switch msg := env.Msg.(type) {
-		case []byte:
+		msg, _ := env.Msg.([]byte)
+		switch r, _ := decodeMessage(msg).(request); {
+		case len(r.Body) > 1<<20:
 			large++
-		case request:
-			if msg.Kind == appendEntries || msg.Kind == requestVote {
-				passed++
-			}
+		case r.Kind == appendEntries, r.Kind == requestVote:
+			passed++
 		}
 	}
 	if large > count/2 {
