@@ -16,7 +16,7 @@ func init() {
 	needs := append([]need{tool("ss")}, needNetwork...)
 	register(row{
 		name:    "resets-loss",
-		promise: "nothing is dropped, and nothing is of unknown fate, while the link to its receiver is up",
+		promise: "nothing is dropped while the link to its receiver is up, and nothing is of unknown fate but what was written in the first second of that",
 		fault:   fault,
 		needs:   needs,
 		run:     func(t *trial) error { return resetsAndLoss(t, 0) },
@@ -123,15 +123,16 @@ func resetsAndLoss(t *trial, patience time.Duration) error {
 
 // An account holds what becomes of messages against what their sender says of its links meanwhile.
 type account struct {
-	end    func() // of the observation
-	gone   uint64 // messages dropped or of unknown fate
-	flaps  uint64 // times that a link went down
+	end    func()           // of the observation
+	gone   uint64           // messages dropped or of unknown fate
+	flaps  uint64           // times that a link went down
+	upAt   map[[2]int]int64 // when each link came up for the last time
 	faults []violation
 }
 
 // keepAccounts observes all servers until end is called.
 func (f *field) keepAccounts() *account {
-	a := new(account)
+	a := &account{upAt: make(map[[2]int]int64)}
 	last := make(map[[2]int]peerCounters)
 	a.end = f.observe(f.ids(), func(id int, c counters) {
 		for to, p := range c.Peers {
@@ -143,8 +144,13 @@ func (f *field) keepAccounts() *account {
 			gone := p.gone() - was.gone()
 			a.gone += gone
 			a.flaps += p.Flaps - was.Flaps
-			up := cluster.LinkUp.String()
-			if gone > 0 && p.State == up && p.Since == was.Since && len(a.faults) < foundMost {
+			up := p.State == cluster.LinkUp.String()
+			if up && p.Since != was.Since {
+				a.upAt[link] = c.At
+				continue
+			}
+			// What is written until the peer has announced again what it knows is of unknown fate at first.
+			if wrong := p.dropped() > was.dropped() || gone > 0 && c.At-a.upAt[link] > int64(time.Second); up && wrong && len(a.faults) < foundMost {
 				a.faults = append(a.faults, found(oracleState, "server %d has dropped %d messages to server %d, and does not know the fate of %d, while its link is up", id, p.dropped()-was.dropped(), to, p.Unconfirmed-was.Unconfirmed))
 			}
 		}

@@ -21,7 +21,6 @@ type oracle struct {
 	grant          int
 	flight         []flown         // not acknowledged
 	resets         int             // times that it was forgotten
-	shown          bool            // the peer's present life knows that the sender resends
 	unconfirmed    uint64          // records that were written, and of which nobody knows what became
 	mayDrop        bool            // something has happened that lets the sender drop what it keeps
 	toldKept       wire.Position   // the sender has said that it keeps nothing before
@@ -370,7 +369,7 @@ func (o *oracle) wrote(h *wire.Header, upTo wire.Position, bytes int) {
 	}
 	o.progress()
 	o.sentTo = upTo
-	x := flown{start: h.Start, end: upTo, bytes: bytes, certain: (o.shown || h.ShowsResending()) && !o.torn}
+	x := flown{start: h.Start, end: upTo, bytes: bytes, certain: h.ShowsResending() && !o.torn}
 	if upTo.Offset == 0 {
 		for i := range o.current.count {
 			x.ids = append(x.ids, o.current.id+int64(i))
@@ -381,7 +380,7 @@ func (o *oracle) wrote(h *wire.Header, upTo wire.Position, bytes int) {
 	}
 	if o.done.Before(upTo) {
 		o.flight = append(o.flight, x)
-	} else if !o.s.resends && !o.shown {
+	} else if !o.s.resends {
 		o.mayDrop = true
 	}
 }
@@ -419,7 +418,7 @@ func (o *oracle) reset() {
 
 // carried notes which acknowledgment has left with a frame.
 func (o *oracle) carried(h *wire.Header) {
-	if !o.shown && !h.ShowsResending() {
+	if !h.ShowsResending() {
 		o.mayDrop = true
 		for i := range o.flight {
 			o.flight[i].certain = false
@@ -432,7 +431,6 @@ func (o *oracle) carried(h *wire.Header) {
 
 // peerBegan notes that a new life of the peer was heard, for which messages may wait once in a while.
 func (o *oracle) peerBegan(first bool) {
-	o.shown = false
 	if first && o.s.tells() {
 		for i := range o.flight {
 			o.flight[i].early = true
@@ -460,7 +458,6 @@ func (o *oracle) acked(h *wire.Header) {
 		return
 	}
 	o.grant, o.spoken = int(min(h.Window, maxGrant)), true
-	o.shown = o.shown || h.Flags&wire.FlagResend != 0
 	if h.Flags&wire.FlagTaking != 0 {
 		o.progress()
 	}
@@ -533,7 +530,7 @@ func (o *oracle) confirmed(count uint64) {
 			want += uint64(len(x.ids))
 		}
 	}
-	if !o.s.resends && !o.shown {
+	if !o.s.resends {
 		o.mayDrop, want = true, 0
 	}
 	if count != want {

@@ -67,7 +67,7 @@ func (s *Sender) learn(h *wire.Header) {
 // confirm books records that were kept until the peer was done with them. One that does not resend may have given
 // them up.
 func (s *Sender) confirm(records int) {
-	if s.resends || s.shown {
+	if s.resends {
 		s.Books.Confirmed += uint64(records)
 	} else {
 		s.Books.Unconfirmed += uint64(records)
@@ -119,10 +119,6 @@ func (s *Sender) position() wire.Position {
 	return wire.Position{Seq: s.next, Offset: uint32(s.offset)}
 }
 
-// showsResending reports whether a peer that gets the pending frame knows that this sender resends: of the frame, or since its present life
-// has said so before. One that was not heard for a while is sent nothing that an earlier version would refuse, and may be the same all along.
-func (s *Sender) showsResending() bool { return s.shown || s.pending.Header.ShowsResending() }
-
 // written takes in that a frame of the load was handed over for the first time.
 func (s *Sender) written(now time.Time) {
 	f := &s.pending
@@ -130,7 +126,7 @@ func (s *Sender) written(now time.Time) {
 	if f.whole {
 		sent.count = f.Header.Count
 	}
-	if !s.showsResending() || f.whole && s.torn {
+	if !f.Header.ShowsResending() || f.whole && s.torn {
 		s.Books.Unconfirmed += uint64(sent.count)
 		sent.count = 0
 	}

@@ -417,38 +417,6 @@ func TestASenderThatEndsWaitsForItsConnectionToTellWhatHasCome(t *testing.T) {
 	}
 }
 
-func TestWhatIsWrittenToALifeThatKnowsIsConfirmedThoughItWasSilent(t *testing.T) {
-	now := time.Unix(1000, 0)
-	s := newResender(now)
-	s.write(now)
-	s.estrange()
-	s.Acknowledge(Ack{Incarnation: 9, UpTo: at(5)}) // so that the frame has no room to announce anything
-	s.announceAt = now.Add(announceInterval)
-	s.Load(small(2), now)
-	if h := s.writes(now); len(h) != 1 || h[0].ShowsResending() {
-		t.Fatalf("it writes %+v, want a frame that an earlier version understands", h)
-	}
-	if s.Books.Unconfirmed != 0 {
-		t.Errorf("%d are unconfirmed before anything is heard", s.Books.Unconfirmed)
-	}
-	s.Acked(report(at(4), at(4), at(4)), now)
-	if s.Books.Confirmed != 3 || s.Books.Unconfirmed != 0 {
-		t.Errorf("%+v, want 3 confirmed", s.Books)
-	}
-	s.estrange()
-	s.Load(small(1), now)
-	s.writes(now)
-	s.PeerBegan(false, now)
-	if s.Books.Confirmed != 3 || s.Books.Unconfirmed != 1 {
-		t.Errorf("%+v, want the last unconfirmed: another life is there", s.Books)
-	}
-	s.announceAt = now.Add(announceInterval)
-	s.Load(small(1), now)
-	if s.writes(now); s.Books.Unconfirmed != 2 {
-		t.Errorf("%+v, want the next, too: nothing is known of that life", s.Books)
-	}
-}
-
 func TestASenderThatEndsWaitsUntilItsPeerHasAll(t *testing.T) {
 	now := time.Unix(1000, 0)
 	s := newResender(now)

@@ -61,7 +61,6 @@ type Sender struct {
 	pending Outbound // that Next has told to write
 
 	resends    bool      // the peer does, and knows that this sender does: each frame has a Resend
-	shown      bool      // the peer's present life has said that it knows that this sender does
 	spoke      bool      // the peer has acknowledged something, or nothing, of this life
 	announceAt time.Time // when to announce to a peer that does not resend
 	moved      time.Time // when the peer last said that it got more, or had got everything
@@ -249,7 +248,6 @@ func (s *Sender) Acked(h *wire.Header, now time.Time) bool {
 	if h.AckIncarnation != s.self.Incarnation {
 		return s.waited || s.owesWord
 	}
-	s.shown = s.shown || h.Flags&wire.FlagResend != 0
 	s.window.grant, s.ackedAt = int(min(h.Window, maxGrant)), now
 	whole := !s.window.missing()
 	news, records := s.window.acked(h.Ack)
@@ -281,7 +279,7 @@ func (s *Sender) Acked(h *wire.Header, now time.Time) bool {
 // at all nobody knows whether there was another one before: what that may have got is acknowledged if this one has it,
 // and is not sent again if it has not.
 func (s *Sender) PeerBegan(first bool, now time.Time) {
-	s.ack.Undelivered, s.shown = nil, false // were of the life before
+	s.ack.Undelivered = nil // was for the life before
 	if first && s.tells() {
 		s.window.early = len(s.window.frames)
 	} else {
@@ -330,7 +328,7 @@ func (s *Sender) took(now time.Time) (whole bool) {
 	s.ack.carried(s.resends)
 	s.tookWord(&f.Header, now)
 	s.waited = s.waited && f.Header.Flags&wire.FlagResend == 0
-	if !s.showsResending() {
+	if !f.Header.ShowsResending() {
 		// The first that the peer gets may be this one. It gives up what it misses then.
 		s.Books.Unconfirmed += uint64(s.window.doubt())
 	}
