@@ -30,19 +30,13 @@ func loss(t *trial) error {
 		return err
 	}
 	lose := func(rule string, d time.Duration) (during span, dropped int, err error) {
-		for host := range n.hosts {
-			if err := n.filter(host, rule); err != nil {
-				return span{}, 0, err
-			}
+		if err := n.filterAll(rule); err != nil {
+			return span{}, 0, err
 		}
-		during, err = t.sleep(d)
-		for host := range n.hosts {
-			some, e := n.unfilter(host)
-			if e != nil {
-				return during, 0, e
-			}
-			dropped += some
+		if during, err = t.sleep(d); err != nil {
+			return during, 0, err
 		}
+		dropped, err = n.unfilterAll()
 		return during, dropped, err
 	}
 	t.say("a tenth of all segments is lost")

@@ -212,6 +212,28 @@ func (n *network) unfilter(host int) (dropped int, err error) {
 	return dropped, n.run(host, "nft", "delete", "table", "inet", "faults")
 }
 
+// filterAll has all hosts drop some of the segments that come in, as the rule says.
+func (n *network) filterAll(rule string) error {
+	for host := range n.hosts {
+		if err := n.filter(host, rule); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+// unfilterAll lets everything in again on all hosts, and tells how much was dropped.
+func (n *network) unfilterAll() (dropped int, err error) {
+	for host := range n.hosts {
+		some, err := n.unfilter(host)
+		if err != nil {
+			return 0, err
+		}
+		dropped += some
+	}
+	return dropped, nil
+}
+
 var packets = regexp.MustCompile(`counter packets (\d+)`)
 
 // file puts a file in the place of one of /etc for what runs on a host. ip does so when it

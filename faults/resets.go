@@ -7,6 +7,7 @@ import (
 	"net"
 	"os"
 	"os/exec"
+	"slices"
 	"strings"
 	"sync"
 	"time"
@@ -46,10 +47,16 @@ func byKernel(ports []string) (ended int, err error) {
 	for _, p := range ports {
 		of = append(of, "sport = :"+p, "dport = :"+p)
 	}
-	arguments := []string{"-H", "-K", "-t", "state", "established", "( " + strings.Join(of, " or ") + " )"}
-	out, err := exec.Command("ss", arguments...).CombinedOutput()
+	return endEstablished(nil, "( "+strings.Join(of, " or ")+" )")
+}
+
+// endEstablished has the kernel end all connections that a filter of ss finds, and returns how many it found. Prefix goes before the command, such
+// as one that enters a namespace.
+func endEstablished(prefix []string, filter ...string) (ended int, err error) {
+	line := slices.Concat(prefix, []string{"ss", "-H", "-K", "-t", "state", "established"}, filter)
+	out, err := exec.Command(line[0], line[1:]...).CombinedOutput()
 	if err != nil {
-		return 0, fmt.Errorf("ss %s: %w: %s", strings.Join(arguments, " "), err, out)
+		return 0, fmt.Errorf("%s: %w: %s", strings.Join(line, " "), err, out)
 	}
 	return strings.Count(string(out), "\n"), nil // a line for each
 }

@@ -3,9 +3,6 @@
 package main
 
 import (
-	"fmt"
-	"os/exec"
-	"strings"
 	"time"
 
 	"github.com/abhishekg16/cluster"
@@ -31,12 +28,7 @@ func init() {
 
 // endConnections ends all connections of a host, and returns how many it had.
 func (n *network) endConnections(host int) (ended int, err error) {
-	line := append(n.on(host), "ss", "-H", "-K", "-t", "state", "established")
-	out, err := exec.Command(line[0], line[1:]...).CombinedOutput()
-	if err != nil {
-		return 0, fmt.Errorf("%s: %w: %s", strings.Join(line, " "), err, out)
-	}
-	return strings.Count(string(out), "\n"), nil
+	return endEstablished(n.on(host))
 }
 
 func resetsAndLoss(t *trial, patience time.Duration) error {
@@ -58,10 +50,8 @@ func resetsAndLoss(t *trial, patience time.Duration) error {
 	if err != nil {
 		return err
 	}
-	for host := range n.hosts {
-		if err := n.filter(host, "numgen random mod 100 < 10"); err != nil {
-			return err
-		}
+	if err := n.filterAll("numgen random mod 100 < 10"); err != nil {
+		return err
 	}
 	each := scale(t, 50_000, 10_000)
 	t.say("each of two servers sends %d messages, of whose segments a tenth is lost; every second all connections are reset", each)
@@ -80,13 +70,9 @@ func resetsAndLoss(t *trial, patience time.Duration) error {
 	if err != nil {
 		return err
 	}
-	dropped := 0
-	for host := range n.hosts {
-		some, err := n.unfilter(host)
-		if err != nil {
-			return err
-		}
-		dropped += some
+	dropped, err := n.unfilterAll()
+	if err != nil {
+		return err
 	}
 	healed := now()
 	if err := f.loadAll(load{Rate: 500, Size: 256}); err != nil {
