@@ -85,18 +85,7 @@ var brokenMethods = []breakage{
 			return nil
 		}
 	}},
-	{"Send hands over to goroutines", ruleSendOrder, func(b *broken) {
-		n := 0 // of one goroutine
-		b.say = func(ctx context.Context, e *cluster.Envelope) error {
-			n++
-			wait := time.Duration(n%3) * time.Millisecond
-			go func() { // ends by itself
-				time.Sleep(wait)
-				b.Node.Send(context.Background(), e)
-			}()
-			return nil
-		}
-	}},
+	{"Send hands over to goroutines", ruleSendOrder, func(b *broken) { b.say = byGoroutines(b.Node.Send) }},
 	{"Send gives what is small to Outbox", ruleSendOrder, func(b *broken) {
 		b.send(func(e *cluster.Envelope, on func(*cluster.Envelope)) {
 			time.Sleep(time.Millisecond)
@@ -110,36 +99,9 @@ var brokenMethods = []breakage{
 			return nil
 		}
 	}},
-	{"Send sends what comes again twice", ruleSendOrder, func(b *broken) {
-		n := 0
-		b.say = func(ctx context.Context, e *cluster.Envelope) error {
-			if n++; n%100 == 0 {
-				b.Node.Send(ctx, e)
-			}
-			return b.Node.Send(ctx, e)
-		}
-	}},
-	{"SendUrgent hands over to goroutines", ruleUrgent, func(b *broken) {
-		n := 0 // of one goroutine
-		b.urge = func(ctx context.Context, e *cluster.Envelope) error {
-			n++
-			wait := time.Duration(n%3) * time.Millisecond
-			go func() { // ends by itself
-				time.Sleep(wait)
-				b.Node.SendUrgent(context.Background(), e)
-			}()
-			return nil
-		}
-	}},
-	{"SendUrgent sends what comes again twice", ruleUrgent, func(b *broken) {
-		n := 0
-		b.urge = func(ctx context.Context, e *cluster.Envelope) error {
-			if n++; n%100 == 0 {
-				b.Node.SendUrgent(ctx, e)
-			}
-			return b.Node.SendUrgent(ctx, e)
-		}
-	}},
+	{"Send sends what comes again twice", ruleSendOrder, func(b *broken) { b.say = someTwice(b.Node.Send) }},
+	{"SendUrgent hands over to goroutines", ruleUrgent, func(b *broken) { b.urge = byGoroutines(b.Node.SendUrgent) }},
+	{"SendUrgent sends what comes again twice", ruleUrgent, func(b *broken) { b.urge = someTwice(b.Node.SendUrgent) }},
 	{"SendUrgent gives some to Send", ruleUrgent, func(b *broken) {
 		b.urge = func(ctx context.Context, e *cluster.Envelope) error {
 			if i, ok := e.Msg.(int); ok && i%10 == 0 {
@@ -215,4 +177,31 @@ var brokenMethods = []breakage{
 			return b.Node.Group(slices.DeleteFunc(slices.Clone(ids), func(id int) bool { return id == b.Pid() })...)
 		}
 	}},
+}
+
+type sendMethod = func(context.Context, *cluster.Envelope) error
+
+// byGoroutines is send as it is done by a goroutine for each message, which do not keep to an order.
+func byGoroutines(send sendMethod) sendMethod {
+	n := 0 // of one goroutine
+	return func(_ context.Context, e *cluster.Envelope) error {
+		n++
+		wait := time.Duration(n%3) * time.Millisecond
+		go func() { // ends by itself
+			time.Sleep(wait)
+			send(context.Background(), e)
+		}()
+		return nil
+	}
+}
+
+// someTwice is send as it sends each hundredth message twice.
+func someTwice(send sendMethod) sendMethod {
+	n := 0
+	return func(ctx context.Context, e *cluster.Envelope) error {
+		if n++; n%100 == 0 {
+			send(ctx, e)
+		}
+		return send(ctx, e)
+	}
 }
