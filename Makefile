@@ -30,14 +30,18 @@ SLOW_RACE := ./bench ./deploy ./observe/browsertest ./catalog/etcd/integration .
 # What holds documents and modules to what they say by running the go command, with or without the race detector alike.
 OF_DOCUMENTS := -skip 'TestGoInDocuments|TestTheProgramOfTheReadme'
 
-# Packages whose tests run at once: servers wait more than they compute.
+# Packages whose tests run at once, and tests of each that say that they may: servers wait more than they compute.
 AT_ONCE ?= 4
+SIDE_BY_SIDE := -p $(AT_ONCE) -parallel $(AT_ONCE)
 
 # What servers of two processes say to one another is tested over both transports: once over the default, and once more
-# over Go where that is libzmq. $(call over-go,FLAGS) does the latter; the packages are those whose servers have sockets.
+# over Go where that is libzmq. $(call over-go,FLAGS) does the latter; the packages are those whose servers have sockets. Of
+# both transports at once is what names the transport of each server itself.
 CLUSTERS := . ./internal/scenario ./examples
-over-go   = $(if $(filter 0,$(CGO)),@:,CLUSTER_TRANSPORT=go go test -p $(AT_ONCE) $(OF_DOCUMENTS) $(1) $(CLUSTERS) && \
-	CLUSTER_TRANSPORT=go go test $(1) -run 'TestContract/(tcp|ipc)|TestStartLocal' ./clustertest)
+OF_BOTH  := TestASimulatedFaultLooksToTheProgramAsItDoesOverTCP
+over-go   = $(if $(filter 0,$(CGO)),@:,export CLUSTER_TRANSPORT=go; \
+	{ go test $(SIDE_BY_SIDE) $(1) -run 'TestContract/(tcp|ipc)|TestStartLocal' ./clustertest && cd cmd/cluster && go test $(1) ./...; } & beside=$$!; \
+	go test $(SIDE_BY_SIDE) $(OF_DOCUMENTS)'|$(OF_BOTH)' $(1) $(CLUSTERS); found=$$?; wait $$beside && exit $$found)
 
 # Every package of a module, the one with the longest tests first, so that the others run beside it.
 ALL := $$(ls -d ./internal/scenario 2>/dev/null) ./...
@@ -79,12 +83,11 @@ demo-kv: setup ## a replicated store: its leader is killed under load, a server 
 test: ## every test of every module, those of clusters over both transports
 	@scripts/setup.sh python
 	@scripts/setup.sh browser
-	$(call each,$(MODULES),go test -p $(AT_ONCE) $(ALL))
+	$(call each,$(MODULES),go test $(SIDE_BY_SIDE) $(ALL))
 	$(call over-go)
-	$(if $(filter 0,$(CGO)),@:,cd cmd/cluster && CLUSTER_TRANSPORT=go go test ./...)
 
 race: setup ## the tests again, in another order, under the race detector
-	$(call each,$(filter-out $(SLOW_RACE),$(MODULES)),go test -p $(AT_ONCE) $(OF_DOCUMENTS) -race -shuffle=on -count=1 -timeout 20m $(OF_CODE))
+	$(call each,$(filter-out $(SLOW_RACE),$(MODULES)),go test $(SIDE_BY_SIDE) $(OF_DOCUMENTS) -race -shuffle=on -count=1 -timeout 20m $(OF_CODE))
 	CLUSTER_TRANSPORT=go go test $(OF_DOCUMENTS) -race -shuffle=on -count=1 .
 
 clustertest-long: ## 1,000 seeds replay in processes of their own, 10,000 raise no false alarm, every rule over every transport (1 hour)

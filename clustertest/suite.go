@@ -37,7 +37,8 @@ type Implementation struct {
 // TestServer tests whether an implementation keeps the rules of the package comment
 // of cluster. Each rule is a subtest of its own, which says what the rule is when it
 // fails. Rules about methods that the servers do not have, or that return ErrUnsupported
-// or ErrNoCalls, are skipped.
+// or ErrNoCalls, are skipped. It is not for tests that run in parallel: a rule may look at the
+// goroutines of the whole process.
 func TestServer(t *testing.T, impl Implementation) {
 	t.Helper()
 	switch {

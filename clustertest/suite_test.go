@@ -82,6 +82,7 @@ func TestContract(t *testing.T) {
 		clustertest.TestServer(t, clustertest.Implementation{New: newNode, LeaveOut: longest()})
 	})
 	t.Run("tcp with keys", func(t *testing.T) {
+		slowWithRaceDetector(t)
 		clustertest.TestServer(t, clustertest.Implementation{New: newNode, Config: keyedConfig, LeaveOut: waiting()})
 	})
 	t.Run("tcp with keys, servers of both transports", func(t *testing.T) {
@@ -97,11 +98,19 @@ func TestContract(t *testing.T) {
 		clustertest.TestServer(t, clustertest.Implementation{New: newNode, Config: memConfig, Bubble: true})
 	})
 	t.Run("tcp, by Receive", func(t *testing.T) {
+		slowWithRaceDetector(t)
 		clustertest.TestServer(t, clustertest.Implementation{New: newReceiving, LeaveOut: append(waiting(), ruleReceive, ruleWaiting)})
 	})
 	t.Run("mem, by Receive", func(t *testing.T) {
 		clustertest.TestServer(t, clustertest.Implementation{New: newReceiving, Config: memConfig, Bubble: true, LeaveOut: []string{ruleReceive, ruleWaiting}})
 	})
+}
+
+// slowWithRaceDetector leaves out, without -long, what others of TestContract do but for one thing that a third does.
+func slowWithRaceDetector(t *testing.T) {
+	if testcluster.RaceEnabled && !long {
+		t.Skip("it takes half a minute with the race detector, unless -long is given")
+	}
 }
 
 func ipcConfig(t testing.TB, n int) cluster.Config { return testcluster.Config(t, "ipc", n) }

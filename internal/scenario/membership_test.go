@@ -155,6 +155,7 @@ func notices(t *testing.T, n *cluster.Node, other int, cause string) {
 
 // The others are told that a server has moved, or is removed, while it runs. None of them says anything to it.
 func TestAServerThatIsMovedOrRemovedWhileItRunsNoticesThatItIsNotHeard(t *testing.T) {
+	t.Parallel() // it waits more than it works
 	cfg := testcluster.Config(t, "tcp", 3)
 	nodes := testcluster.StartAll(t, cfg)
 	for _, n := range nodes[:2] {

@@ -228,6 +228,7 @@ func (f *changingFile) startLoaded() (nodes []*cluster.Node, traffic []*testclus
 // Whatever happens to the file, each change takes effect, no garbage does, and servers that stay where they are lose
 // nothing of what they send one another.
 func TestRandomChangesOfTheFileOfALoadedCluster(t *testing.T) {
+	t.Parallel() // it waits more than it works
 	changes := 20
 	if *reloadLong {
 		changes = 100

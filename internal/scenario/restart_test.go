@@ -125,7 +125,7 @@ func TestTwoServersWithTheSameIDAreNoticed(t *testing.T) {
 func TestAReplyToThePeerThatHasRestartedArrives(t *testing.T) {
 	cfg := testcluster.ProcessConfig(t, 2)
 	other := testcluster.Join(t, 1, cfg)
-	for i := range 100 {
+	for i := range 40 {
 		n, err := cluster.NewFromConfig(0, cfg)
 		if err != nil {
 			t.Fatal(err)

@@ -17,6 +17,7 @@ import (
 )
 
 func TestAProcessThatExitsRightAfterShutdownHasLostNothing(t *testing.T) {
+	t.Parallel() // it waits more than it works
 	const count = 10_000
 	for _, c := range []struct {
 		name  string

@@ -223,6 +223,7 @@ func TestAReplayedConnectionDeliversNothing(t *testing.T) {
 }
 
 func TestReplayedFramesDeliverNothing(t *testing.T) {
+	t.Parallel() // it waits more than it works
 	s, p := tapped(t)
 	units := s.recorded(p)
 	t.Run("on the same connection", func(t *testing.T) {
