@@ -12,7 +12,6 @@ import (
 	"fmt"
 	"log/slog"
 	"runtime"
-	"slices"
 	"sync"
 	"sync/atomic"
 	"time"
@@ -70,8 +69,9 @@ type Queue interface {
 
 // Link is the other direction, to the same peer: it carries the acknowledgments.
 type Link interface {
-	// Acked takes in what a frame of the peer says of what it got. Names are the records that it names beside, which were not delivered.
-	Acked(h *wire.Header, names []byte)
+	// Acked takes in what a frame of the peer, which came now, says of what it got. Names are the records that it names beside, which were not
+	// delivered.
+	Acked(h *wire.Header, names []byte, now time.Time)
 	// PeerBegan tells that a new life of the peer was heard, whether it is the first that is heard at all, and the public key that it
 	// proved, if there are keys.
 	PeerBegan(key string, first bool)
@@ -214,7 +214,7 @@ func (in *In) overdue() (waited, lone bool) {
 	if in.holding {
 		now := time.Now()
 		for _, s := range in.sources {
-			in.carryOut(s, s.stream.Overdue(now))
+			in.carryOut(s, s.stream.Overdue(now), now)
 		}
 	}
 	return len(in.prompts) > 0, in.lone
@@ -231,8 +231,7 @@ func (in *In) frame(head, tail []byte, key string, own bool) (sound bool) {
 	}
 	f := stream.Frame{Tail: tail, Buffer: head, Key: key}
 	h := &f.Header
-	var err error
-	*h, err = wire.ParseHeader(head)
+	err := h.Parse(head)
 	if size := len(head) + len(tail); err == nil && size > wire.MaxFrame {
 		err = fmt.Errorf("%w: %d bytes", wire.ErrMalformed, size)
 	}
@@ -261,21 +260,21 @@ func (in *In) frame(head, tail []byte, key string, own bool) (sound bool) {
 		return false
 	default:
 		effects := s.stream.Arrive(f)
-		sound = !slices.ContainsFunc(effects, misplaced)
-		in.carryOut(s, effects)
+		sound = !misplaced(effects)
+		in.carryOut(s, effects, f.Came)
 		return sound
 	}
 	return true
 }
 
 // misplaced reports whether a frame was refused for its place among those of its sender.
-func misplaced(e stream.Effect) bool {
-	if e.Do != stream.Refused {
-		return false
-	}
-	switch e.Refusal {
-	case stream.RefusedIncarnation, stream.RefusedSequence, stream.RefusedWindow:
-		return true
+func misplaced(effects []stream.Effect) bool {
+	for i := range effects {
+		switch e := &effects[i]; {
+		case e.Do != stream.Refused:
+		case e.Refusal == stream.RefusedIncarnation, e.Refusal == stream.RefusedSequence, e.Refusal == stream.RefusedWindow:
+			return true
+		}
 	}
 	return false
 }

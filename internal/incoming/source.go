@@ -65,15 +65,15 @@ func (in *In) Release() {
 	defer in.mu.Unlock()
 	for _, s := range in.sources {
 		if !in.closed && !in.cfg.Catalog.Has(s.id) {
-			in.carryOut(s, s.stream.Release())
+			in.carryOut(s, s.stream.Release(), time.Now())
 		}
 	}
 	in.Wake() // what was delivered did not come by the listener
 }
 
-// carryOut does what the stream of s has decided. The caller holds rx and mu, of which mu is let
+// carryOut does what the stream of s has decided now. The caller holds rx and mu, of which mu is let
 // go of while messages are delivered.
-func (in *In) carryOut(s *source, effects []stream.Effect) {
+func (in *In) carryOut(s *source, effects []stream.Effect, now time.Time) {
 	for i := range effects {
 		e := &effects[i]
 		switch e.Do {
@@ -94,7 +94,7 @@ func (in *In) carryOut(s *source, effects []stream.Effect) {
 				in.mu.Lock()
 			}
 		case stream.Present:
-			s.present(&e.Header, e.Names)
+			s.present(&e.Header, e.Names, now)
 		case stream.NewLife:
 			in.began(s, e)
 		case stream.AckNow:
@@ -139,9 +139,9 @@ func (in *In) began(s *source, e *stream.Effect) {
 }
 
 // present tells the link of a frame of the present life. The caller holds mu.
-func (s *source) present(h *wire.Header, names []byte) {
+func (s *source) present(h *wire.Header, names []byte, now time.Time) {
 	if l := s.link(false); l != nil {
-		l.Acked(h, names)
+		l.Acked(h, names, now)
 	} else if _, ok := h.Announced(); ok {
 		announced := *h
 		s.announced = &announced
@@ -163,7 +163,7 @@ func (s *source) link(create bool) Link {
 	l := s.out
 	if h := s.announced; l != nil && h != nil {
 		s.announced = nil
-		l.Acked(h, nil)
+		l.Acked(h, nil, time.Now())
 	}
 	return l
 }

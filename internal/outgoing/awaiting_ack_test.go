@@ -17,7 +17,7 @@ func TestWhatIsQueuedBehindAClosedWindowWakesNobody(t *testing.T) {
 		Flags: wire.FlagResend, Incarnation: 9, Start: wire.Position{Seq: 1}, AckIncarnation: 7, Ack: wire.Position{Seq: 1},
 		Window: 1, Resend: wire.Resend{Kept: wire.Position{Seq: 1}, Wanted: wire.Position{Seq: 1}, Held: wire.Position{Seq: 1}},
 	}
-	l.Acked(&h, nil)
+	l.Acked(&h, nil, time.Now())
 	puts(t, l, Waiting{})
 	writesAll(l) // one frame may always be on its way
 	puts(t, l, Waiting{})
@@ -51,7 +51,7 @@ func TestWhatIsQueuedBehindAClosedWindowWakesNobody(t *testing.T) {
 		}
 	}
 	h.Ack.Seq, h.Wanted.Seq, h.Held.Seq, h.Window = 2, 2, 2, 1<<20
-	if l.Acked(&h, nil); !woken() {
+	if l.Acked(&h, nil, time.Now()); !woken() {
 		t.Error("the acknowledgment that opens the window wakes nobody")
 	}
 	if writesAll(l); !l.queue.empty() || l.current != nil {

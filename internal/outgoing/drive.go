@@ -72,12 +72,10 @@ func (l *Link) sleepsBeyond(deadline time.Time) bool {
 // lone frame it mostly is so, and to decide would take as long as to write it has. The caller drives the link, and holds io and mu.
 func (l *Link) mayRest(now time.Time) bool {
 	if l.activity != working || l.current != nil || !l.queue.empty() || l.urgent != nil || l.spare != nil ||
-		l.route.dialed != l.route.target() || l.calls.Waits() != l.sender.Expects() {
+		l.route.dialed != l.route.target() || l.calls.Waits() {
 		return false
 	}
-	lookAt := l.look(now)
-	deadline, rests := l.sender.Rests(now)
-	if !rests || l.sleepsBeyond(stream.Even(stream.Earlier(deadline, lookAt))) {
+	if l.until.IsZero() || l.sleepsBeyond(stream.Even(l.look(now))) || !l.sender.Rests(now, l.until) {
 		return false
 	}
 	l.activity = sleeping

@@ -45,7 +45,7 @@ func TestWhoWritesALoneMessageLeavesNothingToDo(t *testing.T) {
 		{"the peer misses the frame before", soon, func(l *Link) {
 			h := h
 			h.Held.Seq = 2
-			l.Acked(&h, nil)
+			l.Acked(&h, nil, time.Now())
 		}, 2, true},
 		{"the connection is found to have ended", soon, func(l *Link) {
 			l.broke.Store(true)
@@ -59,7 +59,7 @@ func TestWhoWritesALoneMessageLeavesNothingToDo(t *testing.T) {
 			l := meetUrgent(conn, nil)
 			puts(t, l, Waiting{})
 			writesAll(l)
-			l.Acked(&h, nil)
+			l.Acked(&h, nil, time.Now())
 			writesAll(l)
 			l.activity, l.until = sleeping, time.Now().Add(c.until)
 			if c.until == 0 {

@@ -148,14 +148,15 @@ func (l *Link) Redirect(endpoint string, keys []string) {
 	l.wakeAll()
 }
 
-// Acked takes in what a frame of the peer says of what it got. Names are the records that it names beside, which were not delivered.
-func (l *Link) Acked(h *wire.Header, names []byte) {
-	told := l.acked(h, names)
+// Acked takes in what a frame of the peer, which came now, says of what it got. Names are the records that it names beside, which were not
+// delivered.
+func (l *Link) Acked(h *wire.Header, names []byte, now time.Time) {
+	told := l.acked(h, names, now)
 	l.tell(told, l.id != int(l.cfg.Self.ID)) // without mu: they come back for that
 }
 
 // acked is Acked but for waking those who hear now what became of their messages.
-func (l *Link) acked(h *wire.Header, names []byte) (told chain) {
+func (l *Link) acked(h *wire.Header, names []byte, now time.Time) (told chain) {
 	l.mu.Lock()
 	defer l.mu.Unlock()
 	knew, knewCalls := l.sender.Confirming(), l.sender.Calling()
@@ -163,7 +164,7 @@ func (l *Link) acked(h *wire.Header, names []byte) (told chain) {
 		names = nil // they are of a life before this one, as what it acknowledges is
 	}
 	l.unknown(names)
-	if l.sender.Acked(h, time.Now()) || !l.queue.empty() {
+	if l.sender.Acked(h, now) || !l.queue.empty() {
 		l.wakeUp() // there may be something to be written now
 	}
 	before := l.logged

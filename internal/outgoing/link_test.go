@@ -208,7 +208,7 @@ func TestARequestWhoseCallHasEndedIsNotQueued(t *testing.T) {
 		synctest.Wait()
 		h := wire.Header{Incarnation: 9, Start: wire.Position{Seq: 1}}
 		h.Announce(wire.CapCalls)
-		l.Acked(&h, nil)
+		l.Acked(&h, nil, time.Now())
 		for _, ended := range []bool{true, false} {
 			c := table.Peer(1).Begin(make(chan calls.Outcome, 1))
 			if ended {

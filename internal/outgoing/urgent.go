@@ -275,18 +275,17 @@ type Urgent struct{ l *Link }
 func (l *Link) Urgent() Urgent { return Urgent{l} }
 
 // Acked takes in what an urgent frame of the peer says of what it got.
-func (v Urgent) Acked(h *wire.Header, _ []byte) {
+func (v Urgent) Acked(h *wire.Header, _ []byte, now time.Time) {
 	l := v.l
 	l.mu.Lock()
 	defer l.mu.Unlock()
-	if l.sender.Urgent() != h.Incarnation && l.sender.Query(time.Now()) {
+	if l.sender.Urgent() != h.Incarnation && l.sender.Query(now) {
 		l.wakeUp() // without its word it is not acknowledged anything
 	}
 	u := l.urgent
 	if u == nil || !u.sender.About(h.Incarnation) {
 		return
 	}
-	now := time.Now()
 	if l.sender.Urgent() == h.Incarnation {
 		l.sender.Overhears(now)
 	}

@@ -141,7 +141,7 @@ func TestAConnectionWithUrgentMessagesOnTheirWayIsNotIdle(t *testing.T) {
 		Flags: wire.FlagResend | wire.FlagUrgent, Incarnation: 9, Start: wire.Position{Seq: 1}, AckIncarnation: 7, Ack: wire.Position{Seq: 2},
 		Window: 1 << 20, Resend: wire.Resend{Kept: wire.Position{Seq: 1}, Wanted: wire.Position{Seq: 2}, Held: wire.Position{Seq: 2}},
 	}
-	if l.Urgent().Acked(&h, nil); !looks() {
+	if l.Urgent().Acked(&h, nil, time.Now()); !looks() {
 		t.Error("it has come, and the connection is not idle")
 	}
 }

@@ -71,9 +71,6 @@ func (s *Sender) Expect(waits bool, now time.Time) {
 	s.calls.waits = waits
 }
 
-// Expects reports whether Expect was last told that somebody does.
-func (s *Sender) Expects() bool { return s.calls.waits }
-
 // forsake notes that the peer is not waited for any more, if anybody waits.
 func (s *Sender) forsake() { s.calls.waits, s.calls.gone = false, s.calls.gone || s.calls.waits }
 

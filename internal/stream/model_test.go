@@ -298,13 +298,15 @@ func (e *end) plan() (Step, time.Time) {
 	}
 	e.see()
 	before, broken := e.s.reach.state, !e.s.reach.broken.IsZero()
-	at, rests := e.s.Rests(e.now)
+	had := *e.s
 	step, until := e.s.Next(e.now)
 	if wait, soon := e.s.looksIn(e.now); soon && !e.now.Add(wait).Equal(e.s.looksByAll(e.now)) {
 		e.fail("end %d looks again in %v, it says, and is to at %v", e.id, wait, e.s.looksByAll(e.now).Sub(modelEpoch))
 	}
-	if rests && (step != Sleep || !until.Equal(at)) {
-		e.fail("end %d rests until %v, it says, and then wants step %d, or to look at %v", e.id, at.Sub(modelEpoch), step, until.Sub(modelEpoch))
+	for _, at := range []time.Time{until, until.Add(1), until.Add(2), e.now.Add(time.Millisecond), e.now.Add(50 * time.Millisecond)} {
+		if had.Rests(e.now, at) && (step != Sleep || until.IsZero() || until.Before(at.Add(-1))) {
+			e.fail("end %d rests until %v, it says, and then wants step %d, or to look at %v", e.id, at.Sub(modelEpoch), step, until.Sub(modelEpoch))
+		}
 	}
 	e.oracle.judged(before, broken)
 	if step == GiveUp {

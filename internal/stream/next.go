@@ -78,23 +78,29 @@ func (s *Sender) goesFirst(open bool, now time.Time) bool {
 	return true
 }
 
-// Rests reports whether Next would find nothing to do, and say until when. It costs a fraction of that, changes nothing, and looks only for what is so
-// after most frames: false tells nothing.
-func (s *Sender) Rests(now time.Time) (until time.Time, rests bool) {
+// Rests reports whether Next would find nothing to do, and want to look again no sooner than until. It costs a fraction of that, changes nothing, and
+// looks only for what is so after most frames: false tells nothing.
+func (s *Sender) Rests(now, until time.Time) bool {
 	r := &s.reach
 	switch {
 	case s.loaded, s.phase != Open, s.state != State{Up, Clear}, !s.window.open(0), s.window.due > 0,
 		s.query, s.owesWord, s.waited, !s.ack.Due.IsZero(),
-		r.state != Reached, !r.broken.IsZero(), r.owed.IsZero() != r.takes.IsZero():
-		return time.Time{}, false
-	case s.overdue(now), !r.owed.IsZero() && !r.fresh(now, s.policy.Silence/3):
-		return time.Time{}, false
+		r.state != Reached, r.owed.IsZero(), r.takes.IsZero(), !r.checkAt.IsZero(),
+		!s.resends, !s.window.missing(), s.ask, s.calls.waits:
+		return false
+	case s.overdue(now), !r.fresh(now, s.policy.Silence/3):
+		return false
 	}
-	askAt := s.asks(true, now)
-	if !askAt.IsZero() && !now.Before(askAt) {
-		return time.Time{}, false
+	most := until.Sub(now) - 1 // of which Even adds one
+	since := s.moved
+	if s.askedAt.After(since) {
+		since = s.askedAt
 	}
-	return Earlier(s.looksAt(now), askAt), true
+	if most > s.askTime()-now.Sub(since) {
+		return false
+	}
+	wait, soon := s.looksIn(now)
+	return soon && most <= wait
 }
 
 // looksAt is when to look again whether the peer has had its time; zero: it need not say or take anything.

@@ -128,7 +128,13 @@ func (r *Receiver) Arrive(f Frame) []Effect {
 
 // Forget lets go of the effects that were returned last, and of the memory that they refer to.
 func (r *Receiver) Forget() {
-	clear(r.effects)
+	for i := range r.effects {
+		if e := &r.effects[i]; e.Do == Present {
+			e.Names = nil // a header refers to nothing, and of another effect nobody reads it
+		} else {
+			*e = Effect{}
+		}
+	}
 	r.effects = r.effects[:0]
 }
 

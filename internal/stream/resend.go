@@ -245,7 +245,12 @@ func (s *Sender) asksAfter(since time.Time) time.Time {
 	if s.askedAt.After(since) {
 		since = s.askedAt
 	}
-	return since.Add(min(probeInterval, s.policy.Patience/4, s.policy.Silence/4))
+	return since.Add(s.askTime())
+}
+
+// askTime is how long the peer may owe something before it is asked, and before it is asked again.
+func (s *Sender) askTime() time.Duration {
+	return min(probeInterval, s.policy.Patience/4, s.policy.Silence/4)
 }
 
 // repeat makes the first frame that is to be sent again the pending one.

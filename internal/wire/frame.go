@@ -180,19 +180,24 @@ func malformed(format string, args ...any) error {
 
 // ParseHeader reads the header of the frame b. It checks what can be checked
 // without knowing the receiver.
-func ParseHeader(b []byte) (Header, error) {
-	var h Header
+func ParseHeader(b []byte) (h Header, err error) {
+	err = h.Parse(b)
+	return h, err
+}
+
+// Parse is ParseHeader into h, which is the zero value: it is large. After an error, anything may be in it.
+func (h *Header) Parse(b []byte) error {
 	if len(b) == 0 {
-		return h, malformed("empty")
+		return malformed("empty")
 	}
 	if b[0] != Version {
-		return h, fmt.Errorf("%w: %d", ErrVersion, b[0])
+		return fmt.Errorf("%w: %d", ErrVersion, b[0])
 	}
 	if len(b) < HeaderSize {
-		return h, malformed("%d bytes are less than a header", len(b))
+		return malformed("%d bytes are less than a header", len(b))
 	}
 	le := binary.LittleEndian
-	h = Header{
+	*h = Header{
 		Flags:          b[1],
 		To:             le.Uint16(b[2:]),
 		From:           le.Uint16(b[4:]),
@@ -206,26 +211,26 @@ func ParseHeader(b []byte) (Header, error) {
 	}
 	switch {
 	case h.Flags&^knownFlags != 0:
-		return h, malformed("unknown flags %#x", h.Flags)
+		return malformed("unknown flags %#x", h.Flags)
 	case le.Uint16(b[6:]) != 0:
-		return h, malformed("reserved bytes are not zero")
+		return malformed("reserved bytes are not zero")
 	case h.Incarnation == 0:
-		return h, malformed("incarnation 0")
+		return malformed("incarnation 0")
 	case h.Start.Seq == 0 || h.Start.Seq > 1<<62:
-		return h, malformed("sequence number %d", h.Start.Seq)
+		return malformed("sequence number %d", h.Start.Seq)
 	case h.Flags&FlagPiece != 0 && h.Count != 1:
-		return h, malformed("a piece in a frame of %d records", h.Count)
+		return malformed("a piece in a frame of %d records", h.Count)
 	case h.Flags&FlagPiece == 0 && h.Count > 0 && h.Start.Offset != 0:
-		return h, malformed("an offset without a piece")
+		return malformed("an offset without a piece")
 	case h.Flags&FlagUrgent != 0 && h.Flags&(FlagResend|FlagPiece|FlagConfirm) != FlagResend:
-		return h, malformed("an urgent frame with flags %#x", h.Flags)
+		return malformed("an urgent frame with flags %#x", h.Flags)
 	case h.Flags&FlagConfirm != 0 && h.Flags&FlagResend == 0:
-		return h, malformed("it asks what became of its records, and does not resend")
+		return malformed("it asks what became of its records, and does not resend")
 	}
 	if h.Flags&FlagResend != 0 {
-		return h, h.parseResend(b[HeaderSize:])
+		return h.parseResend(b[HeaderSize:])
 	}
-	return h, nil
+	return nil
 }
 
 // parseResend reads what follows the other fields of h in a frame with FlagResend.

@@ -166,7 +166,7 @@ func (l *Listener) await(deadline time.Time) error {
 		if !deadline.IsZero() && deadline.Before(end) {
 			end = deadline
 		}
-		if l.park(end) {
+		if l.park(now, end) {
 			l.came = time.Now()
 			return nil
 		}

@@ -100,14 +100,14 @@ func (p *parker) wait(deadline time.Time) error {
 	return p.waiter.wait(zmq4.POLLIN, deadline)
 }
 
-// park waits with the thread until there may be something to be received, and no longer than
+// park waits with the thread from now on until there may be something to be received, and no longer than
 // until end. It reports false if there is nothing yet, or something else to look after. The
 // socket has just been found to have nothing, which took in all that had made ZMQ_FD readable.
 //
 // To the Go scheduler the thread is in a system call, and what it could run meanwhile is for
 // others to take over. Where there are no others, everything else in the program would wait
 // until the scheduler notices, which may be the whole time.
-func (p *parker) park(end time.Time) (ready bool) {
+func (p *parker) park(now, end time.Time) (ready bool) {
 	if !berth.TryLock() {
 		return false
 	}
@@ -117,8 +117,8 @@ func (p *parker) park(end time.Time) (ready bool) {
 	}
 	berth.parked.Store(p.waiter)
 	defer berth.parked.Store(nil)
-	for !p.interrupted.Load() {
-		left := time.Until(end)
+	for ; !p.interrupted.Load(); now = time.Now() {
+		left := end.Sub(now)
 		if left <= 0 {
 			return false
 		}

@@ -104,7 +104,7 @@ func TestAnInterruptReachesAParkedListener(t *testing.T) {
 	l, _ := lively(t)
 	result := make(chan bool)
 	for range 50 {
-		go func() { result <- l.park(time.Now().Add(10 * limit)) }()
+		go func() { result <- l.park(time.Now(), time.Now().Add(10*limit)) }()
 		for end := time.Now().Add(limit); berth.parked.Load() != l.waiter; {
 			if time.Now().After(end) {
 				t.Fatal("it does not park")

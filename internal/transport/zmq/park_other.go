@@ -18,4 +18,4 @@ func newParker(soc *zmq4.Socket) (*parker, error) {
 
 func (p *parker) wait(deadline time.Time) error { return p.waiter.wait(zmq4.POLLIN, deadline) }
 
-func (p *parker) park(time.Time) bool { return false }
+func (p *parker) park(now, end time.Time) bool { return false }
