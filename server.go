@@ -164,13 +164,19 @@ func newNode(pid int, cfg Config, catalog *peercatalog.Catalog) *Node {
 		n.incarnation = binary.LittleEndian.Uint64(b[:])
 	}
 	n.calls = calls.NewTable(n.incarnation)
-	self, _ := catalog.Get(pid)
-	name, window := wire.ClusterHash(cfg.Cluster), incoming.Window(cfg.QueueBytes, catalog.Len()-1)
 	n.limits = codec.Limits{Bytes: cfg.MaxMessageBytes, Cost: codec.CostLimit(cfg.MaxMessageBytes)}
+	n.makeHalves()
+	return n
+}
+
+// makeHalves makes what sends, what receives and what delivers.
+func (n *Node) makeHalves() {
+	self, _ := n.catalog.Get(n.pid)
+	name, window := wire.ClusterHash(n.cfg.Cluster), incoming.Window(n.cfg.QueueBytes, n.catalog.Len()-1)
 	n.out = outgoing.Config{
-		Self:       stream.Self{ID: uint16(pid), Cluster: name, Incarnation: n.incarnation, Grant: uint32(window), Knows: knowledge},
+		Self:       stream.Self{ID: uint16(n.pid), Cluster: name, Incarnation: n.incarnation, Grant: uint32(window), Knows: knowledge},
 		Policy:     n.policy(),
-		QueueBytes: cfg.QueueBytes,
+		QueueBytes: n.cfg.QueueBytes,
 		Single:     carried(self.BindEndpoint()),
 		Log:        n.logs.state,
 		Dial:       n.dial,
@@ -186,16 +192,16 @@ func newNode(pid int, cfg Config, catalog *peercatalog.Catalog) *Node {
 		Out:        n.inbox,
 		Fill:       fill,
 		Calls:      func(from int) delivery.Calls { return callsWith{n.calls.Peer(from), n, from} },
-		MaxMessage: cfg.MaxMessageBytes,
-		MaxBytes:   cfg.QueueBytes,
+		MaxMessage: n.cfg.MaxMessageBytes,
+		MaxBytes:   n.cfg.QueueBytes,
 		Woke:       func() { n.in.Wake() },
 	})
 	n.in = incoming.New(incoming.Config{
-		Pid:     pid,
+		Pid:     n.pid,
 		Cluster: name,
-		Catalog: catalog,
+		Catalog: n.catalog,
 		Keys:    self.PublicKey != "",
-		Limits:  stream.Limits{Window: window, MaxMessage: cfg.MaxMessageBytes + codec.WrapBytes, Resends: true},
+		Limits:  stream.Limits{Window: window, MaxMessage: n.cfg.MaxMessageBytes + codec.WrapBytes, Resends: true},
 		Log:     n.logs.state,
 		Queue:   func(from int, o delivery.Owner) incoming.Queue { return n.delivery.Queue(from, o) },
 		Link:    n.linkFor,
@@ -206,7 +212,6 @@ func newNode(pid int, cfg Config, catalog *peercatalog.Catalog) *Node {
 		Began:   n.lookout.began,
 		Mistake: n.logs.fromNetwork,
 	})
-	return n
 }
 
 // policy is how long this node waits for its peers.

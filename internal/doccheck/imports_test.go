@@ -1,6 +1,9 @@
 package doccheck
 
 import (
+	"go/ast"
+	"go/parser"
+	"go/token"
 	"os/exec"
 	"path"
 	"regexp"
@@ -67,6 +70,36 @@ func TestNothingIsForOneArchitecture(t *testing.T) {
 		}
 		if count++; of.MatchString(p) || constraint.MatchString(read(t, p)) {
 			t.Errorf("%s is for one architecture", p)
+		}
+	})
+	if count < 100 {
+		t.Errorf("found only %d files: this tests little", count)
+	}
+}
+
+// A file and a function can be looked over. Tests tell stories, and a campaign's row, as a nested module's, is one.
+func TestFilesAndFunctionsAreShort(t *testing.T) {
+	const fileLines, functionLines = 400, 66
+	nested := regexp.MustCompile(`^(?:bench|faults|observe|deploy|catalog|raft|cmd/cluster|examples/kv|examples/maelstrom)/`)
+	count := 0
+	walk(t, func(p string) {
+		if path.Ext(p) != ".go" || strings.HasSuffix(p, "_test.go") || nested.MatchString(p) {
+			return
+		}
+		count++
+		files := token.NewFileSet()
+		f, err := parser.ParseFile(files, p, read(t, p), parser.SkipObjectResolution)
+		if err != nil {
+			t.Fatal(err)
+		}
+		if n := files.File(f.FileStart).LineCount(); n > fileLines {
+			t.Errorf("%s has %d lines, want at most %d", p, n, fileLines)
+		}
+		for _, d := range f.Decls {
+			first, last := files.Position(d.Pos()), files.Position(d.End())
+			if fn, ok := d.(*ast.FuncDecl); ok && last.Line-first.Line >= functionLines {
+				t.Errorf("%s: %s has %d lines, want at most %d", first, fn.Name.Name, last.Line-first.Line+1, functionLines)
+			}
 		}
 	})
 	if count < 100 {
