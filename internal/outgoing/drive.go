@@ -43,7 +43,7 @@ func (l *Link) drive(lone bool, most int) {
 		switch {
 		case step == stepWrite:
 			var rests bool
-			if now, rests = l.write(true); rests {
+			if now, rests = l.write(true, now); rests {
 				return
 			}
 		case step == stepSleep && !l.oversleeps(deadline):

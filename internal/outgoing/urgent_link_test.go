@@ -54,7 +54,7 @@ func puts(t *testing.T, l *Link, w Waiting) {
 // writesAll lets the link write what it has to, and nobody else.
 func writesAll(l *Link) {
 	for step, _ := l.plan(time.Now(), false); step == stepWrite; step, _ = l.plan(time.Now(), false) {
-		l.write(false)
+		l.write(false, time.Now())
 	}
 	l.activity = working
 }

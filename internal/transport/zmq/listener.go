@@ -167,7 +167,7 @@ func (l *Listener) await(deadline time.Time) error {
 			end = deadline
 		}
 		if l.park(now, end) {
-			l.came = time.Now()
+			l.came = now.Add(time.Since(now))
 			return nil
 		}
 	}
