@@ -36,6 +36,17 @@ func GetBuffer(size int) []byte {
 	return make([]byte, size)
 }
 
+// OwnBuffer returns memory of that length that is of no pool, so that PutBuffer leaves it alone. It takes no more than that, which
+// counts for what the program keeps.
+func OwnBuffer(size int) []byte {
+	for i := range pools {
+		if size == pools[i].size {
+			return make([]byte, size, size+1)
+		}
+	}
+	return make([]byte, size)
+}
+
 // CopyBuffer returns a copy of b in memory as GetBuffer returns it. A small one costs less so: its memory need not be cleared before.
 func CopyBuffer(b []byte) []byte {
 	if len(b) < leastPooled {

@@ -32,6 +32,9 @@ func TestABufferIsUsedAgainOnlyIfItIsOfThePool(t *testing.T) {
 		}
 		PutBuffer(b)
 		PutBuffer(c)
+		if own := OwnBuffer(size); len(own) != size || IsPooled(own) || cap(own) > size+1 {
+			t.Errorf("memory of its own for %d bytes has %d of %d, of the pool: %v", size, len(own), cap(own), IsPooled(own))
+		}
 	}
 	// What others have allocated is left to them.
 	from := make([]byte, most)

@@ -49,7 +49,8 @@ type decoder struct {
 	flags   byte   // of the frame at hand, unless it is sealed
 	size    int    // of the frame at hand
 	done    int    // bytes of it that have come
-	buf     []byte // those, unless they are skipped
+	front   []byte // the first of those, if the rest is a payload that gets memory of its own
+	buf     []byte // the others, unless they are skipped
 	skip    bool   // they are
 
 	usual int  // size of the frames that came lately
@@ -82,7 +83,7 @@ func (d *decoder) next(b []byte) (used int, k kind, err error) {
 }
 
 // unfinished is how much memory holds what has come of a message or command that is not complete.
-func (d *decoder) unfinished() int { return cap(d.buf) + cap(d.first) + cap(d.second) }
+func (d *decoder) unfinished() int { return cap(d.front) + cap(d.buf) + cap(d.first) + cap(d.second) }
 
 // begin reads the header of a frame, and reports whether all of it is there.
 func (d *decoder) begin(b []byte) (used int, ok bool, err error) {
@@ -136,7 +137,7 @@ func (d *decoder) open(h []byte) error {
 	if size > uint64(most) {
 		return fmt.Errorf("%w: a frame of %d bytes", errProtocol, size)
 	}
-	d.inFrame, d.flags, d.size, d.done, d.buf = true, flags, int(size), 0, nil
+	d.inFrame, d.flags, d.size, d.done, d.front, d.buf = true, flags, int(size), 0, nil, nil
 	d.skip = d.seal == nil && flags&flagCommand == 0 && (d.parts >= 2 || d.short || d.parts == 0 && d.size < d.least)
 	return nil
 }
@@ -156,10 +157,11 @@ func (d *decoder) take(b []byte) (used int) {
 		return missing
 	}
 	for missing > 0 && len(b) > used {
-		if len(d.buf) == d.done {
-			d.grow(b[used:])
+		if d.isFull() {
+			n := d.grow(b[used:])
+			used, missing = used+n, missing-n
 		}
-		n := copy(d.buf[d.done:], b[used:])
+		n := copy(d.buf[d.done-len(d.front):], b[used:])
 		d.done += n
 		used, missing = used+n, missing-n
 	}
@@ -178,29 +180,53 @@ func (d *decoder) room() []byte {
 	if !d.inFrame || d.skip || d.done == d.size {
 		return nil
 	}
-	if len(d.buf) == d.done {
+	if d.isFull() {
 		d.grow(nil)
 	}
-	return d.buf[d.done:]
+	return d.buf[d.done-len(d.front):]
 }
+
+// isFull reports whether there is no room for the next byte of the frame at hand.
+func (d *decoder) isFull() bool { return len(d.front)+len(d.buf) == d.done }
 
 // took notes that bytes were put into room.
 func (d *decoder) took(n int) { d.done += n }
 
-// grow makes more room for the frame at hand, the next bytes of which are there.
-func (d *decoder) grow(next []byte) {
-	begin := d.buf[:d.done]
-	if d.done == 0 {
-		begin = next
+// grow makes more room for the frame at hand, the next bytes of which are there, and returns how many of them it has taken.
+// As soon as it shows that the frame carries one large payload, that gets memory of its own, of no more than its size.
+func (d *decoder) grow(next []byte) (used int) {
+	size := min(d.size, max(leastBuffer, d.usual, growth*(d.done+len(next))))
+	old, rest := d.buf, d.buf
+	if at := d.cutsAt(next); at > 0 && d.done == 0 {
+		d.front, d.done, used = slices.Clone(next[:at]), at, at
+	} else if at > 0 {
+		d.front, rest = slices.Clone(old[:at]), old[at:]
 	}
-	old, size := d.buf, min(d.size, max(leastBuffer, d.usual, growth*(d.done+len(next))))
-	if d.cuts && d.seal != nil && d.size >= leastBuffer || d.mayCut() && len(begin) >= wire.HeaderSize && wire.CutAhead(begin, d.size) > 0 {
-		d.buf = make([]byte, size, size|1) // not of a pool, whose sizes are even: the payload will be the message
+	size -= len(d.front)
+	if d.front != nil || d.cuts && d.seal != nil && d.size >= leastBuffer {
+		d.buf = transport.OwnBuffer(size) // the payload will be the message
 	} else {
 		d.buf = transport.GetBuffer(size)
 	}
-	copy(d.buf, old[:d.done])
+	copy(d.buf, rest)
 	transport.PutBuffer(old)
+	return used
+}
+
+// cutsAt is where the payload of the frame at hand begins, the next bytes of which are there, if it is to be cut there and
+// that shows for the first time; 0 otherwise.
+func (d *decoder) cutsAt(next []byte) (at int) {
+	begin := d.buf
+	if d.done == 0 {
+		begin = next
+	}
+	if d.front == nil && d.mayCut() && len(begin) >= wire.HeaderSize {
+		at = wire.CutAhead(begin, d.size)
+	}
+	if at > len(begin) {
+		return 0
+	}
+	return at
 }
 
 // mayCut reports whether the frame at hand is known to be a message of one part.
@@ -212,7 +238,7 @@ func (d *decoder) mayCut() bool {
 func (d *decoder) finish() (kind, error) {
 	d.inFrame = false
 	d.usual = max(d.size, d.usual-d.usual/8)
-	b := d.buf[:min(d.size, len(d.buf))]
+	b := d.buf[:min(d.size-len(d.front), len(d.buf))]
 	d.buf = nil
 	if d.seal != nil {
 		h := d.header[headerSize(d.header[0]):]
@@ -261,6 +287,9 @@ func (d *decoder) message() kind {
 		transport.PutBuffer(head)
 		transport.PutBuffer(tail)
 		return isTooMany
+	case d.front != nil:
+		head, tail = d.front, head
+		d.front, d.cuts = nil, true
 	case parts == 1:
 		at := wire.Cut(head)
 		if len(head) >= leastBuffer {

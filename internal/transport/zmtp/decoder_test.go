@@ -183,10 +183,11 @@ func TestWhatAFrameAnnouncesTakesNoMemoryBeforeItHasCome(t *testing.T) {
 	}
 }
 
-// The payload of a frame with one large record becomes the message itself, and others
+// The payload of a frame with one large record becomes the message itself, in memory of no more than its size, and others
 // are read to buffers that are used again.
 func TestAPayloadThatBecomesTheMessageIsInMemoryOfItsOwn(t *testing.T) {
-	one := make([]byte, 64<<10)
+	const headers, payload = wire.HeaderSize + wire.RecordSize, 64 << 10
+	one := make([]byte, headers+payload)
 	h := wire.Header{Incarnation: 1, Start: wire.Position{Seq: 1}, Count: 1}
 	h.Put(one)
 	many := bytes.Clone(one)
@@ -207,6 +208,9 @@ func TestAPayloadThatBecomesTheMessageIsInMemoryOfItsOwn(t *testing.T) {
 				}
 				if cut := len(d.tail) > 0; cut != c.cut {
 					t.Errorf("it was cut: %v, want %v", cut, c.cut)
+				}
+				if c.cut && (cap(d.head) > 2*headers || cap(d.tail) != payload) {
+					t.Errorf("%d and %d bytes of memory hold headers of %d and a payload of %d", cap(d.head), cap(d.tail), headers, payload)
 				}
 				if pooled := transport.IsPooled(d.head) || transport.IsPooled(d.tail); pooled == c.cut {
 					t.Errorf("it is in a buffer of the pool: %v, want %v", pooled, !c.cut)
