@@ -42,37 +42,26 @@ type member struct {
 	close     func() error // of what is below the transport
 }
 
-// A carrier makes the transports of all servers.
-type carrier func(l load) ([]member, error)
-
-// network is hashicorp/raft's NetworkTransport over TCP.
-func network(l load) (members []member, err error) {
-	for range servers {
-		layer, err := net.Listen("tcp", "127.0.0.1:0")
-		if err != nil {
-			return members, err
-		}
-		t := raft.NewNetworkTransportWithConfig(&raft.NetworkTransportConfig{
-			Stream: stream{layer}, MaxPool: 3, MaxRPCsInFlight: l.inFlight, Timeout: timeout, Logger: hclog.NewNullLogger(),
-		})
-		members = append(members, member{transport: t, close: func() error { return nil }})
-	}
-	return members, nil
+// A carrier makes transports.
+type carrier struct {
+	// open makes that of a server.
+	open func(l load, id int, addresses []string) (member, error)
+	// address is what a server's is called by Raft.
+	address func(id int, addresses []string) raft.ServerAddress
 }
 
-// inMemory is hashicorp/raft's transport for tests.
-func inMemory(load) (members []member, err error) {
-	var all []*raft.InmemTransport
-	for range servers {
-		address, t := raft.NewInmemTransportWithTimeout("", timeout)
-		for _, other := range all {
-			other.Connect(address, t)
-			t.Connect(other.LocalAddr(), other)
-		}
-		all = append(all, t)
-		members = append(members, member{transport: t, close: func() error { return nil }})
+// network is hashicorp/raft's NetworkTransport over TCP.
+var network = carrier{openNetwork, func(id int, addresses []string) raft.ServerAddress { return raft.ServerAddress(addresses[id]) }}
+
+func openNetwork(l load, id int, addresses []string) (m member, err error) {
+	layer, err := net.Listen("tcp", addresses[id])
+	if err != nil {
+		return m, err
 	}
-	return members, nil
+	m.transport = raft.NewNetworkTransportWithConfig(&raft.NetworkTransportConfig{
+		Stream: stream{layer}, MaxPool: 3, MaxRPCsInFlight: l.inFlight, Timeout: timeout, Logger: hclog.NewNullLogger(),
+	})
+	return m, nil
 }
 
 // A stream is a raft.StreamLayer of plain TCP.
@@ -83,29 +72,44 @@ func (stream) Dial(address raft.ServerAddress, timeout time.Duration) (net.Conn,
 }
 
 // node is this module's transport, over nodes that are connected by the transport in Go.
-func node(l load) (members []member, err error) {
-	addresses, err := freeAddresses()
-	if err != nil {
-		return nil, err
-	}
+var node = carrier{openNode, func(id int, _ []string) raft.ServerAddress { return hashicorp.Address(id) }}
+
+func openNode(l load, id int, addresses []string) (m member, err error) {
 	cfg := cluster.Config{Transport: "go"}
 	for id, address := range addresses {
 		cfg.Peers = append(cfg.Peers, peercatalog.Peer{ID: id, Address: address})
 	}
-	for id := range servers {
-		n, err := cluster.NewFromConfig(id, cfg)
-		if err != nil {
-			return members, err
-		}
-		t, err := hashicorp.New(n, hashicorp.Config{Timeout: timeout, MaxInFlight: l.inFlight})
-		if err != nil {
-			return members, errors.Join(err, n.Close())
-		}
-		members = append(members, member{transport: t, close: n.Close})
+	n, err := cluster.NewFromConfig(id, cfg)
+	if err != nil {
+		return m, err
 	}
-	return members, nil
+	t, err := hashicorp.New(n, hashicorp.Config{Timeout: timeout, MaxInFlight: l.inFlight})
+	if err != nil {
+		return m, errors.Join(err, n.Close())
+	}
+	return member{transport: t, close: n.Close}, nil
 }
 
+// inMemory is hashicorp/raft's transport for tests, of servers in one process.
+func inMemory() carrier {
+	var all []*raft.InmemTransport
+	address := func(id int, addresses []string) raft.ServerAddress { return raft.ServerAddress(addresses[id]) }
+	open := func(_ load, id int, addresses []string) (m member, err error) {
+		_, t := raft.NewInmemTransportWithTimeout(address(id, addresses), timeout)
+		if len(all) == servers {
+			all = nil // They are of the measurement before.
+		}
+		for _, other := range all {
+			other.Connect(t.LocalAddr(), t)
+			t.Connect(other.LocalAddr(), other)
+		}
+		all = append(all, t)
+		return member{transport: t}, nil
+	}
+	return carrier{open, address}
+}
+
+// freeAddresses are those of all servers.
 func freeAddresses() (addresses []string, err error) {
 	for range servers {
 		l, err := net.Listen("tcp", "127.0.0.1:0")
@@ -121,63 +125,67 @@ func freeAddresses() (addresses []string, err error) {
 // measure starts the servers, and measures them once they have a leader.
 func (l load) measure(carry carrier) (f figures, err error) {
 	runtime.GC() // What the run before has left is not this one's.
-	members, err := carry(l)
+	addresses, err := freeAddresses()
+	if err != nil {
+		return f, err
+	}
+	var members []member
 	defer func() {
 		for _, m := range members {
 			err = errors.Join(err, m.end())
 		}
 	}()
-	if err != nil {
-		return f, err
-	}
-	if err := start(members); err != nil {
-		return f, err
+	for id := range servers {
+		m, err := start(l, carry, id, addresses)
+		if err != nil {
+			return f, err
+		}
+		members = append(members, m)
 	}
 	leader, err := elected(members)
 	if err != nil {
 		return f, err
 	}
+	return l.lead(leader)
+}
+
+// lead measures a leader.
+func (l load) lead(leader *raft.Raft) (f figures, err error) {
 	if _, err := l.run(leader, l.duration/10); err != nil { // until all are used to it
 		return f, err
 	}
 	return l.run(leader, l.duration)
 }
 
-// end shuts a member down; a Raft that was started closes its transport.
+// end shuts a member down; Raft closes its transport.
 func (m member) end() error {
-	var err error
-	switch closer, ok := m.transport.(raft.WithClose); {
-	case m.raft != nil:
-		err = m.raft.Shutdown().Error()
-	case ok:
-		err = closer.Close()
+	err := m.raft.Shutdown().Error()
+	if m.close != nil {
+		err = errors.Join(err, m.close())
 	}
-	return errors.Join(err, m.close())
+	return err
 }
 
-// start runs Raft on all members.
-func start(members []member) error {
+// start runs Raft on one of the servers.
+func start(l load, carry carrier, id int, addresses []string) (m member, err error) {
 	var all raft.Configuration
-	for id, m := range members {
-		all.Servers = append(all.Servers, raft.Server{ID: raft.ServerID(strconv.Itoa(id)), Address: m.transport.LocalAddr()})
+	for id := range addresses {
+		all.Servers = append(all.Servers, raft.Server{ID: raft.ServerID(strconv.Itoa(id)), Address: carry.address(id, addresses)})
 	}
-	for id := range members {
-		conf := raft.DefaultConfig()
-		conf.LocalID, conf.Logger = all.Servers[id].ID, hclog.NewNullLogger()
-		conf.SnapshotThreshold = 1 << 40 // none is taken
-		// A machine that is busy for half a second is no reason for an election.
-		conf.HeartbeatTimeout, conf.ElectionTimeout, conf.LeaderLeaseTimeout = patience, patience, patience
-		store := raft.NewInmemStore()
-		r, err := raft.NewRaft(conf, nothing{}, store, store, raft.NewDiscardSnapshotStore(), members[id].transport)
-		if err != nil {
-			return err
-		}
-		members[id].raft = r
-		if err := r.BootstrapCluster(all).Error(); err != nil {
-			return err
-		}
+	if m, err = carry.open(l, id, addresses); err != nil {
+		return m, err
 	}
-	return nil
+	conf := raft.DefaultConfig()
+	conf.LocalID, conf.Logger = all.Servers[id].ID, hclog.NewNullLogger()
+	conf.SnapshotThreshold = 1 << 40 // none is taken
+	// A machine that is busy for half a second is no reason for an election.
+	conf.HeartbeatTimeout, conf.ElectionTimeout, conf.LeaderLeaseTimeout = patience, patience, patience
+	store := raft.NewInmemStore()
+	m.raft, err = raft.NewRaft(conf, nothing{}, store, store, raft.NewDiscardSnapshotStore(), m.transport)
+	if err != nil {
+		return m, err
+	}
+	return m, m.raft.BootstrapCluster(all).Error()
 }
 
 // elected waits for a leader.

@@ -2,12 +2,14 @@
 // NetworkTransport, in turns, and prints the two beside each other:
 //
 //	go run ./bench
+//	go run ./bench -processes
 //	go run ./bench -memory
 //
-// The second has hashicorp/raft's transport in memory in the place of this module's. That encodes and sends nothing: so much a
-// transport can gain at all.
+// The first has all servers in one process. The second has each in a process of its own, as they are in use: they share neither a
+// scheduler nor a heap, and the writers are in the process of the one that leads. The third has hashicorp/raft's transport in memory in the place
+// of this module's. That encodes and sends nothing: so much a transport can gain at all.
 //
-// All servers are in this one process and connected over TCP on 127.0.0.1, with the transport in Go. The logs are in
+// The servers are connected over TCP on 127.0.0.1, with the transport in Go. The logs are in
 // memory. A number of writers each apply an entry, wait until it is committed, and apply the next.
 package main
 
@@ -17,6 +19,7 @@ import (
 	"fmt"
 	"os"
 	"slices"
+	"strings"
 	"time"
 )
 
@@ -28,32 +31,54 @@ func main() {
 	flag.IntVar(&l.bytes, "bytes", 1024, "the length of an entry in `bytes`")
 	flag.IntVar(&l.inFlight, "inflight", 0, "how many `requests` to append are under way to one server; 0: the default of both, which is 2")
 	memory := flag.Bool("memory", false, "measure hashicorp/raft's transport in memory instead of this module's")
+	apart := flag.Bool("processes", false, "run each server in a process of its own, which the one that leads writes in")
+	id := flag.Int("server", -1, "be the server with this `id`: for -processes")
+	of := flag.String("of", "", "the server's `transport`")
+	addresses := flag.String("addresses", "", "the `addresses` of all servers")
 	flag.Parse()
-	if *pairs < 1 || l.duration <= 0 || l.writers < 1 || l.bytes < 1 || flag.NArg() > 0 {
+	if *pairs < 1 || l.duration <= 0 || l.writers < 1 || l.bytes < 1 || flag.NArg() > 0 || *memory && *apart || *id >= servers || *id >= 0 && carriers[*of].open == nil {
 		flag.Usage()
 		os.Exit(2)
 	}
-	name, carry := "this module", carrier(node)
+	ours := nodeName
 	if *memory {
-		name, carry = "in memory", inMemory
+		ours = memoryName
 	}
-	if err := compare(*pairs, l, name, carry); err != nil {
+	var err error
+	if *id >= 0 {
+		err = l.serve(carriers[*of], *id, strings.Split(*addresses, ","))
+	} else {
+		err = compare(*pairs, l, ours, *apart)
+	}
+	if err != nil {
 		fmt.Fprintln(os.Stderr, "bench:", err)
 		os.Exit(1)
 	}
 }
 
+const (
+	networkName = "NetworkTransport"
+	nodeName    = "this module"
+	memoryName  = "in memory"
+)
+
+var carriers = map[string]carrier{networkName: network, nodeName: node, memoryName: inMemory()}
+
 // compare measures NetworkTransport and another one in pairs, each of which the other begins.
-func compare(pairs int, l load, name string, carry carrier) error {
+func compare(pairs int, l load, name string, apart bool) error {
+	measure := func(name string) (figures, error) { return l.measure(carriers[name]) }
+	if apart {
+		measure = l.measureApart
+	}
 	fmt.Printf("%d writers, entries of %d bytes, %v each time\n\n", l.writers, l.bytes, l.duration)
-	fmt.Printf("%4s  %27s  %27s  %15s\n", "", "NetworkTransport", name, "ratio")
+	fmt.Printf("%4s  %27s  %27s  %15s\n", "", networkName, name, "ratio")
 	fmt.Printf("%4s  %9s %8s %8s  %9s %8s %8s  %7s %7s\n", "pair", "entries/s", "p50", "p99", "entries/s", "p50", "p99", "entries", "p99")
 	var rates, tails []float64
 	for pair := range pairs {
 		var theirs, ours figures
 		runs := []func() error{
-			func() (err error) { theirs, err = l.measure(network); return },
-			func() (err error) { ours, err = l.measure(carry); return },
+			func() (err error) { theirs, err = measure(networkName); return },
+			func() (err error) { ours, err = measure(name); return },
 		}
 		if pair%2 == 1 {
 			slices.Reverse(runs)
