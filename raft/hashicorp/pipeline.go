@@ -17,7 +17,7 @@ import (
 type pipeline struct {
 	t    *Transport
 	pid  int
-	room chan struct{} // of Config.MaxInFlight: a token for each request under way
+	room chan struct{} // of inFlight: a token for each request under way
 	done chan raft.AppendFuture
 
 	// ctx ends when the pipeline or the transport closes; the cause is raft.ErrPipelineShutdown for the former.
@@ -34,21 +34,34 @@ type pipeline struct {
 // maxDone is how many requests that are done wait for who reads Consumer before the next are held up.
 const maxDone = 128
 
-// AppendEntriesPipeline implements raft.Transport.
-func (t *Transport) AppendEntriesPipeline(_ raft.ServerID, target raft.ServerAddress) (raft.AppendPipeline, error) {
-	if t.cfg.MaxInFlight < 2 {
-		return nil, raft.ErrPipelineReplicationNotSupported
+// inFlight is how many requests to append entries may be under way to a server.
+func (t *Transport) inFlight(pid int) int {
+	switch {
+	case t.cfg.MaxInFlight > 0:
+		return t.cfg.MaxInFlight
+	case t.distances.far(pid):
+		return farInFlight
 	}
+	return 1
+}
+
+// AppendEntriesPipeline implements raft.Transport. Raft asks for a pipeline after each request without one that has succeeded: with
+// raft.ErrPipelineReplicationNotSupported it sends the next without one too.
+func (t *Transport) AppendEntriesPipeline(_ raft.ServerID, target raft.ServerAddress) (raft.AppendPipeline, error) {
 	pid, err := Pid(target)
 	if err != nil {
 		return nil, err
+	}
+	inFlight := t.inFlight(pid)
+	if inFlight < 2 {
+		return nil, raft.ErrPipelineReplicationNotSupported
 	}
 	if t.ctx.Err() != nil {
 		return nil, raft.ErrTransportShutdown
 	}
 	p := &pipeline{
 		t: t, pid: pid,
-		room: make(chan struct{}, t.cfg.MaxInFlight),
+		room: make(chan struct{}, inFlight),
 		done: make(chan raft.AppendFuture, maxDone),
 	}
 	p.ctx, p.cancel = context.WithCancelCause(t.ctx)
@@ -57,7 +70,7 @@ func (t *Transport) AppendEntriesPipeline(_ raft.ServerID, target raft.ServerAdd
 	return p, nil
 }
 
-// AppendEntries implements raft.AppendPipeline. It waits while Config.MaxInFlight requests are under way, and for room in
+// AppendEntries implements raft.AppendPipeline. It waits while as many requests are under way as may be, and for room in
 // the queue of the server.
 func (p *pipeline) AppendEntries(args *raft.AppendEntriesRequest, resp *raft.AppendEntriesResponse) (raft.AppendFuture, error) {
 	select {

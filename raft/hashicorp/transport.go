@@ -54,9 +54,11 @@ type Config struct {
 	// at most half of raft.Config's field of that name, so that the loss of one heartbeat brings no election.
 	HeartbeatTimeout time.Duration
 
-	// MaxInFlight is how many requests to append entries may be under way to one server; 0 means 2, and 1 that each
+	// MaxInFlight is how many requests to append entries may be under way to one server; 1 means that each
 	// waits for the reply to the one before. More help only where the way to the server is long: while requests are under
-	// way, those that wait become larger.
+	// way, those that wait become larger, and a few large ones take less than many small ones. 0 means 2 where the latest heartbeats
+	// to the server all took a millisecond or more to be answered, and 1 elsewhere. Once there are 2 it stays so as long as this
+	// server leads, and no request fails.
 	MaxInFlight int
 
 	// SnapshotWindow is how much of a snapshot this server takes before it has stored what came before, in bytes; at least
@@ -76,7 +78,7 @@ type Config struct {
 const (
 	usualTimeout          = 2 * time.Second
 	usualHeartbeatTimeout = 500 * time.Millisecond
-	usualInFlight         = 2
+	farInFlight           = 2
 	usualSnapshotWindow   = 1 << 20
 )
 
@@ -98,11 +100,8 @@ func (c Config) prepared() (Config, error) {
 			*d.value = d.usual
 		}
 	}
-	switch {
-	case c.MaxInFlight < 0:
+	if c.MaxInFlight < 0 {
 		errs = append(errs, fmt.Errorf("hashicorp: Config.MaxInFlight is %d: it must not be negative", c.MaxInFlight))
-	case c.MaxInFlight == 0:
-		c.MaxInFlight = usualInFlight
 	}
 	switch {
 	case c.SnapshotWindow == 0:
@@ -123,6 +122,7 @@ type Transport struct {
 	cfg       Config
 	consumer  chan raft.RPC
 	calls     *calls
+	distances *distances
 	answerers answerers
 	heartbeat atomic.Pointer[func(raft.RPC)]
 
@@ -159,8 +159,8 @@ func New(node *cluster.Node, cfg Config) (*Transport, error) {
 	t := &Transport{
 		node: node, cfg: cfg,
 		consumer: make(chan raft.RPC, consumerSize),
-		calls:    newCalls(node),
-		ctx:      ctx, cancel: cancel,
+		calls:    newCalls(node), distances: newDistances(),
+		ctx: ctx, cancel: cancel,
 		peers: make(map[int]*peer),
 		told:  make(map[string]bool),
 	}
@@ -253,6 +253,7 @@ func (t *Transport) call(target raft.ServerAddress, timeout time.Duration, kind 
 	}
 	ctx, cancel := context.WithTimeoutCause(t.ctx, timeout, noReply{pid, kind, timeout})
 	defer cancel()
+	began := time.Now()
 	c := t.calls.begin(pid, kind, nil)
 	defer t.calls.end(c)
 	if err := t.calls.send(ctx, c, args); err != nil {
@@ -262,5 +263,7 @@ func (t *Transport) call(target raft.ServerAddress, timeout time.Duration, kind 
 	if err != nil {
 		return err
 	}
+	appended, ok := args.(*raft.AppendEntriesRequest)
+	t.distances.replied(pid, time.Since(began), ok && isHeartbeat(appended))
 	return reply.into(resp)
 }

@@ -27,9 +27,12 @@ func TestMain(m *testing.M) { goleak.VerifyTestMain(m) }
 // deadline is how long a test waits for what should come at once.
 const deadline = time.Minute
 
-// pair starts two servers over TCP, each with a transport.
+// pair starts two servers over TCP, each with a transport, which has pipelines unless cfg says otherwise.
 func pair(t testing.TB, cfg hashicorp.Config, change ...func(*cluster.Config)) (a, b *hashicorp.Transport, nodes []*cluster.Node) {
 	t.Helper()
+	if cfg.MaxInFlight == 0 {
+		cfg.MaxInFlight = 2
+	}
 	nodes = clustertest.StartLocal(t, 2, append([]func(*cluster.Config){patient}, change...)...)
 	return open(t, nodes[0], cfg), open(t, nodes[1], cfg), nodes
 }

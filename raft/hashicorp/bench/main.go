@@ -29,7 +29,7 @@ func main() {
 	flag.DurationVar(&l.duration, "duration", 3*time.Second, "how long each time")
 	flag.IntVar(&l.writers, "writers", 128, "how many `writers` there are")
 	flag.IntVar(&l.bytes, "bytes", 1024, "the length of an entry in `bytes`")
-	flag.IntVar(&l.inFlight, "inflight", 0, "how many `requests` to append are under way to one server; 0: the default of both, which is 2")
+	flag.IntVar(&l.inFlight, "inflight", 0, "how many `requests` to append are under way to one server; 0: the default of each")
 	memory := flag.Bool("memory", false, "measure hashicorp/raft's transport in memory instead of this module's")
 	apart := flag.Bool("processes", false, "run each server in a process of its own, which the one that leads writes in")
 	id := flag.Int("server", -1, "be the server with this `id`: for -processes")

@@ -34,6 +34,9 @@ var _ raft.LoopbackTransport = (*Transport)(nil)
 // timeout is that of Raft's transport in memory.
 const timeout = 500 * time.Millisecond
 
+// inFlight is for pipelines, which the tests want: the way is short here.
+const inFlight = 2
+
 // addresses has where each server listens, by its id, also when it is closed: it may come back.
 var addresses struct {
 	mu     sync.Mutex // guards listen
@@ -66,7 +69,7 @@ func start(addr raft.ServerAddress) (*Transport, error) {
 			return nil, err
 		}
 		t := &Transport{node: node, connected: make(map[raft.ServerAddress]bool), pipelines: make(map[raft.AppendPipeline]raft.ServerAddress)}
-		t.Transport, err = hashicorp.New(node, hashicorp.Config{Timeout: timeout, HeartbeatTimeout: timeout})
+		t.Transport, err = hashicorp.New(node, hashicorp.Config{Timeout: timeout, HeartbeatTimeout: timeout, MaxInFlight: inFlight})
 		return t, err
 	}
 }
