@@ -49,7 +49,8 @@ func (n *Node) Deliver(ctx context.Context, env *Envelope) error {
 	if enc == nil {
 		enc = new(encoder)
 	}
-	one, d, err := n.deliverBy(ctx, enc, env)
+	var one delivering
+	d, err := n.deliverBy(ctx, enc, env, &one)
 	n.encoders.Put(enc) // unless a method of the program's has ended the goroutine
 	switch {
 	case err != nil:
@@ -75,48 +76,67 @@ type delivering struct {
 }
 
 // deliverBy encodes the envelope, and puts it into the queues of its destinations, by an encoder that is nobody else's until it
-// returns. What is to be waited for is one message, if d is nil, or none. The error is for an envelope that goes nowhere.
-func (n *Node) deliverBy(ctx context.Context, enc *encoder, env *Envelope) (one delivering, d *deliveries, err error) {
+// returns. What is to be waited for is d, or if that is nil the message that one is set to, if it is. The error is for an envelope
+// that goes nowhere.
+//
+// Where nothing goes wrong, it and what it calls have small frames: so a goroutine that is there for one call need not get more stack.
+func (n *Node) deliverBy(ctx context.Context, enc *encoder, env *Envelope, one *delivering) (*deliveries, error) {
 	defer n.dropUnfinished(enc) // if a method of the program's ends the goroutine
-	if err := ctx.Err(); err != nil {
-		return one, nil, fmt.Errorf("%w: %w", err, n.sendLate(enc, env))
+	if ctx.Err() != nil {
+		return nil, n.deliverLate(ctx, enc, env)
 	}
-	w := outgoing.Waiting{ForRoom: true, Stop: ctx.Done(), Then: stream.TimedOut}
+	w := outgoing.Waiting{ForRoom: true, Leave: true, Stop: ctx.Done(), Then: stream.TimedOut, Ticket: &enc.ticket}
 	defer enc.close(n)
 	if err := n.add(enc, env, &w); err != nil || len(enc.open) == 0 {
-		if errors.Is(err, ErrTimedOut) && ctx.Err() != nil {
-			err = fmt.Errorf("%w: %w", ctx.Err(), err)
-		}
-		return one, nil, err
+		return nil, stopped(ctx, err)
 	}
 	out := enc.open[0]
 	if len(out.to) != 1 {
-		return one, n.deliverAll(ctx, enc, out, w), nil
+		return n.deliverAll(ctx, enc, out), nil
 	}
-	l, failed := n.toward(enc, out.to[0], 1)
+	l, _ := enc.link(n, out.to[0])
 	if l == nil {
-		d = new(deliveries)
-		d.fail(out.to[0], errors.Unwrap(failed))
-		return one, d, nil
+		return n.deliverAll(ctx, enc, out), nil
 	}
-	try := w
-	try.Leave, try.Ticket = true, &enc.ticket
-	if reason := l.Put(&out.Batch, &try); reason != 0 {
-		d = new(deliveries)
-		d.fail(l.ID(), reasonOf[reason].err())
-	} else if out.Count() == 0 {
-		one = delivering{l, enc.ticket}
-		enc.ticket = outgoing.Ticket{}
-	} else {
-		d = n.deliverAll(ctx, enc, out, w)
+	switch reason := l.Put(&out.Batch, &w); {
+	case reason != 0:
+		return notDelivered(l, reason), nil
+	case out.Count() != 0:
+		return n.deliverAll(ctx, enc, out), nil
 	}
-	return one, d, nil
+	*one = delivering{l, enc.ticket}
+	enc.ticket = outgoing.Ticket{}
+	return nil, nil
+}
+
+// deliverLate is Deliver for a context that has ended.
+func (n *Node) deliverLate(ctx context.Context, enc *encoder, env *Envelope) error {
+	return fmt.Errorf("%w: %w", ctx.Err(), n.sendLate(enc, env))
+}
+
+// stopped adds that ctx has ended to an error that comes of that.
+func stopped(ctx context.Context, err error) error {
+	if errors.Is(err, ErrTimedOut) && ctx.Err() != nil {
+		return fmt.Errorf("%w: %w", ctx.Err(), err)
+	}
+	return err
+}
+
+// notDelivered is of a message that did not reach its only server. It would add to the frame of deliverBy.
+//
+//go:noinline
+func notDelivered(l *outgoing.Link, why stream.Reason) *deliveries {
+	d := new(deliveries)
+	d.fail(l.ID(), reasonOf[why].err())
+	return d
 }
 
 // deliverAll puts a batch of one message into the queues of its destinations: first where that need not wait, so that a peer that is
 // behind, or has to be asked whether it confirms, keeps nothing from the others.
-func (n *Node) deliverAll(ctx context.Context, enc *encoder, out *address, w outgoing.Waiting) *deliveries {
-	d, try := new(deliveries), w
+func (n *Node) deliverAll(ctx context.Context, enc *encoder, out *address) *deliveries {
+	d := new(deliveries)
+	w := outgoing.Waiting{ForRoom: true, Stop: ctx.Done(), Then: stream.TimedOut}
+	try := w
 	try.Leave = true
 	var waiting []delivering
 	for _, pid := range out.to {

@@ -736,10 +736,53 @@ func TestWhoDoesNotDeliverSendsNothingOfIt(t *testing.T) {
 	})
 }
 
+// Go begins a goroutine with 2 KiB of stack, and to go on with more it copies that, which takes longer than all else that Deliver
+// does. So a goroutine that makes one call has enough, and many that wait take little memory.
+func TestAGoroutineThatDeliversNeedsNoMoreStackThanItBeginsWith(t *testing.T) {
+	if testcluster.RaceEnabled || testing.CoverMode() != "" {
+		t.Skip("what is built so needs more of the stack")
+	}
+	for name, ctx := range map[string]context.Context{"without an end": context.Background(), "with one": t.Context()} {
+		t.Run(name, func(t *testing.T) {
+			cfg := testcluster.Config(t, "tcp", 2)
+			cfg.InboxSize = 1 // and nobody takes: all wait
+			cfg.Linger = time.Millisecond
+			near, far := testcluster.Join(t, 0, cfg), testcluster.Join(t, 1, cfg)
+			near.Inbox() // nobody reads the network itself, which takes more of the stack
+			if err := near.Deliver(t.Context(), &cluster.Envelope{1, 0, "first"}); err != nil {
+				t.Fatal(err)
+			}
+			const many, most = 2000, 1536 // some who wait for a lock need more
+			begin := make(chan struct{})
+			var calls sync.WaitGroup
+			for range many {
+				calls.Go(func() {
+					<-begin
+					near.Deliver(ctx, &cluster.Envelope{1, 0, "x"})
+				})
+			}
+			var before, after runtime.MemStats
+			runtime.GC() // where they begin with more, it leaves them as much as they need
+			runtime.ReadMemStats(&before)
+			close(begin)
+			testcluster.Eventually(t, "all is written", func() bool { return near.Stats().Sent.Sent == many+1 })
+			runtime.ReadMemStats(&after)
+			if grown := (int(after.StackInuse) - int(before.StackInuse)) / many; grown > most {
+				t.Errorf("each of them takes %d bytes of stack more than it began with, want at most %d", grown, most)
+			} else {
+				t.Logf("each takes %d bytes more", grown)
+			}
+			far.Close()
+			near.Close()
+			calls.Wait()
+		})
+	}
+}
+
 // BenchmarkDeliver measures Deliver beside what it is to be compared with, in turns: one at a time beside a round trip by
 // Send and Receive, to a program that takes by Receive or from Inbox, and 1,000 at a time beside as many that call Send, one that calls
-// Send, and as many that call Send and are then parked and woken, which is all that waiting can cost at least. The
-// ratios are of the two in one run.
+// Send, and as many that call Send and are then parked and woken, which is all that waiting can cost at least; and a goroutine
+// for each message, 1,000 at a time, beside the same by Send. The ratios are of the two in one run.
 func BenchmarkDeliver(b *testing.B) {
 	b.Run("lone", func(b *testing.B) {
 		trip := roundTrips(b)
@@ -762,6 +805,17 @@ func BenchmarkDeliver(b *testing.B) {
 		b.ReportMetric(float64(sends)/float64(took), "of-Send")
 		b.ReportMetric(float64(ones)/float64(took), "of-one-Send")
 		b.ReportMetric(float64(parks)/float64(took), "of-Send-and-park")
+		b.ReportMetric(took.Seconds()*1e9/float64((b.N+turn-1)/turn*turn), "ns/Deliver")
+		b.ReportMetric(0, "ns/op")
+	})
+	b.Run("each", func(b *testing.B) {
+		deliver, send := each(b, 1000, (*cluster.Node).Deliver), each(b, 1000, (*cluster.Node).Send)
+		const turn = 20_000
+		var took, sends time.Duration
+		for n := 0; n < b.N; n += turn {
+			took, sends = took+deliver(turn), sends+send(turn)
+		}
+		b.ReportMetric(float64(sends)/float64(took), "of-Send")
 		b.ReportMetric(took.Seconds()*1e9/float64((b.N+turn-1)/turn*turn), "ns/Deliver")
 		b.ReportMetric(0, "ns/op")
 	})
@@ -850,13 +904,7 @@ func many(b *testing.B, goroutines int, call func(*cluster.Node, context.Context
 	msg := make([]byte, 16)
 	return func(calls int) time.Duration {
 		began := time.Now()
-		all := make(chan struct{})
-		go func() { // It ends when all have come, or far has closed.
-			for range calls {
-				<-far.Inbox()
-			}
-			close(all)
-		}()
+		all := takes(far, calls)
 		var wg sync.WaitGroup
 		var n atomic.Int64
 		for range goroutines {
@@ -872,6 +920,42 @@ func many(b *testing.B, goroutines int, call func(*cluster.Node, context.Context
 		<-all
 		return time.Since(began)
 	}
+}
+
+// each is many with a goroutine for each call.
+func each(b *testing.B, most int, call func(*cluster.Node, context.Context, *cluster.Envelope) error) func(calls int) time.Duration {
+	near, far := deliverPair(b)
+	msg := make([]byte, 16)
+	return func(calls int) time.Duration {
+		began := time.Now()
+		all := takes(far, calls)
+		var wg sync.WaitGroup
+		running := make(chan struct{}, most)
+		for range calls {
+			running <- struct{}{}
+			wg.Go(func() {
+				if err := call(near, context.Background(), &cluster.Envelope{1, 0, msg}); err != nil {
+					b.Error(err)
+				}
+				<-running
+			})
+		}
+		wg.Wait()
+		<-all
+		return time.Since(began)
+	}
+}
+
+// takes takes messages, and closes a channel when so many have come.
+func takes(n *cluster.Node, count int) (all chan struct{}) {
+	all = make(chan struct{})
+	go func() { // It ends when all have come, or the node has closed.
+		for range count {
+			<-n.Inbox()
+		}
+		close(all)
+	}()
+	return all
 }
 
 // A parking parks goroutines, each on a channel of its own, until another goroutine has had its turn: that wakes all at once.

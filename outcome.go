@@ -12,12 +12,22 @@ import (
 // outcome waits until it is known what became of the message of a Deliver, or ctx ends.
 func (n *Node) outcome(ctx context.Context, one *delivering) error {
 	if one.ticket.First() && !n.inboxed.Load() {
-		return n.outcomes(ctx, &deliveries{all: []delivering{*one}})
+		return n.outcomeByReading(ctx, one)
 	}
 	f, ended := n.fate(ctx, one)
 	if f == (outgoing.Fate{}) {
 		return nil
 	}
+	return one.failed(ctx, f, ended)
+}
+
+// outcomeByReading is outcome for who had better read the network itself.
+func (n *Node) outcomeByReading(ctx context.Context, one *delivering) error {
+	return n.outcomes(ctx, &deliveries{all: []delivering{*one}})
+}
+
+// failed is the error for what became of a message.
+func (one *delivering) failed(ctx context.Context, f outgoing.Fate, ended bool) error {
 	d := new(deliveries)
 	d.take(ctx, one, f, ended)
 	return errors.Join(d.failed...)
@@ -81,20 +91,25 @@ func (n *Node) leave(lease *incoming.Lease, all []delivering) {
 
 // fate waits until it is known what became of a message. If ctx ends before, it says so, and returns what is known.
 func (n *Node) fate(ctx context.Context, one *delivering) (f outgoing.Fate, ended bool) {
-	done := ctx.Done()
 	for {
-		if done == nil {
+		if done := ctx.Done(); done == nil {
 			<-one.ticket.Told()
-		} else {
-			select {
-			case <-one.ticket.Told():
-			case <-done:
-				return one.link.Leave(&one.ticket), true
-			}
+		} else if !one.told(done) {
+			return one.link.Leave(&one.ticket), true
 		}
 		if f, known := one.ticket.Fate(); known {
 			return f, false
 		}
+	}
+}
+
+// told waits until something is known of a message. It reports false if done was closed before.
+func (one *delivering) told(done <-chan struct{}) bool {
+	select {
+	case <-one.ticket.Told():
+		return true
+	case <-done:
+		return false
 	}
 }
 

@@ -97,9 +97,9 @@ func (n *Node) sendLate(enc *encoder, env *Envelope) error {
 
 // dropUnfinished counts the envelope that the encoder did not come to the end of, if there is one.
 func (n *Node) dropUnfinished(enc *encoder) {
-	if m := enc.encoding; m.is {
+	if enc.encoding.is {
 		enc.encoding.is = false
-		n.dropUnsendable(ReasonNotEncodable, m.to, m.typ, errEncodingEnded)
+		n.dropUnsendable(ReasonNotEncodable, enc.encoding.to, enc.encoding.typ, errEncodingEnded)
 	}
 }
 

@@ -56,11 +56,16 @@ func (b *Batch) records() []byte { return b.buf[b.at:] }
 func (b *Batch) appendTo(dst []byte) []byte {
 	records := b.records()
 	if wire.IsShort(records) {
-		id, kind, payload, rest := wire.SplitRecord(records, b.before)
-		dst = append(wire.AppendRecordHeader(dst, id, kind, len(payload)), payload...)
-		records = rest
+		return b.appendWhole(dst)
 	}
 	return append(dst, records...)
+}
+
+// appendWhole is appendTo for records of which the first has a short header: it gets a whole one.
+func (b *Batch) appendWhole(dst []byte) []byte {
+	id, kind, payload, rest := wire.SplitRecord(b.records(), b.before)
+	dst = append(wire.AppendRecordHeader(dst, id, kind, len(payload)), payload...)
+	return append(dst, rest...)
 }
 
 func (b *Batch) size() int {

@@ -97,10 +97,9 @@ func (q *queue) fits(size, limit int) bool { return q.bytes == 0 || q.bytes+size
 // push adds the messages of a batch. If the batch gives its buffer it may get another one for
 // it, with anything in it.
 func (q *queue) push(b *Batch, give bool) {
-	for q.single && b.count > 1 {
-		one, rest := b.first()
-		q.push(&one, false)
-		b, give = &rest, false
+	if q.single && b.count > 1 {
+		q.pushSingly(b)
+		return
 	}
 	q.bytes += b.size()
 	q.messages += b.count
@@ -113,12 +112,27 @@ func (q *queue) push(b *Batch, give bool) {
 		q.pushRecords(b, small, give)
 	}
 	if b.large != nil {
-		// Its buffer is only for the header: many may wait.
-		p := &parcel{buf: make([]byte, headRoom, headRoom+len(b.largeHead))}
-		p.buf = append(p.buf, b.largeHead[:]...)
-		p.large, p.count = b.large, 1
-		q.parcels = q.room.Append(q.parcels, p)
+		q.pushLarge(b)
 	}
+}
+
+// pushSingly is push for messages that are each to make a parcel of its own.
+func (q *queue) pushSingly(b *Batch) {
+	for b.count > 1 {
+		one, rest := b.first()
+		q.push(&one, false)
+		b = &rest
+	}
+	q.push(b, false)
+}
+
+// pushLarge adds the large message of a batch.
+func (q *queue) pushLarge(b *Batch) {
+	// Its buffer is only for the header: many may wait.
+	p := &parcel{buf: make([]byte, headRoom, headRoom+len(b.largeHead))}
+	p.buf = append(p.buf, b.largeHead[:]...)
+	p.large, p.count = b.large, 1
+	q.parcels = q.room.Append(q.parcels, p)
 }
 
 func (q *queue) pushRecords(b *Batch, count int, give bool) {
