@@ -146,9 +146,9 @@ func TestMessagesForManyServersShareFrames(t *testing.T) {
 	}
 	send(warm)
 	// It is 0.25; where the time for which others run counts against a turn, 0.35; without letting
-	// them run, 0.7. Other processes that take the processor away bring it up to 0.3: the best of
-	// some counts.
-	const most = 0.28
+	// them run, 0.7. Other processes that take the processor away bring it up to 0.3, now and then in all
+	// tries: the best of some counts, and what it may be is between that and the 0.35.
+	const most = 0.31
 	best := math.Inf(1)
 	for tries := 0; tries < 20 && best > most; tries++ {
 		calls := runtime.NumCgoCall()
