@@ -59,7 +59,7 @@ var mutants = []mutant{
 	}},
 	// What is missing in the sequence is counted.
 	{"gap", "hole-7s", oracleConservation, []edit{
-		{"internal/stream/receiver.go", "	r.Books.Lost, r.Books.Missed = r.Books.Lost+lost, r.Books.Missed+missed\n	if r.part.discard {\n", "	if _, _ = lost, missed; r.part.discard {\n"},
+		{"internal/stream/held.go", "	r.Books.Lost, r.Books.Missed = r.Books.Lost+lost, r.Books.Missed+missed\n	if r.part.discard {\n", "	if _, _ = lost, missed; r.part.discard {\n"},
 	}},
 	// Deliver returns nil for what the peer has put into its Inbox, and for nothing else.
 	{"deliver", "deliver-kills", oracleDeliver, []edit{
