@@ -73,12 +73,14 @@ func (s *Lease) Timed() bool { return s.armed.Load() }
 // wanted reports whether Receives want the lease, or have it.
 func (s *Lease) wanted() bool { return s.inside.Load() > 0 }
 
-// lend passes Run's lease on, and returns when Run has it again.
+// lend passes Run's lease on, of which it tells the listener, and returns when Run has it again.
 func (s *Lease) lend() {
 	s.byRun.Store(false)
+	transport.Lent(s.listener, true)
 	s.free <- struct{}{}
 	<-s.back
 	<-s.free
+	transport.Lent(s.listener, false)
 	s.byRun.Store(true)
 }
 

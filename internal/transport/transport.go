@@ -40,6 +40,14 @@ func Refused(l Listener) {
 	}
 }
 
+// Lent tells a listener who calls Recv from now on: the program itself, which may well answer what comes and then wait for more, or, as it is at
+// first, a goroutine that hands on what comes to others. It is called as Recv is.
+func Lent(l Listener, lent bool) {
+	if r, ok := l.(interface{ Lent(bool) }); ok {
+		r.Lent(lent)
+	}
+}
+
 // Origin returns the address that the latest frame came from, as far as the listener knows: empty if it
 // does not. It is called as Recv is.
 func Origin(l Listener) string {

@@ -38,7 +38,7 @@
 //
 // # The node
 //
-// The transport takes from the node's Inbox, by Receive, as long as it is open. What is not Raft's goes to Options.Other.
+// The transport takes from the node's Inbox as long as it is open. What is not Raft's goes to Options.Other.
 // The program may send what it likes. Closing the transport leaves the node open.
 //
 // # Trust

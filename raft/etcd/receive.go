@@ -17,12 +17,17 @@ type peer struct {
 	snapshot  *download
 }
 
-// receive takes in messages until the transport or the node closes.
+// receive takes in messages until the transport or the node closes. It answers none of them itself, but hands them on, and so has them from Inbox: by
+// Receive it would wait for them with a thread, which those that it has woken could use.
 func (t *Transport) receive() {
+	defer t.cancel(errClosed) // The node has closed, if it was not the transport.
 	for {
-		env, err := t.node.Receive(t.ctx)
-		if err != nil {
-			t.cancel(errClosed) // The node has closed, if it was not the transport.
+		var env *cluster.Envelope
+		select {
+		case env = <-t.node.Inbox():
+		case <-t.ctx.Done():
+		}
+		if env == nil {
 			return
 		}
 		switch msg := env.Msg.(type) {

@@ -46,12 +46,17 @@ const (
 
 var errBusy = errors.New("hashicorp: too many requests of this server wait already")
 
-// receive takes in messages until the transport or the node closes.
+// receive takes in messages until the transport or the node closes. It answers none of them itself, but hands them on, and so has them from Inbox: by
+// Receive it would wait for them with a thread, which those that it has woken could use.
 func (t *Transport) receive() {
+	defer t.cancel(raft.ErrTransportShutdown) // The node has closed, if it was not the transport.
 	for {
-		env, err := t.node.Receive(t.ctx)
-		if err != nil {
-			t.cancel(raft.ErrTransportShutdown) // The node has closed, if it was not the transport.
+		var env *cluster.Envelope
+		select {
+		case env = <-t.node.Inbox():
+		case <-t.ctx.Done():
+		}
+		if env == nil {
 			return
 		}
 		switch msg := env.Msg.(type) {

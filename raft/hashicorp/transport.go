@@ -26,7 +26,7 @@
 //
 // # The node
 //
-// The transport takes from the node's Inbox, by Receive, as long as it is open. What is not Raft's goes to Config.Other.
+// The transport takes from the node's Inbox as long as it is open. What is not Raft's goes to Config.Other.
 // The program may send what it likes. Closing the transport, which Raft does as it shuts down, leaves the node open.
 package hashicorp
 

@@ -36,6 +36,7 @@ type poller struct {
 	watched bool // inner counts in outer
 	armed   bool // outer has a deadline
 	events  [eventsMost]unix.EpollEvent
+	lent    bool      // who receives is the program itself: see transport.Lent
 	came    time.Time // when something was last waited for and came
 	bytes   int       // that were read since
 }
@@ -122,10 +123,13 @@ func (p *poller) watch(on bool) error {
 	return os.NewSyscallError("epoll_ctl", err)
 }
 
+// Lent is called when the program itself begins or ends to receive: see transport.Lent.
+func (l *Listener) Lent(lent bool) { l.in.lent = lent }
+
 // isSoon reports whether something is expected so soon that a thread may wait for it.
 func (r *receiver) isSoon(deadline time.Time) bool {
 	now := time.Now()
-	soon := !r.local && r.bytes <= freshBytes && now.Sub(r.came) < freshTime
+	soon := r.lent && !r.local && r.bytes <= freshBytes && now.Sub(r.came) < freshTime
 	if soon {
 		r.bytes = 0
 	}
@@ -138,7 +142,8 @@ func (r *receiver) isSoon(deadline time.Time) bool {
 //
 // To the Go scheduler the thread is in a system call, and what it could run meanwhile is for
 // others to take over. Where there are no others, everything else in the program would wait
-// until the scheduler notices, which may be the whole time.
+// until the scheduler notices, which may be the whole time. So would the goroutines that were just woken
+// to take what came, which is why only the program itself waits like this: for others, Go's poller is faster.
 func (r *receiver) park() bool {
 	if !parking.TryLock() {
 		return false

@@ -37,6 +37,7 @@ func TestAListenerParksWhereAnotherProcessSoonSendsToIt(t *testing.T) {
 	}
 	endpoint := freeEndpoint(t)
 	l := listen(t, endpoint)
+	transport.Lent(l, true)
 	p := push(t, endpoint) // which no Conn has dialed: it might be in another process
 	if !parks(t, l, func() { p.write(frameOf(0, "x")) }, limit) {
 		t.Error("it does not park")
@@ -46,8 +47,21 @@ func TestAListenerParksWhereAnotherProcessSoonSendsToIt(t *testing.T) {
 func TestAListenerDoesNotParkForAPeerInItsOwnProcess(t *testing.T) {
 	endpoint := freeEndpoint(t)
 	l, c := listen(t, endpoint), dial(t, endpoint)
+	transport.Lent(l, true)
 	if parks(t, l, func() { send(t, c, []byte("x"), nil) }, 200*time.Millisecond) {
 		t.Error("it parks, and the peer may need the thread")
+	}
+}
+
+// A thread that waits in the kernel is one less for who was just woken to take what came.
+func TestAListenerDoesNotParkForAGoroutineThatHandsOnWhatComes(t *testing.T) {
+	endpoint := freeEndpoint(t)
+	l := listen(t, endpoint)
+	transport.Lent(l, true)
+	transport.Lent(l, false) // as it was at first
+	p := push(t, endpoint)
+	if parks(t, l, func() { p.write(frameOf(0, "x")) }, 200*time.Millisecond) {
+		t.Error("it parks")
 	}
 }
 
