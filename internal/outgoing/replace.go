@@ -13,6 +13,10 @@ const (
 	spareInterval = 10 * time.Millisecond
 	// spareWait is how long that takes at most.
 	spareWait = time.Millisecond
+	// spareShare is what part of its age passes between two looks at least.
+	spareShare = 8
+	// replacedMost bounds for how long a connection that has taken the place of another is waited for: DoubtTime, doubled so many times.
+	replacedMost = 4
 )
 
 // replacing reports whether replaceStalled has something to do. The caller holds io and mu.
@@ -22,12 +26,25 @@ func (l *Link) replacing(now time.Time) bool {
 	if !doubt || now.Before(l.lookAt) {
 		return !doubt && l.spare != nil
 	}
+	if l.spare == nil && now.Before(at.Add(l.patience())) {
+		return false
+	}
 	// Of two connections to one place the transport may not know which is which.
 	if l.spare != nil || l.stalled() {
 		return true
 	}
 	l.lookAt = now.Add(l.sender.DoubtTime() / doubtLooks)
 	return false
+}
+
+// patience is for how much longer than the first a connection is waited for that has taken the place of another: if nothing was acknowledged
+// since, it is slow for a reason that another connection does not mend, such as a machine with too much to do, and may add to. The caller holds
+// io and mu.
+func (l *Link) patience() time.Duration {
+	if l.acknowledgedAt().After(l.replacedAt) {
+		l.replaced = 0
+	}
+	return l.sender.DoubtTime() * (1<<l.replaced - 1)
 }
 
 // stalled reports whether the connection does not stand, or nothing of what is on its way was acknowledged for a while, not even
@@ -45,8 +62,9 @@ func (l *Link) replaceStalled() {
 		l.dropSpare() // what was written has been acknowledged after all
 		return
 	}
-	l.lookAt = now.Add(spareInterval)
+	l.lookAt = now.Add(max(spareInterval, now.Sub(l.replacedAt)/spareShare))
 	if l.spare == nil {
+		l.replacedAt, l.replaced, l.lookAt = now, min(l.replaced+1, replacedMost), now.Add(spareInterval)
 		// Where it cannot even be begun, the one that there is may do so all the same.
 		l.spare, _ = l.cfg.Dial(l.id, to)
 		return

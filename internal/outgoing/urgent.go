@@ -87,6 +87,15 @@ func (l *Link) doubtsAt() time.Time {
 	return at
 }
 
+// acknowledgedAt is the later of stream.Sender.AcknowledgedAt of both streams. The caller holds mu.
+func (l *Link) acknowledgedAt() time.Time {
+	at := l.sender.AcknowledgedAt()
+	if l.urgent != nil && l.urgent.sender.AcknowledgedAt().After(at) {
+		at = l.urgent.sender.AcknowledgedAt()
+	}
+	return at
+}
+
 // loadUrgent gives the urgent sender what is new of the peer, and its next parcel if it has none. The caller holds io and mu.
 func (l *Link) loadUrgent(now time.Time) {
 	u := l.urgent

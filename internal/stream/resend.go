@@ -202,6 +202,9 @@ func (s *Sender) DoubtsAt() (at time.Time) {
 // DoubtTime is a third of the peer's patience.
 func (s *Sender) DoubtTime() time.Duration { return s.policy.Patience / 3 }
 
+// AcknowledgedAt is when the peer last acknowledged something; zero: it never has.
+func (s *Sender) AcknowledgedAt() time.Time { return s.ackedAt }
+
 // passage is how long what the peer may not have yet, of both streams, may take beside. A sender that ends does not wait for that.
 func (s *Sender) passage() time.Duration {
 	if s.phase != Open {

@@ -16,29 +16,46 @@ type leads struct {
 	path string
 }
 
-// scanShare is what part of the time the descriptors are looked through at most: a process with a thousand servers has so many that
-// each server cannot look for itself.
+// scanShare is what part of the time the descriptors are looked through at most, and what part those are looked at that lead where
+// somebody asks about: a process with many servers has so many, and of those so many that lead to one server, that each cannot
+// look for itself.
 const scanShare = 20
 
 // A scan is the descriptors of this process by where they lead, as it was when they were last looked through.
 type scan struct {
-	mu   sync.Mutex
+	mu     sync.Mutex
+	at     time.Time
+	took   time.Duration
+	to     map[leads][]int
+	err    error
+	looked map[leads]look // since then
+}
+
+// A look is what the kernel last said of the connections that lead somewhere.
+type look struct {
 	at   time.Time
 	took time.Duration
-	to   map[leads][]int
-	err  error
+	all  []connection // is not changed any more
+}
+
+// A connection is what the kernel says of one.
+type connection struct {
+	tcp   bool
+	info  unix.TCPInfo // if it is
+	waits int          // bytes that the other end has not acknowledged
 }
 
 var scanned scan
 
-// descriptorsTo are the descriptors of this process's connections that lead somewhere, as far as it can know them. They are as of a moment ago
+// connectionsTo are the connections of this process that lead somewhere, as far as it can know them. They are as of a moment ago
 // unless now is true: there may be others by now.
-func descriptorsTo(where leads) (all []int, now bool, err error) {
+func connectionsTo(where leads) (all []connection, now bool, err error) {
 	s := &scanned
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	if began := time.Now(); s.to == nil || began.Sub(s.at) > scanShare*s.took {
 		s.to, s.err = lookThrough()
+		s.looked = make(map[leads]look)
 		s.at = time.Now()
 		s.took, now = s.at.Sub(began), true
 	}
@@ -46,19 +63,42 @@ func descriptorsTo(where leads) (all []int, now bool, err error) {
 }
 
 // knownTo are those of them that were there when the descriptors were last looked through, however long ago.
-func knownTo(where leads) []int {
+func knownTo(where leads) []connection {
 	scanned.mu.Lock()
 	defer scanned.mu.Unlock()
 	return scanned.known(where)
 }
 
-func (s *scan) known(where leads) (all []int) {
+// known looks at those that lead somewhere, unless it just has. All that are asked about share the time. The caller holds mu.
+func (s *scan) known(where leads) []connection {
+	began, last := time.Now(), s.looked[where]
+	if !last.at.IsZero() && began.Sub(last.at) <= scanShare*last.took*time.Duration(len(s.looked)) || len(s.to[where]) == 0 {
+		return last.all
+	}
+	next := look{all: make([]connection, 0, len(s.to[where]))}
 	for _, fd := range s.to[where] {
-		if is, ok := leadsTo(fd); ok && is == where { // it was not closed since
-			all = append(all, fd)
+		if is, ok := leadsTo(fd); !ok || is != where {
+			continue // it was closed since
+		}
+		if c, ok := connectionOf(fd); ok || where.path != "" {
+			next.all = append(next.all, c)
 		}
 	}
-	return all
+	next.at = time.Now()
+	next.took = next.at.Sub(began)
+	s.looked[where] = next
+	return next.all
+}
+
+// connectionOf reports false for what is no TCP connection. It only asks the kernel, so that it may be called for a descriptor that somebody
+// else closes meanwhile.
+func connectionOf(fd int) (c connection, ok bool) {
+	info, err := unix.GetsockoptTCPInfo(fd, unix.IPPROTO_TCP, unix.TCP_INFO)
+	if err != nil {
+		return c, false
+	}
+	waits, err := unix.IoctlGetInt(fd, unix.TIOCOUTQ) // SIOCOUTQ
+	return connection{true, *info, waits}, err == nil
 }
 
 func lookThrough() (map[leads][]int, error) {

@@ -5,8 +5,6 @@ import (
 	"slices"
 	"strings"
 	"time"
-
-	"golang.org/x/sys/unix"
 )
 
 const (
@@ -16,13 +14,15 @@ const (
 )
 
 // StalledTCP is Stalled for the descriptor of a TCP connection on which the other end says so many bytes or more in its
-// handshake. It only asks the kernel, so that it may be called for a descriptor that somebody else closes meanwhile.
+// handshake. The descriptor may be closed meanwhile by somebody else.
 func StalledTCP(fd, handshake int, d time.Duration) bool {
-	info, err := unix.GetsockoptTCPInfo(fd, unix.IPPROTO_TCP, unix.TCP_INFO)
-	switch {
-	case err != nil:
-		return false
-	case info.State != established:
+	c, ok := connectionOf(fd)
+	return ok && c.isStalled(handshake, d)
+}
+
+func (c *connection) isStalled(handshake int, d time.Duration) bool {
+	info := &c.info
+	if info.State != established {
 		return true
 	}
 	trip := time.Duration(info.Rtt+4*info.Rttvar) * time.Microsecond
@@ -38,12 +38,12 @@ func StalledTCP(fd, handshake int, d time.Duration) bool {
 // StalledTo is the same for a TCP connection of this process to an address, whose descriptor is not known. Where there is more than
 // one it is stalled if all are.
 func StalledTo(to netip.AddrPort, handshake int, d time.Duration) bool {
-	all, now, err := descriptorsTo(leads{addr: to})
+	all, now, err := connectionsTo(leads{addr: to})
 	if err != nil || len(all) == 0 && !now {
 		return false
 	}
-	for _, fd := range all {
-		if !StalledTCP(fd, handshake, d) {
+	for i := range all {
+		if !all[i].isStalled(handshake, d) {
 			return false
 		}
 	}
@@ -52,23 +52,20 @@ func StalledTo(to netip.AddrPort, handshake int, d time.Duration) bool {
 
 // FlowOfTCP is FlowOf for the descriptor of a TCP connection.
 func FlowOfTCP(fd int) (Flow, bool) {
-	info, err := unix.GetsockoptTCPInfo(fd, unix.IPPROTO_TCP, unix.TCP_INFO)
-	if err != nil {
-		return Flow{}, false
-	}
-	waits, err := unix.IoctlGetInt(fd, unix.TIOCOUTQ) // SIOCOUTQ
-	return Flow{info.Bytes_acked, uint64(waits)}, err == nil
+	c, ok := connectionOf(fd)
+	return c.flow(), ok
 }
+
+func (c *connection) flow() Flow { return Flow{c.info.Bytes_acked, uint64(c.waits)} }
 
 // FlowTo is the same for all TCP connections of this process to an address, whose descriptors are not known.
 func FlowTo(to netip.AddrPort) (all Flow, known bool) {
-	mine, _, _ := descriptorsTo(leads{addr: to})
-	for _, fd := range mine {
-		if f, ok := FlowOfTCP(fd); ok {
-			all, known = Flow{all.Came + f.Came, all.Waits + f.Waits}, true
-		}
+	mine, _, _ := connectionsTo(leads{addr: to})
+	for i := range mine {
+		f := mine[i].flow()
+		all = Flow{all.Came + f.Came, all.Waits + f.Waits}
 	}
-	return all, known
+	return all, len(mine) > 0
 }
 
 // Connected reports whether this process has an established connection to an endpoint, tcp:// with an address, or ipc://: true where that is
@@ -83,18 +80,12 @@ func Connected(endpoint string) bool {
 	if !ipc {
 		where = leads{addr: netip.AddrPortFrom(to.Addr().Unmap().WithZone(""), to.Port())}
 	}
-	stands := func(all []int) bool {
-		return slices.ContainsFunc(all, func(fd int) bool {
-			if ipc {
-				return true
-			}
-			info, err := unix.GetsockoptTCPInfo(fd, unix.IPPROTO_TCP, unix.TCP_INFO)
-			return err == nil && info.State == established
-		})
+	stands := func(all []connection) bool {
+		return slices.ContainsFunc(all, func(c connection) bool { return !c.tcp || c.info.State == established })
 	}
 	if stands(knownTo(where)) {
 		return true
 	}
-	all, _, err := descriptorsTo(where)
+	all, _, err := connectionsTo(where)
 	return err != nil || stands(all)
 }
