@@ -65,7 +65,8 @@ func New(node *cluster.Node, r Raft, o Options) (*Transport, error) {
 		return nil, fmt.Errorf("etcd: server %d has a transport already: close that one first", node.Pid())
 	}
 	t.start(t.receive)
-	t.start(t.watch)
+	before := t.look() // whatever is sent by the transport comes later
+	t.start(func() { t.watch(before) })
 	return t, nil
 }
 
@@ -170,8 +171,6 @@ type outbox struct {
 	urgent queue // which does not wait for room that the other waits for
 	t      *Transport
 	id     uint64 // in Raft
-
-	seen seen // by watch
 }
 
 // A drop stands for a message that cannot be sent.

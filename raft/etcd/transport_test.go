@@ -313,8 +313,9 @@ func TestEachDropIsReported(t *testing.T) {
 	})
 }
 
-// What a server that has started anew was sent before may be lost.
+// What a server that has started anew was sent before may be lost, also if it was away before anybody asked what became of it.
 func TestAServerThatStartsAnewIsReported(t *testing.T) {
+	etcd.SetWatchInterval(t, time.Second)
 	var cfg cluster.Config
 	nodes := clustertest.StartLocal(t, 2, patient, func(c *cluster.Config) { cfg = *c })
 	ra := newPlayed()

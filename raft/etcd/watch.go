@@ -8,19 +8,28 @@ import (
 )
 
 // watchInterval is how often the node is asked what became of what it had accepted.
-const watchInterval = 100 * time.Millisecond
+var watchInterval = 100 * time.Millisecond // tests have it longer
 
-// A seen is what the node said of a server when it was asked before.
+// A seen is what the node said of a server when it was asked before. The zero value is that of one of which nothing is known.
 type seen struct {
-	known       bool
-	state       cluster.LinkState
+	down        bool
 	timedOut    uint64
 	unconfirmed uint64
 	restarts    uint64
 }
 
-// watch reports servers of which the node finds out that they are gone, or have not got what it had accepted for them.
-func (t *Transport) watch() {
+// look asks the node about all servers.
+func (t *Transport) look() map[int]seen {
+	all := make(map[int]seen)
+	for _, p := range t.node.Stats().Peers {
+		all[p.ID] = seen{p.State == cluster.LinkDown, p.Sent.Dropped[cluster.ReasonTimedOut], p.Sent.Unconfirmed, p.Received.Restarts}
+	}
+	return all
+}
+
+// watch reports servers of which the node finds out that they are gone, or have not got what it had accepted for them, since it was
+// last asked.
+func (t *Transport) watch(last map[int]seen) {
 	tick := time.NewTicker(watchInterval)
 	defer tick.Stop()
 	for {
@@ -29,32 +38,28 @@ func (t *Transport) watch() {
 		case <-t.ctx.Done():
 			return
 		}
-		for _, p := range t.node.Stats().Peers {
-			t.look(p)
+		now := t.look()
+		for pid, s := range now {
+			t.compare(pid, last[pid], s)
 		}
+		last = now
 	}
 }
 
-// look compares what the node says of a server with what it said before.
-func (t *Transport) look(p cluster.PeerStats) {
-	id := ID(p.ID)
+// compare reports a server to which something was sent, if need be.
+func (t *Transport) compare(pid int, before, now seen) {
+	id := ID(pid)
 	t.mu.Lock()
 	o, u := t.outward[id], t.uploads[id]
 	t.mu.Unlock()
 	if o == nil {
 		return
 	}
-	before := o.seen
-	o.seen = seen{true, p.State, p.Sent.Dropped[cluster.ReasonTimedOut], p.Sent.Unconfirmed, p.Received.Restarts}
-	if !before.known {
-		before = seen{state: cluster.LinkIdle, timedOut: o.seen.timedOut, unconfirmed: o.seen.unconfirmed, restarts: o.seen.restarts}
-	}
-	down := p.State == cluster.LinkDown && before.state != cluster.LinkDown
-	anew := o.seen.restarts > before.restarts
+	down, anew := now.down && !before.down, now.restarts > before.restarts
 	if u != nil && (down || anew) {
-		u.cancel(fmt.Errorf("etcd: server %d is down or has started anew", p.ID))
+		u.cancel(fmt.Errorf("etcd: server %d is down or has started anew", pid))
 	}
-	if down || anew || o.seen.timedOut > before.timedOut || o.seen.unconfirmed > before.unconfirmed {
+	if down || anew || now.timedOut > before.timedOut || now.unconfirmed > before.unconfirmed {
 		o.unreachable()
 	}
 }
