@@ -107,6 +107,7 @@ type end struct {
 	busy     bool      // it is in drive
 	came     uint64    // bytes that had reached the peer when it was last looked
 	target   uint64    // when so many have, those have that were on their way when it was first looked
+	waiting  bool      // at the last look enough did
 	sawAt    time.Time // when that was last looked
 
 	// The program.
@@ -332,17 +333,18 @@ func (e *end) see() {
 	if !e.sees {
 		came, waits = 0, 0
 	}
+	waiting := waits >= waitsLeast || waits > 0 && e.s.state.Path == Blocked
 	switch {
 	case o.owedAt.IsZero():
 	case !o.looked:
-		if e.target = 0; waits >= waitsLeast || waits > 0 && e.s.state.Path == Blocked {
+		if e.target = 0; waiting {
 			e.target = came + max(waits, uint64(o.away()))
 		}
-	case came > e.came && e.came < e.target:
+	case e.waiting && came > e.came && e.came < e.target:
 		o.reachable()
 		o.passes(e.sawAt)
 	}
-	o.looked, e.came, e.sawAt = true, came, e.now
+	o.looked, e.came, e.sawAt, e.waiting = true, came, e.now, waiting
 	e.s.Saw(e.sees, came, waits, e.now)
 }
 

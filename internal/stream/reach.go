@@ -99,6 +99,7 @@ type reach struct {
 	lookedAt time.Time // it was last looked whether they do,
 	looked   bool      // for the first time, too, since an answer is owed
 	came     uint64    // then so many had
+	waiting  bool      // and enough waited to show whether they move
 	target   uint64    // when so many have, what waited at first has come
 	sees     bool      // the transport can tell that
 	takes    time.Time // while one is: since when its connection has taken every frame, and nothing came; zero: it has not taken the last

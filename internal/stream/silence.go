@@ -68,18 +68,20 @@ func (s *Sender) SeeAt() time.Time {
 
 // Saw takes in what the transport tells of the connection, if it can tell that: how many bytes have come to the peer's machine, and how many
 // wait to. It is of account only whether those come that waited when it was first looked: what is written later may come to the machine of a peer
-// whose process is stopped. All that the peer lacks may be behind them, in a queue of the transport.
+// whose process is stopped. All that the peer lacks may be behind them, in a queue of the transport: but where nothing waited at the last look, they
+// have come, and what has come since then is what the peer was asked.
 func (s *Sender) Saw(can bool, came, waits uint64, now time.Time) {
 	r := &s.reach
+	waiting := waits >= waitsLeast || waits > 0 && s.state.Path == Blocked
 	switch {
 	case r.owed.IsZero():
-	case !r.looked && (waits >= waitsLeast || waits > 0 && s.state.Path == Blocked):
+	case !r.looked && waiting:
 		r.target = came + max(waits, uint64(s.away()))
-	case r.looked && can && came > r.came && r.came < r.target:
+	case r.looked && can && r.waiting && came > r.came && r.came < r.target:
 		r.silent, r.moved, r.passed = now, now, r.lookedAt
 		s.passes(r.passed)
 	}
-	r.looked, r.lookedAt, r.sees, r.came = true, now, can, came
+	r.looked, r.lookedAt, r.sees, r.came, r.waiting = true, now, can, came, waiting
 }
 
 // passes takes in that something which waited came to the peer's machine after that time: what is behind it the peer could not have taken.

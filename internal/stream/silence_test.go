@@ -57,6 +57,13 @@ func TestWhatShowsThatAPeerIsReachable(t *testing.T) {
 		{"what waited has come, and only what was written later moves", 64 << 10, false, func(s *Sender, now time.Time) {
 			s.Saw(true, uint64(now.Sub(start)/time.Millisecond)*64, 64<<10, now) // in a second
 		}, []string{"up at 0s", "unacknowledged at 2s", "down at 4s"}},
+		{"what waited has come to its machine, where much is that it has not answered, and what it is asked comes there, too", 256 << 10, false, func(s *Sender, now time.Time) {
+			if now.Sub(start) < 50*time.Millisecond {
+				s.Saw(true, 0, 64<<10, now)
+			} else {
+				s.Saw(true, 64<<10+106*uint64(now.Sub(start)/(250*time.Millisecond)), 0, now)
+			}
+		}, []string{"up at 0s", "unacknowledged at 1.1s", "down at 3.1s"}},
 		{"hardly anything waits, and what is written later comes to its machine", 0, false, func(s *Sender, now time.Time) {
 			s.Saw(true, uint64(now.Sub(start)/time.Millisecond), 100, now)
 		}, []string{"up at 0s", "unacknowledged at 1s", "down at 3s"}},

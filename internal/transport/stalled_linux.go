@@ -58,12 +58,15 @@ func FlowOfTCP(fd int) (Flow, bool) {
 
 func (c *connection) flow() Flow { return Flow{c.info.Bytes_acked, uint64(c.waits)} }
 
-// FlowTo is the same for all TCP connections of this process to an address, whose descriptors are not known.
+// FlowTo is the same for all TCP connections of this process to an address, whose descriptors are not known. One on which the other end
+// has said nothing yet has taken no more than a handshake, which is no sign that anything that waits comes: it may be one that is to take the
+// place of another, and lead to a process that is stopped.
 func FlowTo(to netip.AddrPort) (all Flow, known bool) {
 	mine, _, _ := connectionsTo(leads{addr: to})
 	for i := range mine {
-		f := mine[i].flow()
-		all = Flow{all.Came + f.Came, all.Waits + f.Waits}
+		if f := mine[i].flow(); mine[i].info.Bytes_received > 0 {
+			all = Flow{all.Came + f.Came, all.Waits + f.Waits}
+		}
 	}
 	return all, len(mine) > 0
 }
