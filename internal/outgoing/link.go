@@ -65,9 +65,9 @@ type Link struct {
 	inARow int            // frames of one message each that a sender has written, each hardly later than the one before
 	spare  transport.Conn // that is to take the place of conn, which is stalled; nil: it is not. Used with io held, like lookAt
 	lookAt time.Time      // when to look at it, and whether conn is still stalled
-	// When such a one was last begun, and how many were since the peer last acknowledged something.
-	replacedAt time.Time
-	replaced   int
+	// When such a one was last begun, when one last took the place, and how many have since the peer last got something.
+	spareAt, replacedAt time.Time
+	replaced            int
 
 	mu      sync.Mutex // guards what follows
 	route   route

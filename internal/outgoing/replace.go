@@ -26,7 +26,7 @@ func (l *Link) replacing(now time.Time) bool {
 	if !doubt || now.Before(l.lookAt) {
 		return !doubt && l.spare != nil
 	}
-	if l.spare == nil && now.Before(at.Add(l.patience())) {
+	if l.spare == nil && now.Before(l.waitsUntil()) {
 		return false
 	}
 	// Of two connections to one place the transport may not know which is which.
@@ -37,14 +37,17 @@ func (l *Link) replacing(now time.Time) bool {
 	return false
 }
 
-// patience is for how much longer than the first a connection is waited for that has taken the place of another: if nothing was acknowledged
-// since, it is slow for a reason that another connection does not mend, such as a machine with too much to do, and may add to. The caller holds
-// io and mu.
-func (l *Link) patience() time.Duration {
-	if l.acknowledgedAt().After(l.replacedAt) {
+// waitsUntil is how long a connection is waited for that has taken the place of another: if the peer has got nothing since, it is slow for a
+// reason that another connection does not mend, such as a machine with too much to do, and may add to. Zero: the peer has got something. The caller
+// holds io and mu.
+func (l *Link) waitsUntil() (until time.Time) {
+	if l.gotAt().After(l.replacedAt) {
 		l.replaced = 0
 	}
-	return l.sender.DoubtTime() * (1<<l.replaced - 1)
+	if l.replaced > 0 {
+		until = l.replacedAt.Add(l.sender.DoubtTime() << l.replaced)
+	}
+	return until
 }
 
 // stalled reports whether the connection does not stand, or nothing of what is on its way was acknowledged for a while, not even
@@ -62,9 +65,11 @@ func (l *Link) replaceStalled() {
 		l.dropSpare() // what was written has been acknowledged after all
 		return
 	}
-	l.lookAt = now.Add(max(spareInterval, now.Sub(l.replacedAt)/spareShare))
 	if l.spare == nil {
-		l.replacedAt, l.replaced, l.lookAt = now, min(l.replaced+1, replacedMost), now.Add(spareInterval)
+		l.spareAt = now
+	}
+	l.lookAt = now.Add(max(spareInterval, now.Sub(l.spareAt)/spareShare))
+	if l.spare == nil {
 		// Where it cannot even be begun, the one that there is may do so all the same.
 		l.spare, _ = l.cfg.Dial(l.id, to)
 		return
@@ -77,6 +82,7 @@ func (l *Link) replaceStalled() {
 	l.attend(l.spare)
 	l.spare = nil
 	now = time.Now()
+	l.replacedAt, l.replaced = now, min(l.replaced+1, replacedMost)
 	l.sender.Left(now)
 	l.sender.Dialed(true, now)
 	l.sender.Writable(now)

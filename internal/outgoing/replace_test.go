@@ -22,8 +22,16 @@ func TestAConnectionThatTookThePlaceOfAnotherIsWaitedForTwiceAsLongEachTime(t *t
 		return stalledConn{}, nil
 	}
 	third := l.sender.DoubtTime()
-	// replaces reports whether the connection is replaced so long after it has come to be in doubt, and not before.
-	replaces := func(after time.Duration) bool {
+	// replaces reports whether the connection is replaced at a time, and not before.
+	replaces := func(at time.Time) bool {
+		t.Helper()
+		puts(t, l, Waiting{})
+		writesAll(l)
+		before := l.replacing(at.Add(-time.Nanosecond))
+		l.lookAt = time.Time{}
+		return !before && l.replacing(at)
+	}
+	doubts := func() time.Time {
 		t.Helper()
 		puts(t, l, Waiting{})
 		writesAll(l)
@@ -31,9 +39,7 @@ func TestAConnectionThatTookThePlaceOfAnotherIsWaitedForTwiceAsLongEachTime(t *t
 		if at.IsZero() {
 			t.Fatal("a connection on which nothing is acknowledged is in no doubt")
 		}
-		before := l.replacing(at.Add(after - time.Nanosecond))
-		l.lookAt = time.Time{}
-		return !before && l.replacing(at.Add(after))
+		return at
 	}
 	replace := func() {
 		t.Helper()
@@ -45,18 +51,22 @@ func TestAConnectionThatTookThePlaceOfAnotherIsWaitedForTwiceAsLongEachTime(t *t
 			t.Fatalf("%d were begun, and one waits: %v", dialed-was, l.spare != nil)
 		}
 	}
-	if !replaces(0) {
+	acknowledged := func(seq uint64) {
+		h := wire.Header{Incarnation: 9, Start: wire.Position{Seq: 1}, AckIncarnation: 7, Ack: wire.Position{Seq: seq}, Window: 1 << 20}
+		l.sender.Acked(&h, time.Now())
+	}
+	if !replaces(doubts()) {
 		t.Fatal("the first is not replaced when it comes to be in doubt")
 	}
-	for i, after := range []time.Duration{third, 3 * third} {
+	for i, after := range []time.Duration{2 * third, 4 * third} {
 		replace()
-		if !replaces(after) {
-			t.Fatalf("number %d is not replaced %v after it has come to be in doubt, or before", i+2, after)
+		acknowledged(1) // what was acknowledged before
+		if !replaces(l.replacedAt.Add(after)) {
+			t.Fatalf("number %d is not replaced %v after it has taken the place, or before", i+2, after)
 		}
 	}
-	h := wire.Header{Incarnation: 9, Start: wire.Position{Seq: 1}, AckIncarnation: 7, Ack: wire.Position{Seq: 1}, Window: 1 << 20}
-	l.sender.Acked(&h, time.Now())
-	if !replaces(0) {
+	acknowledged(2)
+	if !replaces(doubts()) {
 		t.Error("something was acknowledged meanwhile, and the next is not replaced when it comes to be in doubt")
 	}
 }

@@ -182,6 +182,9 @@ func (l *Link) dial() {
 	l.conn, l.route.dialed = nil, Target{}
 	l.mu.Unlock()
 	l.dropSpare()
+	if to != was {
+		l.replaced = 0
+	}
 	if old != nil {
 		l.hangUp(old, 0)
 		l.mu.Lock()

@@ -87,11 +87,11 @@ func (l *Link) doubtsAt() time.Time {
 	return at
 }
 
-// acknowledgedAt is the later of stream.Sender.AcknowledgedAt of both streams. The caller holds mu.
-func (l *Link) acknowledgedAt() time.Time {
-	at := l.sender.AcknowledgedAt()
-	if l.urgent != nil && l.urgent.sender.AcknowledgedAt().After(at) {
-		at = l.urgent.sender.AcknowledgedAt()
+// gotAt is the later of stream.Sender.GotAt of both streams. The caller holds mu.
+func (l *Link) gotAt() time.Time {
+	at := l.sender.GotAt()
+	if l.urgent != nil && l.urgent.sender.GotAt().After(at) {
+		at = l.urgent.sender.GotAt()
 	}
 	return at
 }

@@ -202,8 +202,8 @@ func (s *Sender) DoubtsAt() (at time.Time) {
 // DoubtTime is a third of the peer's patience.
 func (s *Sender) DoubtTime() time.Duration { return s.policy.Patience / 3 }
 
-// AcknowledgedAt is when the peer last acknowledged something; zero: it never has.
-func (s *Sender) AcknowledgedAt() time.Time { return s.ackedAt }
+// GotAt is when the peer last showed that it got more than it had said before; zero: it never has.
+func (s *Sender) GotAt() time.Time { return s.gotAt }
 
 // passage is how long what the peer may not have yet, of both streams, may take beside. A sender that ends does not wait for that.
 func (s *Sender) passage() time.Duration {

@@ -76,6 +76,7 @@ type Sender struct {
 	query      bool          // the peer is to be asked what it knows
 	queriedAt  time.Time     // when it last was
 	ackedAt    time.Time     // when a frame of it last acknowledged something
+	gotAt      time.Time     // when one last showed that it got more than it had said before
 	owesWord   bool          // it has asked that
 	awaited    uint64        // before it are records of which somebody waits to hear what becomes
 	promptTo   wire.Position // where the last frame ends with which that was asked for
@@ -261,6 +262,9 @@ func (s *Sender) Acked(h *wire.Header, now time.Time) bool {
 	}
 	if h.Flags&wire.FlagResend != 0 && h.Wanted.Before(h.Held) && h.Wanted.Before(s.KeptFrom()) {
 		s.waited = true
+	}
+	if more && (news || s.resends) {
+		s.gotAt = now
 	}
 	if s.spoke = true; more || whole {
 		s.moved = now

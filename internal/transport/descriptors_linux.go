@@ -21,6 +21,9 @@ type leads struct {
 // look for itself.
 const scanShare = 20
 
+// lookMost is how old what is known of them may be.
+const lookMost = 200 * time.Millisecond
+
 // A scan is the descriptors of this process by where they lead, as it was when they were last looked through.
 type scan struct {
 	mu     sync.Mutex
@@ -40,6 +43,7 @@ type look struct {
 
 // A connection is what the kernel says of one.
 type connection struct {
+	fd    int
 	tcp   bool
 	info  unix.TCPInfo // if it is
 	waits int          // bytes that the other end has not acknowledged
@@ -72,7 +76,7 @@ func knownTo(where leads) []connection {
 // known looks at those that lead somewhere, unless it just has. All that are asked about share the time. The caller holds mu.
 func (s *scan) known(where leads) []connection {
 	began, last := time.Now(), s.looked[where]
-	if !last.at.IsZero() && began.Sub(last.at) <= scanShare*last.took*time.Duration(len(s.looked)) || len(s.to[where]) == 0 {
+	if !last.at.IsZero() && began.Sub(last.at) <= min(lookMost, scanShare*last.took*time.Duration(len(s.looked))) || len(s.to[where]) == 0 {
 		return last.all
 	}
 	next := look{all: make([]connection, 0, len(s.to[where]))}
@@ -95,10 +99,10 @@ func (s *scan) known(where leads) []connection {
 func connectionOf(fd int) (c connection, ok bool) {
 	info, err := unix.GetsockoptTCPInfo(fd, unix.IPPROTO_TCP, unix.TCP_INFO)
 	if err != nil {
-		return c, false
+		return connection{fd: fd}, false
 	}
 	waits, err := unix.IoctlGetInt(fd, unix.TIOCOUTQ) // SIOCOUTQ
-	return connection{true, *info, waits}, err == nil
+	return connection{fd, true, *info, waits}, err == nil
 }
 
 func lookThrough() (map[leads][]int, error) {

@@ -84,7 +84,13 @@ func Connected(endpoint string) bool {
 		where = leads{addr: netip.AddrPortFrom(to.Addr().Unmap().WithZone(""), to.Port())}
 	}
 	stands := func(all []connection) bool {
-		return slices.ContainsFunc(all, func(c connection) bool { return !c.tcp || c.info.State == established })
+		return slices.ContainsFunc(all, func(c connection) bool {
+			if is, ok := leadsTo(c.fd); !ok || is != where {
+				return false // it was closed since
+			}
+			now, tcp := connectionOf(c.fd)
+			return !tcp || now.info.State == established
+		})
 	}
 	if stands(knownTo(where)) {
 		return true

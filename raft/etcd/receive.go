@@ -18,7 +18,7 @@ type peer struct {
 }
 
 // receive takes in messages until the transport or the node closes. It answers none of them itself, but hands them on, and so has them from Inbox: by
-// Receive it would wait for them with a thread, which those that it has woken could use.
+// Receive it would wait for them with a thread, where the transport is Go's, which those that it has woken could use.
 func (t *Transport) receive() {
 	defer t.cancel(errClosed) // The node has closed, if it was not the transport.
 	for {

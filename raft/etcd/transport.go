@@ -171,6 +171,7 @@ type outbox struct {
 	urgent queue // which does not wait for room that the other waits for
 	t      *Transport
 	id     uint64 // in Raft
+	down   bool   // as was told; used by watch
 }
 
 // A drop stands for a message that cannot be sent.

@@ -313,6 +313,23 @@ func TestEachDropIsReported(t *testing.T) {
 	})
 }
 
+func TestAServerThatIsDownAlreadyIsReported(t *testing.T) {
+	nodes := clustertest.StartLocal(t, 2, func(cfg *cluster.Config) {
+		cfg.SendTimeout, cfg.Linger = time.Hour, -1 // What is sent is not given up but by Close.
+	})
+	if err := nodes[0].Send(context.Background(), &cluster.Envelope{Pid: 1, Msg: "hello"}); err != nil {
+		t.Fatal(err)
+	}
+	next(t, nodes[1].Inbox(), "message")
+	closeNode(t, nodes[1], nodes[0])
+	ra := newPlayed()
+	a := open(t, nodes[0], ra, etcd.Options{})
+	a.Send([]*raftpb.Message{msg(raftpb.MsgHeartbeat, 1)})
+	if got := next(t, ra.unreachable, "report"); got != 2 {
+		t.Errorf("%d is reported", got)
+	}
+}
+
 // What a server that has started anew was sent before may be lost, also if it was away before anybody asked what became of it.
 func TestAServerThatStartsAnewIsReported(t *testing.T) {
 	etcd.SetWatchInterval(t, time.Second)

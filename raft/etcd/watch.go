@@ -55,7 +55,8 @@ func (t *Transport) compare(pid int, before, now seen) {
 	if o == nil {
 		return
 	}
-	down, anew := now.down && !before.down, now.restarts > before.restarts
+	down, anew := now.down && !o.down, now.restarts > before.restarts
+	o.down = now.down
 	if u != nil && (down || anew) {
 		u.cancel(fmt.Errorf("etcd: server %d is down or has started anew", pid))
 	}

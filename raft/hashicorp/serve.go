@@ -47,7 +47,7 @@ const (
 var errBusy = errors.New("hashicorp: too many requests of this server wait already")
 
 // receive takes in messages until the transport or the node closes. It answers none of them itself, but hands them on, and so has them from Inbox: by
-// Receive it would wait for them with a thread, which those that it has woken could use.
+// Receive it would wait for them with a thread, where the transport is Go's, which those that it has woken could use.
 func (t *Transport) receive() {
 	defer t.cancel(raft.ErrTransportShutdown) // The node has closed, if it was not the transport.
 	for {
