@@ -59,8 +59,8 @@
 // connection broke: between two servers that go on running, and as long as the peer
 // takes messages, nothing is lost. A connection on which neither the peer nor its machine has
 // acknowledged anything for a third of SendTimeout gives way to another, as soon as one stands
-// (on Linux, over TCP); the next for twice as long, and so on until it gets something. When the peer takes nothing for SendTimeout, or has started anew, what
-// was kept is dropped: it may have arrived or not, and counts as unconfirmed. So does
+// (on Linux, over TCP); the next for twice as long, and so on until it gets something. When the
+// peer takes nothing for SendTimeout, or has started anew, what was kept is dropped: it may have arrived or not, and counts as unconfirmed. So does
 // what was written before the peer was first heard, if it has not got that, and what it does not say
 // to have got though its connection takes it: after SendTimeout and two seconds without a word
 // (and a second for each 64 KiB of that), or after 20 times SendTimeout. A server of an

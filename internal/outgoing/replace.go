@@ -66,14 +66,12 @@ func (l *Link) replaceStalled() {
 		return
 	}
 	if l.spare == nil {
-		l.spareAt = now
-	}
-	l.lookAt = now.Add(max(spareInterval, now.Sub(l.spareAt)/spareShare))
-	if l.spare == nil {
+		l.spareAt, l.lookAt = now, now.Add(spareInterval)
 		// Where it cannot even be begun, the one that there is may do so all the same.
 		l.spare, _ = l.cfg.Dial(l.id, to)
 		return
 	}
+	l.lookAt = now.Add(max(spareInterval, now.Sub(l.spareAt)/spareShare))
 	if l.spare.Wait(time.Now().Add(spareWait)) != nil {
 		return
 	}

@@ -43,37 +43,48 @@ type look struct {
 
 // A connection is what the kernel says of one.
 type connection struct {
-	fd    int
-	tcp   bool
-	info  unix.TCPInfo // if it is
-	waits int          // bytes that the other end has not acknowledged
+	info  unix.TCPInfo
+	waits int // bytes that the other end has not acknowledged
 }
 
 var scanned scan
 
-// connectionsTo are the connections of this process that lead somewhere, as far as it can know them. They are as of a moment ago
+// connectionsTo are the connections of this process that lead to an address, as far as it can know them. They are as of a moment ago
 // unless now is true: there may be others by now.
 func connectionsTo(where leads) (all []connection, now bool, err error) {
-	s := &scanned
-	s.mu.Lock()
-	defer s.mu.Unlock()
+	scanned.mu.Lock()
+	defer scanned.mu.Unlock()
+	now = scanned.renew()
+	return scanned.known(where), now, scanned.err
+}
+
+// descriptorsTo are their descriptors, or those of connections that lead to the path of a Unix socket. They may have been closed since.
+func descriptorsTo(where leads) ([]int, error) {
+	scanned.mu.Lock()
+	defer scanned.mu.Unlock()
+	scanned.renew()
+	return scanned.to[where], scanned.err
+}
+
+// knownTo are those of them that were there when the descriptors were last looked through, however long ago.
+func knownTo(where leads) []int {
+	scanned.mu.Lock()
+	defer scanned.mu.Unlock()
+	return scanned.to[where]
+}
+
+// renew looks the descriptors through unless that was a moment ago, and reports whether it did. The caller holds mu.
+func (s *scan) renew() (now bool) {
 	if began := time.Now(); s.to == nil || began.Sub(s.at) > scanShare*s.took {
 		s.to, s.err = lookThrough()
 		s.looked = make(map[leads]look)
 		s.at = time.Now()
 		s.took, now = s.at.Sub(began), true
 	}
-	return s.known(where), now, s.err
+	return now
 }
 
-// knownTo are those of them that were there when the descriptors were last looked through, however long ago.
-func knownTo(where leads) []connection {
-	scanned.mu.Lock()
-	defer scanned.mu.Unlock()
-	return scanned.known(where)
-}
-
-// known looks at those that lead somewhere, unless it just has. All that are asked about share the time. The caller holds mu.
+// known looks at those that lead to an address, unless it just has. All that are asked about share the time. The caller holds mu.
 func (s *scan) known(where leads) []connection {
 	began, last := time.Now(), s.looked[where]
 	if !last.at.IsZero() && began.Sub(last.at) <= min(lookMost, scanShare*last.took*time.Duration(len(s.looked))) || len(s.to[where]) == 0 {
@@ -84,7 +95,7 @@ func (s *scan) known(where leads) []connection {
 		if is, ok := leadsTo(fd); !ok || is != where {
 			continue // it was closed since
 		}
-		if c, ok := connectionOf(fd); ok || where.path != "" {
+		if c, ok := connectionOf(fd); ok {
 			next.all = append(next.all, c)
 		}
 	}
@@ -99,10 +110,10 @@ func (s *scan) known(where leads) []connection {
 func connectionOf(fd int) (c connection, ok bool) {
 	info, err := unix.GetsockoptTCPInfo(fd, unix.IPPROTO_TCP, unix.TCP_INFO)
 	if err != nil {
-		return connection{fd: fd}, false
+		return c, false
 	}
 	waits, err := unix.IoctlGetInt(fd, unix.TIOCOUTQ) // SIOCOUTQ
-	return connection{fd, true, *info, waits}, err == nil
+	return connection{*info, waits}, err == nil
 }
 
 func lookThrough() (map[leads][]int, error) {

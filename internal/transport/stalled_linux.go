@@ -83,18 +83,18 @@ func Connected(endpoint string) bool {
 	if !ipc {
 		where = leads{addr: netip.AddrPortFrom(to.Addr().Unmap().WithZone(""), to.Port())}
 	}
-	stands := func(all []connection) bool {
-		return slices.ContainsFunc(all, func(c connection) bool {
-			if is, ok := leadsTo(c.fd); !ok || is != where {
+	stands := func(all []int) bool {
+		return slices.ContainsFunc(all, func(fd int) bool {
+			if is, ok := leadsTo(fd); !ok || is != where {
 				return false // it was closed since
 			}
-			now, tcp := connectionOf(c.fd)
-			return !tcp || now.info.State == established
+			c, tcp := connectionOf(fd)
+			return ipc || tcp && c.info.State == established
 		})
 	}
 	if stands(knownTo(where)) {
 		return true
 	}
-	all, _, err := connectionsTo(where)
+	all, err := descriptorsTo(where)
 	return err != nil || stands(all)
 }
