@@ -70,7 +70,8 @@
 //
 // Who wants to know what became of a message passes it to Deliver: nil means that the peer
 // has decoded it and put it into its Inbox. An error says that it was certainly not delivered, and why,
-// or is ErrUnconfirmed: it was written, and nobody knows.
+// or is ErrUnconfirmed: it was written, and nobody knows. StartDelivery and Wait are the two halves of Deliver, for who has many
+// messages on their way.
 //
 // A program should not send much from the goroutine that reads its Inbox: two
 // servers that both wait for room, and do not read, are stalled for each other.

@@ -33,8 +33,8 @@ import (
 // counts as stalled after SendTimeout: then it returns ErrUnconfirmed.
 //
 // Deliver may be called from any number of goroutines, and calls at a time share
-// frames and acknowledgments. Messages that one goroutine passes to Send and Deliver
-// keep their order. The first call for a peer may have to ask it whether it confirms, and waits for the
+// frames and acknowledgments; who would have a goroutine for each message is faster with StartDelivery. Messages that one goroutine passes
+// to Send and Deliver keep their order. The first call for a peer may have to ask it whether it confirms, and waits for the
 // answer: for SendTimeout at most, or two seconds more if it acknowledges other things. What is sent there meanwhile comes first.
 //
 // In a program that never asks for Inbox a call that waits alone reads the network itself, as Receive does, and has its
@@ -45,12 +45,9 @@ func (n *Node) Deliver(ctx context.Context, env *Envelope) error {
 		return n.drop(ReasonClosed, 1)
 	default:
 	}
-	enc, _ := n.encoders.Get().(*encoder)
-	if enc == nil {
-		enc = new(encoder)
-	}
+	enc := n.encoder()
 	var one delivering
-	d, err := n.deliverBy(ctx, enc, env, &one)
+	d, err := n.deliverBy(ctx, enc, env, &one, false)
 	n.encoders.Put(enc) // unless a method of the program's has ended the goroutine
 	switch {
 	case err != nil:
@@ -63,7 +60,7 @@ func (n *Node) Deliver(ctx context.Context, env *Envelope) error {
 	return nil
 }
 
-// deliveries are what one call of Deliver waits for.
+// deliveries are what one call of Deliver, or a Delivery, waits for.
 type deliveries struct {
 	all    []delivering
 	failed []error // a *PeerError for each server that it is not known to have reached
@@ -76,16 +73,16 @@ type delivering struct {
 }
 
 // deliverBy encodes the envelope, and puts it into the queues of its destinations, by an encoder that is nobody else's until it
-// returns. What is to be waited for is d, or if that is nil the message that one is set to, if it is. The error is for an envelope
+// returns. Later tells that the caller has others to send before it waits. What is to be waited for is d, or if that is nil the message that one is set to, if it is. The error is for an envelope
 // that goes nowhere.
 //
 // Where nothing goes wrong, it and what it calls have small frames: so a goroutine that is there for one call need not get more stack.
-func (n *Node) deliverBy(ctx context.Context, enc *encoder, env *Envelope, one *delivering) (*deliveries, error) {
+func (n *Node) deliverBy(ctx context.Context, enc *encoder, env *Envelope, one *delivering, later bool) (*deliveries, error) {
 	defer n.dropUnfinished(enc) // if a method of the program's ends the goroutine
 	if ctx.Err() != nil {
 		return nil, n.deliverLate(ctx, enc, env)
 	}
-	w := outgoing.Waiting{ForRoom: true, Leave: true, Stop: ctx.Done(), Then: stream.TimedOut, Ticket: &enc.ticket}
+	w := outgoing.Waiting{ForRoom: true, Leave: true, Stop: ctx.Done(), Then: stream.TimedOut, Ticket: &enc.ticket, Later: later}
 	defer enc.close(n)
 	if err := n.add(enc, env, &w); err != nil || len(enc.open) == 0 {
 		return nil, stopped(ctx, err)

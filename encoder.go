@@ -40,6 +40,14 @@ type encoder struct {
 	last    *outgoing.Link // the link used last
 }
 
+// encoder is one that nobody uses. The caller puts it back into n.encoders.
+func (n *Node) encoder() *encoder {
+	if enc, ok := n.encoders.Get().(*encoder); ok {
+		return enc
+	}
+	return new(encoder)
+}
+
 // underWay is a message that is being encoded; the zero value is none. It does not hold on to the envelope, which then need
 // not be in memory of its own.
 type underWay struct {

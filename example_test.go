@@ -479,6 +479,38 @@ func closeNodes(nodes []*cluster.Node) {
 	}
 }
 
+// One goroutine has up to 100 messages on their way, and knows of each what became of it.
+func ExampleNode_StartDelivery() {
+	nodes := startNodes("startdelivery", 2)
+	defer closeNodes(nodes)
+	alice, bob := nodes[0], nodes[1]
+	ctx, cancel := context.WithTimeout(context.Background(), time.Minute)
+	defer cancel()
+
+	delivered := 0
+	wait := func(d *cluster.Delivery) {
+		if err := d.Wait(ctx); err != nil {
+			log.Print(err)
+			return
+		}
+		delivered++
+	}
+	var underWay []*cluster.Delivery
+	for i := range 1000 {
+		if len(underWay) == 100 {
+			wait(underWay[0])
+			underWay = underWay[1:]
+		}
+		underWay = append(underWay, alice.StartDelivery(ctx, &cluster.Envelope{Pid: bob.Pid(), Msg: i}))
+	}
+	for _, d := range underWay {
+		wait(d)
+	}
+	fmt.Println(delivered)
+
+	// Output: 1000
+}
+
 // Deliver to several servers says which of them it did not reach.
 func ExamplePeerError() {
 	cfg := cluster.Config{SendTimeout: 10 * time.Millisecond, Peers: []peercatalog.Peer{

@@ -14,11 +14,14 @@ func (n *Node) outcome(ctx context.Context, one *delivering) error {
 	if one.ticket.First() && !n.inboxed.Load() {
 		return n.outcomeByReading(ctx, one)
 	}
-	f, ended := n.fate(ctx, one)
-	if f == (outgoing.Fate{}) {
+	f, known := n.fate(ctx, one)
+	switch {
+	case !known:
+		f = one.link.Leave(&one.ticket)
+	case f == outgoing.Fate{}:
 		return nil
 	}
-	return one.failed(ctx, f, ended)
+	return one.failed(ctx, f, !known)
 }
 
 // outcomeByReading is outcome for who had better read the network itself.
@@ -35,24 +38,40 @@ func (one *delivering) failed(ctx context.Context, f outgoing.Fate, ended bool) 
 
 // outcomes is outcome for several messages, or for one for which it reads the network itself.
 func (n *Node) outcomes(ctx context.Context, d *deliveries) error {
-	if len(d.all) > 0 && n.readsFor(d.all) {
-		lease := n.in.Lease()
-		lease.Want()
-		defer n.leave(lease, d.all)
-		if ctx.Done() != nil {
-			defer context.AfterFunc(ctx, lease.Interrupt)()
-		}
-		for i := range d.all {
-			f, ended := n.fateByReading(ctx, &d.all[i], lease)
-			d.take(ctx, &d.all[i], f, ended)
-		}
-		return errors.Join(d.failed...)
-	}
+	n.awaitAll(ctx, d)
 	for i := range d.all {
-		f, ended := n.fate(ctx, &d.all[i])
-		d.take(ctx, &d.all[i], f, ended)
+		one := &d.all[i]
+		d.take(ctx, one, one.link.Leave(&one.ticket), true)
 	}
 	return errors.Join(d.failed...)
+}
+
+// awaitAll waits for one message after another until it is known what became of it, and takes it out. What is left when it returns is not
+// known as ctx has ended.
+func (n *Node) awaitAll(ctx context.Context, d *deliveries) {
+	if len(d.all) == 0 || !n.readsFor(d.all) {
+		d.follow(ctx, func(one *delivering) (outgoing.Fate, bool) { return n.fate(ctx, one) })
+		return
+	}
+	lease := n.in.Lease()
+	lease.Want()
+	defer n.leave(lease, d.all)
+	if ctx.Done() != nil {
+		defer context.AfterFunc(ctx, lease.Interrupt)()
+	}
+	d.follow(ctx, func(one *delivering) (outgoing.Fate, bool) { return n.fateByReading(ctx, one, lease) })
+}
+
+// follow is awaitAll by a function that waits for one.
+func (d *deliveries) follow(ctx context.Context, wait func(*delivering) (outgoing.Fate, bool)) {
+	for len(d.all) > 0 {
+		f, known := wait(&d.all[0])
+		if !known {
+			return
+		}
+		d.take(ctx, &d.all[0], f, false)
+		d.all = d.all[1:]
+	}
 }
 
 // take notes what became of a message, as far as was known when ctx ended, if it has.
@@ -89,16 +108,18 @@ func (n *Node) leave(lease *incoming.Lease, all []delivering) {
 	}
 }
 
-// fate waits until it is known what became of a message. If ctx ends before, it says so, and returns what is known.
-func (n *Node) fate(ctx context.Context, one *delivering) (f outgoing.Fate, ended bool) {
+// fate waits until it is known what became of a message. It reports false if ctx ends before.
+func (n *Node) fate(ctx context.Context, one *delivering) (f outgoing.Fate, known bool) {
 	for {
-		if done := ctx.Done(); done == nil {
+		if one.ticket.IsTold() {
+			// It costs a fraction of what follows.
+		} else if done := ctx.Done(); done == nil {
 			<-one.ticket.Told()
 		} else if !one.told(done) {
-			return one.link.Leave(&one.ticket), true
-		}
-		if f, known := one.ticket.Fate(); known {
 			return f, false
+		}
+		if f, known = one.ticket.Fate(); known {
+			return f, true
 		}
 	}
 }
@@ -109,31 +130,35 @@ func (one *delivering) told(done <-chan struct{}) bool {
 	case <-one.ticket.Told():
 		return true
 	case <-done:
-		return false
+		return one.ticket.IsTold()
 	}
 }
 
 // fateByReading is fate, and reads the network meanwhile, when nobody else does.
-func (n *Node) fateByReading(ctx context.Context, one *delivering, lease *incoming.Lease) (f outgoing.Fate, ended bool) {
-	t, free := &one.ticket, lease.Free()
+func (n *Node) fateByReading(ctx context.Context, one *delivering, lease *incoming.Lease) (f outgoing.Fate, known bool) {
+	t, free, done := &one.ticket, lease.Free(), ctx.Done()
 	for {
 		t.Reads()
-		select {
-		case <-t.Told():
-			if f, known := t.Fate(); known {
-				return f, false
+		if !t.IsTold() {
+			select {
+			case <-t.Told():
+			case <-done:
+				if !t.IsTold() {
+					return f, false
+				}
+			case <-free:
+				for !t.IsTold() && ctx.Err() == nil && !n.in.Halted() {
+					n.in.Read()
+				}
+				lease.GiveBack()
+				if n.in.Halted() {
+					free = nil
+				}
+				continue
 			}
-			continue
-		case <-ctx.Done():
-			return one.link.Leave(t), true
-		case <-free:
 		}
-		for !t.IsTold() && ctx.Err() == nil && !n.in.Halted() {
-			n.in.Read()
-		}
-		lease.GiveBack()
-		if n.in.Halted() {
-			free = nil
+		if f, known = t.Fate(); known {
+			return f, true
 		}
 	}
 }

@@ -43,10 +43,7 @@ func (n *Node) sendPart(ctx context.Context, env *Envelope, p *part) error {
 
 // send sends an envelope, which is a part of a call unless p is nil, as w says, while the node is open.
 func (n *Node) send(ctx context.Context, env *Envelope, w *outgoing.Waiting, p *part) error {
-	enc, _ := n.encoders.Get().(*encoder)
-	if enc == nil {
-		enc = new(encoder)
-	}
+	enc := n.encoder()
 	if p != nil {
 		enc.part = *p
 	}

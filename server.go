@@ -48,7 +48,7 @@ type Node struct {
 	ids         messageIDs
 	groups      groups
 	outbox      chan *Envelope
-	encoders    sync.Pool    // of *encoder, for Send
+	encoders    sync.Pool    // of *encoder, see Node.encoder
 	calls       *calls.Table // that wait for replies
 	limits      codec.Limits // of each message that is sent
 	out         outgoing.Config

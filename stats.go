@@ -151,7 +151,7 @@ type PeerStats struct {
 // SentStats counts messages to a peer. At each moment Accepted = Sent + Queued +
 // the sum of Dropped. Of what is Sent, what is neither Confirmed nor Unconfirmed is kept, and sent again if it is lost.
 type SentStats struct {
-	Accepted uint64 // for this peer: taken from Outbox, or given to Send, SendUrgent, Deliver, Call or Reply
+	Accepted uint64 // for this peer: taken from Outbox, or given to Send, SendUrgent, Deliver, StartDelivery, Call or Reply
 	Sent     uint64 // written to the wire
 	// Confirmed is how many the peer is done with: it has put them into Inbox, or refused them one at a time.
 	Confirmed uint64

@@ -67,7 +67,7 @@ func newCollector(node *cluster.Node) *collector {
 func describePeers(add func(prometheus.ValueType, string, string, func(cluster.PeerStats) float64)) {
 	const counter, gauge = prometheus.CounterValue, prometheus.GaugeValue
 	type p = cluster.PeerStats
-	add(counter, "messages_accepted_total", "Messages for the peer that were taken from Outbox, or given to Send, SendUrgent, Deliver, Call or Reply.", func(s p) float64 { return float64(s.Sent.Accepted) })
+	add(counter, "messages_accepted_total", "Messages for the peer that were taken from Outbox, or given to Send, SendUrgent, Deliver, StartDelivery, Call or Reply.", func(s p) float64 { return float64(s.Sent.Accepted) })
 	add(counter, "messages_sent_total", "Messages written to the peer.", func(s p) float64 { return float64(s.Sent.Sent) })
 	add(counter, "messages_confirmed_total", "Messages that the peer is done with: it has put them into Inbox, or refused them.", func(s p) float64 { return float64(s.Sent.Confirmed) })
 	add(counter, "messages_unconfirmed_total", "Messages that were written and may have arrived or not.", func(s p) float64 { return float64(s.Sent.Unconfirmed) })

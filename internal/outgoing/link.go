@@ -77,6 +77,7 @@ type Link struct {
 	kept    kept        // what was written, and may have to be written again
 	urgent  *urgent     // the urgent stream; nil until it is used
 	turn    *urgent     // the same if the frame at hand is its; used with io held
+	linger  bool        // the queue has only messages whose callers have others to put before they wait: see lingers
 	waiters waiters     // who waits to hear what becomes of a message
 	calls   *calls.Peer // who waits for replies; nil if nobody ever does
 	sender  *stream.Sender

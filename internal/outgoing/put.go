@@ -15,6 +15,7 @@ type Waiting struct {
 	Urgent  bool            // by the urgent stream, if the peer has one: see urgent
 	Aside   bool            // the link's goroutine writes it: the caller reads the network, and has others to serve
 	Ticket  *Ticket         // if not nil, is made out for the batch, which is one message; it is left if the peer may not tell what becomes of it: see Knows
+	Later   bool            // the caller has others to put before it waits for what the ticket tells
 	Call    *calls.Call     // if not nil, the batch is the request of this call; it is left if that has ended, or the peer may not take calls: see TakesCalls
 }
 
@@ -30,7 +31,7 @@ func (l *Link) Put(b *Batch, w *Waiting) stream.Reason {
 		// What a node sends to itself is received where it is written. That is run's, since the
 		// sender may hold what receiving needs.
 		l.wakeUp()
-	case w.Ticket != nil && l.gathers():
+	case w.Ticket != nil && !w.Later && l.gathers():
 		l.io.Unlock()
 		l.wakeUp()
 	default:
@@ -156,12 +157,16 @@ func (l *Link) refuse(b *Batch, r stream.Reason) stream.Reason {
 // them, and to decide is of use: whether current is written does not depend on what is behind it, unless somebody waits for
 // that, and so the peer may have to be asked. The caller holds mu.
 func (l *Link) accept(q *queue, b *Batch, w *Waiting, wake *bool) {
+	if q == &l.queue {
+		l.linger = w.Later && (l.linger || q.empty())
+	}
 	q.push(b, w.Give)
 	if w.Ticket != nil {
-		l.await(w.Ticket, l.queue.newest())
+		l.await(w.Ticket, l.queue.newest(), w.Later)
 	}
 	l.books.Accepted += uint64(b.count)
 	switch {
+	case q == &l.queue && l.lingers():
 	case l.activity == sleeping, l.activity == awaitingAck && (q != &l.queue || w.Ticket != nil || w.Call != nil):
 		l.activity, *wake = working, true
 	case l.activity == awaitingRoom:

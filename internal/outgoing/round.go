@@ -23,7 +23,8 @@ type Ticket struct {
 // A round is those who wait to hear what becomes of messages in one parcel, so that it takes one look to know that, and one channel to tell it. The
 // parcel is written, or dropped, as a whole.
 type round struct {
-	told  chan struct{} // closed when something is known
+	told  chan struct{} // closed when something is known, and over is set
+	over  atomic.Bool   // costs a fraction of what it does to look at told
 	reads atomic.Bool   // one of those who wait reads the network meanwhile, or may be about to
 
 	// The link's mu guards what follows, until told is closed. It is not changed after that.
@@ -53,14 +54,7 @@ func (r *round) fate(number uint64) (Fate, bool) {
 func (t *Ticket) Told() <-chan struct{} { return t.round.told }
 
 // IsTold reports whether Told is closed.
-func (t *Ticket) IsTold() bool {
-	select {
-	case <-t.round.told:
-		return true
-	default:
-		return false
-	}
-}
+func (t *Ticket) IsTold() bool { return t.round.over.Load() }
 
 // First reports whether nobody else waited for the peer when the message was put.
 func (t *Ticket) First() bool { return t.first }

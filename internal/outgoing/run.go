@@ -156,7 +156,7 @@ func (l *Link) load(now time.Time) {
 		l.tearCall(stream.Unreachable)
 		l.sent()
 	}
-	if l.current == nil && !l.queue.empty() {
+	if l.current == nil && !l.queue.empty() && (!l.lingers() || l.lingered(now)) {
 		l.current = l.queue.pop()
 		l.current.seq = l.sender.NextNumber()
 		l.sender.Load(l.current.load(), now)

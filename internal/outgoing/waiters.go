@@ -34,6 +34,7 @@ type waiters struct {
 	first, last *round
 	count       atomic.Int32 // of those who wait; changed with mu held, like crowd
 	crowd       atomic.Int32 // what count was when some were last told what they waited for
+	later       atomic.Bool  // who put the latest message has others to put before it waits for that; changed with mu held
 	spare       []uint64     // the numbers of a round that is settled, for the next
 }
 
@@ -57,8 +58,8 @@ const (
 // most is how many wait, or did before some of them were told, who may come back.
 func (ws *waiters) most() int { return int(max(ws.count.Load(), ws.crowd.Load())) }
 
-// gathers reports whether messages had better gather than be written one by one.
-func (l *Link) gathers() bool { return l.waiters.most() >= gatherLeast }
+// gathers reports whether messages had better gather than be written one by one: many wait for what becomes of theirs, and for nothing else.
+func (l *Link) gathers() bool { return !l.waiters.later.Load() && l.waiters.most() >= gatherLeast }
 
 // gather lets others run, as long as that brings more to be written, which is less than one frame holds, and than half of what
 // is waited for: the peer takes the one half while the other is gathered.
@@ -84,6 +85,7 @@ func (l *Link) tell(c chain, reader bool) {
 	for r := c.first; r != nil; {
 		next := r.next
 		r.next = nil
+		r.over.Store(true)
 		close(r.told)
 		if !reader && r.reads.Load() {
 			l.cfg.Interrupt()
@@ -163,8 +165,12 @@ func (l *Link) awaitWord(most time.Duration, stop <-chan struct{}) bool {
 	return true
 }
 
-// await makes out a ticket for the message that was queued last, and is in a parcel. The caller holds mu.
-func (l *Link) await(t *Ticket, p *parcel) {
+// await makes out a ticket for the message that was queued last, and is in a parcel. Later tells that the caller has others to put before it
+// waits. The caller holds mu.
+func (l *Link) await(t *Ticket, p *parcel, later bool) {
+	if l.waiters.later.Load() != later {
+		l.waiters.later.Store(later)
+	}
 	number := l.sender.NextNumber() + uint64(l.queue.messages) - 1
 	r := p.round
 	if r == nil || r.settled {

@@ -9,7 +9,7 @@ import (
 // awaited adds a message to a parcel, and makes out a ticket for it.
 func awaited(l *Link, p *parcel) (t Ticket) {
 	l.queue.messages++
-	l.await(&t, p)
+	l.await(&t, p, false)
 	return t
 }
 
