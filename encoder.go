@@ -180,6 +180,9 @@ func (e *encoder) encode(out *address, id int64, msg any, lim *codec.Limits) (Re
 	if err != nil {
 		return e.reasonFor(err, lim)
 	}
+	if len(out.to) != 1 {
+		out.Keep()
+	}
 	e.count++
 	e.bytes += out.Len() - before
 	e.full = e.bytes >= turnBytes || out.Full()

@@ -68,6 +68,13 @@ func Blob(v any) (payload []byte, kind Kind, ok bool) {
 	return nil, Invalid, false
 }
 
+// A Written is a message that arrives as a []byte, which Append writes behind what b has. Those are Size bytes at most, so that there
+// is room for them in memory which the library uses again. It is for what else would be encoded for each message into memory of its own.
+type Written struct {
+	Size   int
+	Append func(b []byte) []byte
+}
+
 // appendBasic encodes the values that have a kind of their own. It leaves dst alone when ok is false; the kind is then Invalid
 // if v has none, and otherwise v is text or bytes of more than most bytes.
 func appendBasic(dst []byte, v any, most int) (b []byte, k Kind, ok bool) {

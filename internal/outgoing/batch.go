@@ -4,6 +4,7 @@ import (
 	"slices"
 
 	"github.com/abhishekg16/cluster/internal/codec"
+	"github.com/abhishekg16/cluster/internal/transport"
 	"github.com/abhishekg16/cluster/internal/wire"
 )
 
@@ -34,6 +35,7 @@ type Batch struct {
 	last      int64  // message id of the last of them
 	newest    int    // bytes of the last of them
 	large     []byte // shared by all links that send it, and never written to
+	pooled    bool   // large is of transport's pools, and for one link, which gives it back
 	largeHead [wire.RecordSize]byte
 	count     int // of messages, the large one included
 
@@ -105,12 +107,15 @@ func (b *Batch) Reset() {
 	if cap(b.buf) < headRoom {
 		b.buf = make([]byte, 0, 512)
 	}
-	b.buf, b.at, b.newest, b.large, b.count = b.buf[:headRoom], headRoom, 0, nil, 0
+	b.buf, b.at, b.newest, b.large, b.pooled, b.count = b.buf[:headRoom], headRoom, 0, nil, false, 0
 }
+
+// Keep tells that the batch is for several links, of which none knows when the others are done with the large message.
+func (b *Batch) Keep() { b.pooled = false }
 
 // Drop lets go of a large message, and of what is shared, which are on their way.
 func (b *Batch) Drop() {
-	b.large = nil
+	b.large, b.pooled = nil, false
 	b.unshare()
 }
 
@@ -123,6 +128,9 @@ func (e *TooLarge) Error() string { return "too large" }
 // Append adds a message within the limits. The error is a *TooLarge, or that of package codec; the batch is
 // as it was then.
 func (b *Batch) Append(id int64, msg any, lim *codec.Limits) error {
+	if w, ok := msg.(*codec.Written); ok {
+		return b.appendWritten(id, w, lim)
+	}
 	blob, kind, isBlob := codec.Blob(msg)
 	if len(blob) >= LargeBytes {
 		return b.appendLarge(id, kind, blob, lim.Bytes)
@@ -162,6 +170,23 @@ func (b *Batch) Append(id int64, msg any, lim *codec.Limits) error {
 	}
 	b.last, b.newest = id, len(buf)-at
 	b.count++
+	return nil
+}
+
+// appendWritten is Append of what is still to be written.
+func (b *Batch) appendWritten(id int64, w *codec.Written, lim *codec.Limits) error {
+	buf := transport.GetBuffer(w.Size)
+	payload := w.Append(buf[:0])
+	if len(payload) < LargeBytes {
+		err := b.Append(id, payload, lim)
+		transport.PutBuffer(buf)
+		return err
+	}
+	if err := b.appendLarge(id, codec.Bytes, payload, lim.Bytes); err != nil {
+		transport.PutBuffer(buf)
+		return err
+	}
+	b.pooled = true
 	return nil
 }
 

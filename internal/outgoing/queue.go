@@ -5,6 +5,7 @@ import (
 
 	"github.com/abhishekg16/cluster/internal/fifo"
 	"github.com/abhishekg16/cluster/internal/stream"
+	"github.com/abhishekg16/cluster/internal/transport"
 	"github.com/abhishekg16/cluster/internal/wire"
 )
 
@@ -19,7 +20,9 @@ type parcel struct {
 	block *block
 	large []byte
 	count int
-	seq   uint64 // of its first record, once it is the sender's load
+	// pooled tells that large is of transport's pools, and of this parcel alone.
+	pooled bool
+	seq    uint64 // of its first record, once it is the sender's load
 	// confirm tells that somebody waits to hear what becomes of some of its messages.
 	confirm bool
 	round   *round // of those who do, while it is queued; nil if there are none
@@ -74,6 +77,9 @@ func (p *parcel) free() {
 		sharers.Put(p)
 	case p.large == nil:
 		parcels.Put(p)
+	case p.pooled:
+		transport.PutBuffer(p.large)
+		p.large = nil
 	}
 }
 
@@ -131,7 +137,7 @@ func (q *queue) pushLarge(b *Batch) {
 	// Its buffer is only for the header: many may wait.
 	p := &parcel{buf: make([]byte, headRoom, headRoom+len(b.largeHead))}
 	p.buf = append(p.buf, b.largeHead[:]...)
-	p.large, p.count = b.large, 1
+	p.large, p.pooled, p.count = b.large, b.pooled, 1
 	q.parcels = q.room.Append(q.parcels, p)
 }
 

@@ -74,7 +74,7 @@ func TestAMessageArrivesAsItWasSent(t *testing.T) {
 			if err != nil {
 				t.Fatal(err)
 			}
-			msg, body = requestMessage(m.Number, m.Kind, args), len(m.Body)
+			msg, body = requestMessage(m.Number, m.Kind, args).Append(nil), len(m.Body)
 		case response:
 			msg, body = m.message(), len(m.Body)
 		}

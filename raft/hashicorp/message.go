@@ -7,6 +7,7 @@ import (
 	"fmt"
 
 	"github.com/abhishekg16/cluster"
+	"github.com/abhishekg16/cluster/internal/codec"
 )
 
 // What travels between transports. Numbers are given by who makes a request, and are unique among its requests; what
@@ -52,18 +53,24 @@ const (
 	isResponse = 'r' // then its error as bytes of a body are, and its body
 )
 
-func newMessage(what byte, number uint64, size int) writer {
-	w := newWriter(len(mark) + 1 + binary.MaxVarintLen64 + size)
+// messageBytes is the most that comes before the kind of a request, and what a response consists of.
+var messageBytes = len(mark) + 1 + binary.MaxVarintLen64
+
+func (w writer) head(what byte, number uint64) writer {
 	return append(append(w, mark...), what).uint(number)
 }
 
-// requestMessage is a request; args is a pointer to one of Raft's.
-func requestMessage(number uint64, k kind, args any) []byte {
-	return append(newMessage(isRequest, number, requestBytes(args)), byte(k)).request(args)
+// requestMessage is a request, which is written into memory that the library uses again: what Raft replicates is copied into it for each server;
+// args is a pointer to one of Raft's.
+func requestMessage(number uint64, k kind, args any) *codec.Written {
+	return &codec.Written{
+		Size:   messageBytes + headBytes + requestBytes(args),
+		Append: func(b []byte) []byte { return append(writer(b).head(isRequest, number), byte(k)).request(args) },
+	}
 }
 
 func (r response) message() []byte {
-	w := newMessage(isResponse, r.Number, binary.MaxVarintLen64+len(r.Failed)+len(r.Body))
+	w := newWriter(messageBytes+binary.MaxVarintLen64+len(r.Failed)+len(r.Body)).head(isResponse, r.Number)
 	return append(w.bytes([]byte(r.Failed)), r.Body...)
 }
 

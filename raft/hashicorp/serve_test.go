@@ -33,7 +33,7 @@ func say(t *testing.T, node *cluster.Node, messages ...any) {
 	for _, msg := range messages {
 		switch m := msg.(type) {
 		case request:
-			msg = []byte(append(append(newMessage(isRequest, m.Number, 0), byte(m.Kind)), m.Body...))
+			msg = []byte(append(append(writer(nil).head(isRequest, m.Number), byte(m.Kind)), m.Body...))
 		case response:
 			msg = m.message()
 		}

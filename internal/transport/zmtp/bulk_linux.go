@@ -14,13 +14,14 @@ import (
 const bulkLeast = 66 << 10
 
 // A bulk is what the streams have found that goroutines of their own read. One is given a goroutine when
-// more of it has come than who receives has read, and a large frame goes on: it is read while
-// the frames before are taken in. It is handed back when nothing more has come.
+// more of it has come than who receives has read, and a large frame goes on behind another one: it is read while
+// the frames before are taken in. One large frame at a time, such as a request, whose sender then waits, had better be read where it is received. It is handed back when nothing more has come.
 type bulk struct {
 	c       chan queued   // nil until there is such a stream; set by who receives
 	over    chan struct{} // closed by close
 	waiting atomic.Bool   // who receives waits, and is to be woken
 	due     int           // what is in c that comes before what ready streams have; used by who receives
+	large   bool          // a frame of bulkLeast or more has come since who receives last found nothing; used by who receives
 }
 
 func newBulk() bulk { return bulk{over: make(chan struct{})} }

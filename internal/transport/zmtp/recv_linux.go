@@ -135,9 +135,11 @@ func (r *receiver) find(l *Listener, s *stream) (f found) {
 	case f.kind == nothing:
 		l.budget.settle(s)
 		r.current, r.rest = nil, nil // also an empty rest would keep scratch in memory
-		if s.isBulk(s.input.(*fdInput).full) {
+		if r.large && s.isBulk(s.input.(*fdInput).full) {
 			r.handOff(l, s)
 		}
+	case s.size >= bulkLeast:
+		r.large = true
 	}
 	return f
 }
@@ -261,7 +263,7 @@ func (r *receiver) await(deadline time.Time) (idle bool, err error) {
 // pause is called when there is nothing to be received.
 func (r *receiver) pause() {
 	transport.PutBuffer(r.scratch)
-	r.scratch, r.bytes = nil, 0
+	r.scratch, r.bytes, r.large = nil, 0, false
 }
 
 // look takes in which streams have something to be read, and waits up to so many milliseconds
