@@ -13,9 +13,12 @@ import (
 // and decoded meanwhile, handing on costs more than it gains.
 const bulkLeast = 66 << 10
 
+// manyLeast is how large those are that others follow, since a message is cut into pieces of stream.PieceBytes.
+const manyLeast = 120 << 10
+
 // A bulk is what the streams have found that goroutines of their own read. One is given a goroutine when
-// more of it has come than who receives has read, and a large frame goes on behind another one: it is read while
-// the frames before are taken in. One large frame at a time, such as a request, whose sender then waits, had better be read where it is received. It is handed back when nothing more has come.
+// more of it has come than who receives has read, and a large frame goes on that others follow, or that follows another one: it is read while
+// the frames before are taken in. One at a time, such as a request, whose sender then waits, had better be read where it is received. It is handed back when nothing more has come.
 type bulk struct {
 	c       chan queued   // nil until there is such a stream; set by who receives
 	over    chan struct{} // closed by close
@@ -27,9 +30,9 @@ type bulk struct {
 func newBulk() bulk { return bulk{over: make(chan struct{})} }
 
 // isBulk reports whether the stream is to be read by a goroutine of its own; full tells that the last
-// read took all that there was room for.
-func (s *stream) isBulk(full bool) bool {
-	return full && s.inFrame && s.size >= bulkLeast && s.size-s.done >= directLeast
+// read took all that there was room for, and more that a large frame has come just before.
+func (s *stream) isBulk(full, more bool) bool {
+	return full && s.inFrame && s.size >= bulkLeast && (more || s.size >= manyLeast) && s.size-s.done >= directLeast
 }
 
 // handOff lets a goroutine read a stream.

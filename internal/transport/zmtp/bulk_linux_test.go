@@ -58,6 +58,45 @@ func TestBulkIsReadByAGoroutineOfItsOwnUntilNothingMoreComes(t *testing.T) {
 	}
 }
 
+// A request that is as large as many records is read by who receives, if its sender waits for the reply before the next; of one behind another
+// the rest is not.
+func TestLargeFramesOneAtATimeAreReadWhereTheyAreReceived(t *testing.T) {
+	endpoint := freeEndpoint(t)
+	l := listen(t, endpoint).(*Listener)
+	p := push(t, endpoint)
+	const size = 100 << 10
+	large := []byte(frameOf(0, strings.Repeat("l", size)))
+	recv := func() {
+		t.Helper()
+		if head, tail, err := l.Recv(time.Now().Add(limit)); err != nil || len(head)+len(tail) != size {
+			t.Fatalf("received %d and %d bytes, %v", len(head), len(tail), err)
+		}
+	}
+	for range 20 {
+		if _, _, err := l.Recv(time.Now().Add(time.Millisecond)); err == nil {
+			t.Fatal("something comes that was not sent")
+		}
+		p.Write(large)
+		recv()
+		if isApart(l) || l.in.c != nil {
+			t.Fatal("a lone frame is read by a goroutine of its own")
+		}
+	}
+	sent := make(chan struct{})
+	go func() { // It ends when all is written.
+		defer close(sent)
+		for range 200 {
+			p.Write(large)
+		}
+	}()
+	for range 200 {
+		recv()
+	}
+	if <-sent; l.in.c == nil {
+		t.Error("of many in a row who receives has read all by itself")
+	}
+}
+
 func TestAListenerClosesWhileBulkIsRead(t *testing.T) {
 	for range 10 {
 		endpoint := freeEndpoint(t)

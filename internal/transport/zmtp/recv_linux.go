@@ -135,7 +135,7 @@ func (r *receiver) find(l *Listener, s *stream) (f found) {
 	case f.kind == nothing:
 		l.budget.settle(s)
 		r.current, r.rest = nil, nil // also an empty rest would keep scratch in memory
-		if r.large && s.isBulk(s.input.(*fdInput).full) {
+		if s.isBulk(s.input.(*fdInput).full, r.large) {
 			r.handOff(l, s)
 		}
 	case s.size >= bulkLeast:
