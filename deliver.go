@@ -33,8 +33,8 @@ import (
 // counts as stalled after SendTimeout: then it returns ErrUnconfirmed.
 //
 // Deliver may be called from any number of goroutines, and calls at a time share
-// frames and acknowledgments; who would have a goroutine for each message is faster with StartDelivery. Messages that one goroutine passes
-// to Send and Deliver keep their order. The first call for a peer may have to ask it whether it confirms, and waits for the
+// frames and acknowledgments. For many messages at a time StartDelivery is faster than a goroutine for each. Messages that one
+// goroutine passes to Send and Deliver keep their order. The first call for a peer may have to ask it whether it confirms, and waits for the
 // answer: for SendTimeout at most, or two seconds more if it acknowledges other things. What is sent there meanwhile comes first.
 //
 // In a program that never asks for Inbox a call that waits alone reads the network itself, as Receive does, and has its
@@ -89,17 +89,17 @@ func (n *Node) deliverBy(ctx context.Context, enc *encoder, env *Envelope, one *
 	}
 	out := enc.open[0]
 	if len(out.to) != 1 {
-		return n.deliverAll(ctx, enc, out), nil
+		return n.deliverAll(ctx, out, enc, later), nil
 	}
 	l, _ := enc.link(n, out.to[0])
 	if l == nil {
-		return n.deliverAll(ctx, enc, out), nil
+		return n.deliverAll(ctx, out, enc, later), nil
 	}
 	switch reason := l.Put(&out.Batch, &w); {
 	case reason != 0:
 		return notDelivered(l, reason), nil
 	case out.Count() != 0:
-		return n.deliverAll(ctx, enc, out), nil
+		return n.deliverAll(ctx, out, enc, later), nil
 	}
 	*one = delivering{l, enc.ticket}
 	enc.ticket = outgoing.Ticket{}
@@ -130,11 +130,11 @@ func notDelivered(l *outgoing.Link, why stream.Reason) *deliveries {
 
 // deliverAll puts a batch of one message into the queues of its destinations: first where that need not wait, so that a peer that is
 // behind, or has to be asked whether it confirms, keeps nothing from the others.
-func (n *Node) deliverAll(ctx context.Context, enc *encoder, out *address) *deliveries {
+func (n *Node) deliverAll(ctx context.Context, out *address, enc *encoder, later bool) *deliveries {
 	d := new(deliveries)
 	w := outgoing.Waiting{ForRoom: true, Stop: ctx.Done(), Then: stream.TimedOut}
 	try := w
-	try.Leave = true
+	try.Leave, try.Later = true, later
 	var waiting []delivering
 	for _, pid := range out.to {
 		l, err := n.toward(enc, pid, 1)

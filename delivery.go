@@ -13,8 +13,8 @@ import (
 // does not want to know any more forgets it.
 type Delivery struct {
 	node *Node
-	one  delivering  // while it is to one server, and not known to have been looked at
-	all  *deliveries // otherwise; nil if there is nothing to wait for, and nothing has failed
+	one  delivering  // to the only server, until somebody has waited; without link: none
+	all  *deliveries // to several, or what was learned since; nil: none, and nothing has failed
 }
 
 // StartDelivery is the first half of Deliver, and Wait of what it returns is the other: together they mean what Deliver does. So one
@@ -25,9 +25,10 @@ type Delivery struct {
 // Send it waits for room in the queue until ctx ends, and like the first Deliver for a peer for its answer. The order of messages is that
 // of the calls.
 //
-// While earlier messages are on their way, those that are started gather, and are written together: when there are a few hundred of them or 64 KiB, when what
-// became of the earlier ones is known, when Wait is called for one of them, when another message is sent to the peer, and after an eighth of SendTimeout at
-// the latest.
+// While earlier messages to a server are on their way, and a round trip there takes a millisecond or less, those that are started gather, and are written
+// together: when there are a few hundred of them or 64 KiB, when it is known what became of the earlier ones, when Wait waits for one
+// of them, or when the peer is sent another message, but for an urgent one. If the peer does not say what becomes of the earlier ones, they are written within
+// an eighth of SendTimeout.
 func (n *Node) StartDelivery(ctx context.Context, env *Envelope) *Delivery {
 	d := &Delivery{node: n}
 	select {
@@ -49,15 +50,13 @@ func (n *Node) StartDelivery(ctx context.Context, env *Envelope) *Delivery {
 func (d *Delivery) fail(err error) { d.all = &deliveries{failed: []error{err}} }
 
 // Wait waits until it is known what became of the message, and returns what Deliver would. If ctx ends before, that is
-// ErrUnconfirmed for each server of which it is not known, with the error of ctx; then Wait may be called again. Once it is known, each call returns
-// the same, also if ctx has ended.
+// ErrUnconfirmed for each server of which it is not known, with the error of ctx; then Wait may be called again. So with a context that has
+// ended it only looks. Once all is known, each call returns the same, also if ctx has ended.
 func (d *Delivery) Wait(ctx context.Context) error {
 	if d.one.link != nil {
-		if d.one.ticket.IsTold() {
-			if f, known := d.one.ticket.Fate(); known && f == (outgoing.Fate{}) {
-				d.one = delivering{}
-				return nil
-			}
+		if f, known := d.one.known(); known && f == (outgoing.Fate{}) {
+			d.one = delivering{}
+			return nil
 		}
 		d.all = &deliveries{all: []delivering{d.one}}
 		d.one = delivering{}
@@ -65,20 +64,34 @@ func (d *Delivery) Wait(ctx context.Context) error {
 	if d.all == nil {
 		return nil
 	}
-	return d.wait(ctx)
+	return d.all.wait(ctx, d.node)
 }
 
-// wait is Wait where all is set.
-func (d *Delivery) wait(ctx context.Context) error {
-	for i := range d.all.all {
-		if one := &d.all.all[i]; !one.ticket.IsTold() {
+// wait is Wait for several servers.
+func (d *deliveries) wait(ctx context.Context, n *Node) error {
+	if d.learn(ctx); len(d.all) > 0 && ctx.Err() == nil {
+		for _, one := range d.all {
 			one.link.Flush(&one.ticket)
 		}
+		n.awaitAll(ctx, d)
+		d.learn(ctx)
 	}
-	d.node.awaitAll(ctx, d.all)
-	sofar := deliveries{failed: slices.Clip(d.all.failed)}
-	for _, one := range d.all.all {
+	sofar := deliveries{failed: slices.Clip(d.failed)}
+	for _, one := range d.all {
 		sofar.fail(one.link.ID(), fmt.Errorf("%w: %w", ErrUnconfirmed, ctx.Err()))
 	}
 	return errors.Join(sofar.failed...)
+}
+
+// learn takes those out of which it is known what became.
+func (d *deliveries) learn(ctx context.Context) {
+	rest := d.all[:0]
+	for _, one := range d.all {
+		if f, known := one.known(); known {
+			d.take(ctx, &one, f, false)
+		} else {
+			rest = append(rest, one)
+		}
+	}
+	d.all = rest
 }

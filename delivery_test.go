@@ -184,74 +184,213 @@ func TestADeliveryThatNobodyWaitsForIsDelivered(t *testing.T) {
 	})
 }
 
+// corking is a node whose only peer the test plays, which is a tenth of a millisecond away, as the node has measured.
+type corking struct {
+	t   *testing.T
+	cfg cluster.Config
+	a   *cluster.Node
+	p   *testcluster.FakePeer
+	h   wire.Header // of the last frame with records that has come
+}
+
+func newCorking(t *testing.T, cfg cluster.Config, trip time.Duration) *corking {
+	cfg.SendTimeout = testcluster.SendTimeout
+	c := &corking{t: t, cfg: cfg, p: testcluster.NewFakePeer(t, 1, cfg), a: testcluster.Join(t, 0, cfg)}
+	c.p.Send(0, cfg, announcing(deliverKnows), nil)
+	synctest.Wait()
+	for range 3 {
+		c.start(1, "x")
+		c.check("the first", 1)
+		time.Sleep(trip)
+		c.done()
+	}
+	return c
+}
+
+func (c *corking) start(count int, msg any) (all []*cluster.Delivery) {
+	for range count {
+		all = append(all, c.a.StartDelivery(c.t.Context(), &cluster.Envelope{1, 0, msg}))
+	}
+	synctest.Wait()
+	return all
+}
+
+// wait waits for a delivery beside the test.
+func (c *corking) wait(d *cluster.Delivery) {
+	go d.Wait(c.t.Context()) // It ends when the node has closed at the latest.
+	synctest.Wait()
+}
+
+// come is how many messages have come since it was last called.
+func (c *corking) come() (count int) {
+	for {
+		h, _, ok := c.p.Next(time.Nanosecond)
+		if !ok {
+			return count
+		}
+		if !h.Bare() {
+			c.h = h
+			count += int(h.Count)
+		}
+	}
+}
+
+func (c *corking) check(when string, want int) {
+	c.t.Helper()
+	synctest.Wait()
+	if got := c.come(); got != want {
+		c.t.Errorf("%s: %d messages come, want %d", when, got, want)
+	}
+}
+
+// done says that the peer is done with all that has come.
+func (c *corking) done() {
+	done := wire.Position{Seq: c.h.Start.Seq + uint64(c.h.Count)}
+	c.p.Send(0, c.cfg, wire.Header{
+		Flags: wire.FlagResend, AckIncarnation: c.h.Incarnation, Ack: done, Window: 1 << 20,
+		Resend: wire.Resend{Kept: wire.Position{Seq: 1}, Wanted: done, Held: wire.Position{Seq: 1}},
+	}, nil)
+	synctest.Wait()
+}
+
 // What one goroutine starts goes in few frames: while some of it is on its way, more gathers, until there is enough, or somebody waits, or nothing
 // is on its way any more, or for a moment.
 func TestWhatIsStartedGathersWhileOthersAreOnTheirWay(t *testing.T) {
 	testcluster.Bubble(t, 2, func(t *testing.T, cfg cluster.Config) {
-		cfg.SendTimeout = testcluster.SendTimeout
-		p := testcluster.NewFakePeer(t, 1, cfg)
-		a := testcluster.Join(t, 0, cfg)
-		p.Send(0, cfg, announcing(deliverKnows), nil)
-		synctest.Wait()
-		start := func(count int) (last *cluster.Delivery) {
-			for range count {
-				last = a.StartDelivery(t.Context(), &cluster.Envelope{1, 0, "x"})
-			}
-			synctest.Wait()
-			return last
-		}
-		var h wire.Header // of the last frame with records
-		come := func() (count int) {
-			for {
-				next, _, ok := p.Next(time.Nanosecond)
-				if !ok {
-					return count
-				}
-				if !next.Bare() {
-					h = next
-					count += int(h.Count)
-				}
-			}
-		}
-		check := func(when string, want int) {
-			t.Helper()
-			synctest.Wait()
-			if got := come(); got != want {
-				t.Errorf("%s: %d messages come, want %d", when, got, want)
-			}
-		}
-		start(1)
-		check("the first", 1)
-		start(9)
-		check("behind the first", 0)
-		last := start(1)
-		last.Wait(ended(t))
-		check("when somebody waits for the last of them", 10)
-		last.Wait(ended(t))
-		start(10)
-		last.Wait(ended(t))
-		check("when somebody waits for one that is on its way", 0)
-		if err := a.Send(t.Context(), &cluster.Envelope{1, 0, "x"}); err != nil {
+		c := newCorking(t, cfg, 100*time.Microsecond)
+		first := c.start(1, "x")
+		c.check("the first", 1)
+		nine := c.start(9, "x")
+		c.check("behind the first", 0)
+		nine[8].Wait(ended(t))
+		c.check("when somebody looks what became of the last of them", 0)
+		c.wait(nine[8])
+		c.check("when somebody waits for the last of them", 9)
+		c.start(9, "x")
+		c.wait(first[0])
+		c.check("when somebody waits for what is on its way, and that is more", 0)
+		c.start(2, "x")
+		c.wait(nine[0])
+		c.check("when somebody waits for what is on its way, and that is less", 11)
+		c.start(10, "x")
+		if err := c.a.Send(t.Context(), &cluster.Envelope{1, 0, "x"}); err != nil {
 			t.Fatal(err)
 		}
-		check("with one that is sent", 11)
-		start(1000)
-		if got := come(); got < 700 || got > 1000 {
+		c.check("with one that is sent", 11)
+		c.start(1000, "x")
+		if got := c.come(); got < 600 || got > 1000 {
 			t.Errorf("of many more %d come at once, want most", got)
 		}
-		time.Sleep(cfg.SendTimeout / 4)
-		come()
-		start(10)
-		check("behind those", 0)
-		done := wire.Position{Seq: h.Start.Seq + uint64(h.Count)}
-		p.Send(0, cfg, wire.Header{
-			Flags: wire.FlagResend, AckIncarnation: h.Incarnation, Ack: done,
-			Resend: wire.Resend{Kept: wire.Position{Seq: 1}, Wanted: done, Held: wire.Position{Seq: 1}},
-		}, nil)
-		check("when nothing is on its way any more", 10)
-		start(10)
-		check("behind those again", 0)
-		time.Sleep(cfg.SendTimeout / 4)
-		check("after a while", 10)
+		time.Sleep(c.cfg.SendTimeout/8 + time.Millisecond)
+		c.come()
+		c.start(10, "x")
+		c.check("behind those", 0)
+		c.done()
+		c.check("when nothing is on its way any more", 10)
+		c.start(10, "x")
+		c.check("behind those again", 0)
+		time.Sleep(c.cfg.SendTimeout/8 + time.Millisecond)
+		c.check("after an eighth of SendTimeout", 10)
+		c.done()
+	})
+}
+
+// Where a peer is far it is not left to wait for what could be under way.
+func TestWhatIsStartedForAPeerThatIsFarIsWrittenAtOnce(t *testing.T) {
+	testcluster.Bubble(t, 2, func(t *testing.T, cfg cluster.Config) {
+		c := newCorking(t, cfg, 20*time.Millisecond)
+		c.start(1, "x")
+		c.start(9, "x")
+		c.check("all", 10)
+	})
+}
+
+// What does not go into one frame is not left behind, to be waited for.
+func TestWhatIsStartedAndLargeIsWrittenToItsEnd(t *testing.T) {
+	for _, v := range []struct {
+		count, size int
+		waits       bool
+	}{{3, 40 << 10, false}, {100, 1 << 10, true}, {10, 30 << 10, true}} {
+		testcluster.Bubble(t, 2, func(t *testing.T, cfg cluster.Config) {
+			c := newCorking(t, cfg, 100*time.Microsecond)
+			first := c.start(1, make([]byte, v.size))
+			all := c.start(v.count-1, make([]byte, v.size))
+			if v.waits {
+				c.wait(all[v.count-2])
+			}
+			c.check("all", v.count)
+			c.done()
+			if err := first[0].Wait(ended(t)); err != nil {
+				t.Error(err)
+			}
+		})
+	}
+}
+
+// A node that closes writes what has gathered, like what was sent.
+func TestWhatIsStartedIsWrittenWhenTheNodeCloses(t *testing.T) {
+	testcluster.Bubble(t, 2, func(t *testing.T, cfg cluster.Config) {
+		c := newCorking(t, cfg, 100*time.Microsecond)
+		c.start(1, "x")
+		c.start(9, "x")
+		c.check("the first", 1)
+		go c.a.Close()
+		c.check("when it closes", 9)
+		c.done()
+	})
+}
+
+// What gathers leaves no less room for others: a sender for whose message there is no more room has it written.
+func TestWhatIsStartedIsWrittenWhenTheQueueIsFull(t *testing.T) {
+	testcluster.Bubble(t, 2, func(t *testing.T, cfg cluster.Config) {
+		cfg.QueueBytes = 64 << 10
+		c := newCorking(t, cfg, 100*time.Microsecond)
+		c.start(1, "x")
+		c.start(30, make([]byte, 1<<10))
+		c.check("the first", 1)
+		began := time.Now()
+		c.start(1, make([]byte, 60<<10))
+		if took := time.Since(began); took > 0 {
+			t.Errorf("a message for which the queue has no room waits for %v", took)
+		}
+		c.check("with one that does not fit", 31)
+		c.done()
+	})
+}
+
+// Of several servers Wait knows those of which it is known, also when its context has ended.
+func TestWaitKnowsWhatIsKnownOfSeveralServers(t *testing.T) {
+	testcluster.Bubble(t, 4, func(t *testing.T, cfg cluster.Config) {
+		small, full := cfg, cfg
+		small.MaxMessageBytes = 1 << 20
+		full.InboxSize = 1
+		a, b := testcluster.Join(t, 0, cfg), testcluster.Join(t, 1, full)
+		testcluster.Join(t, 2, cfg)
+		testcluster.Join(t, 3, small)
+		if err := a.Deliver(t.Context(), &cluster.Envelope{1, 0, "fills Inbox"}); err != nil {
+			t.Fatal(err)
+		}
+		d := a.StartDelivery(t.Context(), &cluster.Envelope{cluster.BROADCAST, 0, make([]byte, 2<<20)})
+		time.Sleep(testcluster.SendTimeout / 2)
+		for _, want := range []map[int]error{{1: cluster.ErrUnconfirmed, 3: cluster.ErrTooLarge}, {3: cluster.ErrTooLarge}} {
+			got := make(map[int]error)
+			if several, ok := d.Wait(ended(t)).(interface{ Unwrap() []error }); ok {
+				for _, err := range several.Unwrap() {
+					var p *cluster.PeerError
+					if errors.As(err, &p) {
+						got[p.Peer] = p.Err
+					}
+				}
+			}
+			for pid := range 4 {
+				if !errors.Is(got[pid], want[pid]) || (got[pid] == nil) != (want[pid] == nil) {
+					t.Errorf("of server %d: %v, want %v", pid, got[pid], want[pid])
+				}
+			}
+			if len(want) == 2 {
+				testcluster.Take(t, b)
+				time.Sleep(time.Second) // until server 1 has told that it has room for the other
+			}
+		}
 	})
 }

@@ -111,17 +111,23 @@ func (n *Node) leave(lease *incoming.Lease, all []delivering) {
 // fate waits until it is known what became of a message. It reports false if ctx ends before.
 func (n *Node) fate(ctx context.Context, one *delivering) (f outgoing.Fate, known bool) {
 	for {
-		if one.ticket.IsTold() {
-			// It costs a fraction of what follows.
-		} else if done := ctx.Done(); done == nil {
+		if f, known = one.known(); known {
+			return f, true
+		}
+		if done := ctx.Done(); done == nil {
 			<-one.ticket.Told()
 		} else if !one.told(done) {
 			return f, false
 		}
-		if f, known = one.ticket.Fate(); known {
-			return f, true
-		}
 	}
+}
+
+// known is what became of a message, if that is known already.
+func (one *delivering) known() (f outgoing.Fate, known bool) {
+	for !known && one.ticket.IsTold() {
+		f, known = one.ticket.Fate()
+	}
+	return f, known
 }
 
 // told waits until something is known of a message. It reports false if done was closed before.

@@ -68,8 +68,9 @@ func Blob(v any) (payload []byte, kind Kind, ok bool) {
 	return nil, Invalid, false
 }
 
-// A Written is a message that arrives as a []byte, which Append writes behind what b has. Those are Size bytes at most, so that there
-// is room for them in memory which the library uses again. It is for what else would be encoded for each message into memory of its own.
+// A Written is a message that arrives as a []byte, which Append writes behind what b has. Where those are no more than Size bytes, and many, they are in
+// memory that the library uses again. It is for what would be encoded into memory of its own for each message otherwise. Calls and replies cannot
+// carry it. The module raft/hashicorp, which has versions of its own, is built on it: it stays as it is.
 type Written struct {
 	Size   int
 	Append func(b []byte) []byte

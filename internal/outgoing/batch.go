@@ -2,6 +2,7 @@ package outgoing
 
 import (
 	"slices"
+	"unsafe"
 
 	"github.com/abhishekg16/cluster/internal/codec"
 	"github.com/abhishekg16/cluster/internal/transport"
@@ -182,12 +183,11 @@ func (b *Batch) appendWritten(id int64, w *codec.Written, lim *codec.Limits) err
 		transport.PutBuffer(buf)
 		return err
 	}
-	if err := b.appendLarge(id, codec.Bytes, payload, lim.Bytes); err != nil {
-		transport.PutBuffer(buf)
-		return err
+	err := b.appendLarge(id, codec.Bytes, payload, lim.Bytes)
+	if b.pooled = err == nil && &payload[0] == unsafe.SliceData(buf); !b.pooled {
+		transport.PutBuffer(buf) // it was too small, or is not needed
 	}
-	b.pooled = true
-	return nil
+	return err
 }
 
 // appendLarge makes the payload the batch's large message.

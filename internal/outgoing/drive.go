@@ -30,7 +30,7 @@ func (l *Link) pressing(now time.Time) bool {
 	return l.inARow > inARowMost
 }
 
-// drive does run's work while run sleeps, as far as that needs no waiting. A lone message is all that was queued. The
+// drive does run's work while run sleeps, as far as that needs no waiting. A lone message was put by itself. The
 // caller holds io.
 func (l *Link) drive(lone bool, most int) {
 	now := time.Now()

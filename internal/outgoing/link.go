@@ -77,7 +77,7 @@ type Link struct {
 	kept    kept        // what was written, and may have to be written again
 	urgent  *urgent     // the urgent stream; nil until it is used
 	turn    *urgent     // the same if the frame at hand is its; used with io held
-	linger  bool        // the queue has only messages whose callers have others to put before they wait: see lingers
+	cork    bool        // the queue has only messages whose callers have others to put before they wait: see corked
 	waiters waiters     // who waits to hear what becomes of a message
 	calls   *calls.Peer // who waits for replies; nil if nobody ever does
 	sender  *stream.Sender
@@ -88,7 +88,9 @@ type Link struct {
 	rests   bool          // conn tells when it is to be looked at again
 	pollAt  time.Time
 	books   Books
-	room    chan struct{} // closed when senders that wait should look again; nil if none waits
+	// when the first of those that wait for others was queued
+	corkedAt time.Time
+	room     chan struct{} // closed when senders that wait should look again; nil if none waits
 
 	activity activity
 	until    time.Time // when run last went to sleep: its deadline
@@ -226,6 +228,7 @@ func (l *Link) Acknowledge(a stream.Ack) {
 func (l *Link) Finish() {
 	l.mu.Lock()
 	defer l.mu.Unlock()
+	l.cork = false
 	l.sender.Finish(time.Now())
 	l.wakeAll()
 }
@@ -234,6 +237,7 @@ func (l *Link) Finish() {
 func (l *Link) Abandon() {
 	l.mu.Lock()
 	defer l.mu.Unlock()
+	l.cork = false
 	l.sender.Cut()
 	l.wakeAll()
 }

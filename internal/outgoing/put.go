@@ -93,6 +93,9 @@ const (
 
 // place queues a batch that fits into q, or is one message. It sets wake if nobody is about to write it. The caller holds mu.
 func (l *Link) place(q *queue, b *Batch, w *Waiting, limit int, wake *bool) (placing, stream.Reason) {
+	if l.cork && !q.fits(b.size(), limit) && l.uncork() {
+		*wake = true
+	}
 	verdict, why := l.admit(q, q.fits(b.size(), limit), w.ForRoom)
 	switch {
 	case verdict == stream.Accept && w.Ticket != nil && l.sender.Confirming() != stream.Confirms:
@@ -158,7 +161,7 @@ func (l *Link) refuse(b *Batch, r stream.Reason) stream.Reason {
 // that, and so the peer may have to be asked. The caller holds mu.
 func (l *Link) accept(q *queue, b *Batch, w *Waiting, wake *bool) {
 	if q == &l.queue {
-		l.linger = w.Later && (l.linger || q.empty())
+		l.putsMore(w.Later)
 	}
 	q.push(b, w.Give)
 	if w.Ticket != nil {
@@ -166,7 +169,7 @@ func (l *Link) accept(q *queue, b *Batch, w *Waiting, wake *bool) {
 	}
 	l.books.Accepted += uint64(b.count)
 	switch {
-	case q == &l.queue && l.lingers():
+	case q == &l.queue && l.corked():
 	case l.activity == sleeping, l.activity == awaitingAck && (q != &l.queue || w.Ticket != nil || w.Call != nil):
 		l.activity, *wake = working, true
 	case l.activity == awaitingRoom:

@@ -111,6 +111,9 @@ func (l *Link) decide(now time.Time) (step, time.Time) {
 	}
 	l.noteUnheard(now)
 	l.settle() // it may keep nothing more, since the peer says nothing
+	if l.cork && l.current == nil && !l.queue.empty() && !l.corked() {
+		return l.decide(now)
+	}
 	switch next {
 	case stream.GiveUp:
 		l.giveUp()
@@ -147,20 +150,6 @@ func (l *Link) parcelOf(f *stream.Outbound) *parcel {
 		}
 	}
 	return l.current
-}
-
-// load gives the sender the next parcel if it has none, or has no use for the one that it has. The caller
-// holds io and mu.
-func (l *Link) load(now time.Time) {
-	if l.sender.GivenUp() {
-		l.tearCall(stream.Unreachable)
-		l.sent()
-	}
-	if l.current == nil && !l.queue.empty() && (!l.lingers() || l.lingered(now)) {
-		l.current = l.queue.pop()
-		l.current.seq = l.sender.NextNumber()
-		l.sender.Load(l.current.load(), now)
-	}
 }
 
 // sent counts the current parcel as sent, and keeps it as long as the sender does. The caller holds io and mu.

@@ -131,6 +131,7 @@ func (l *Link) moveOver(u *urgent, now time.Time) {
 	for !u.queue.empty() {
 		l.queue.parcels = l.queue.room.Append(l.queue.parcels, u.queue.pop())
 	}
+	l.cork = false
 	l.queue.bytes += u.queue.bytes
 	l.queue.messages += u.queue.messages
 	l.queue.pushed += uint64(u.queue.messages)

@@ -24,7 +24,9 @@ func (l *Link) Leave(t *Ticket) Fate {
 	}
 	if i, found := slices.BinarySearch(r.numbers, t.number); found {
 		r.numbers = slices.Delete(r.numbers, i, i+1)
-		l.passed(1)
+		if l.passed(1); l.cork {
+			l.wakeUp() // for what waits for others, there may be none on their way now
+		}
 	}
 	return Fate{Unknown: true}
 }

@@ -53,7 +53,7 @@ const (
 	isResponse = 'r' // then its error as bytes of a body are, and its body
 )
 
-// messageBytes is the most that comes before the kind of a request, and what a response consists of.
+// messageBytes is the most that a message has before the kind of a request, or the error of a response.
 var messageBytes = len(mark) + 1 + binary.MaxVarintLen64
 
 func (w writer) head(what byte, number uint64) writer {

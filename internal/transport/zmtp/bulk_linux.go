@@ -24,15 +24,24 @@ type bulk struct {
 	over    chan struct{} // closed by close
 	waiting atomic.Bool   // who receives waits, and is to be woken
 	due     int           // what is in c that comes before what ready streams have; used by who receives
-	large   bool          // a frame of bulkLeast or more has come since who receives last found nothing; used by who receives
+	pauses  uint64        // how often who receives has found nothing; used by who receives
 }
 
 func newBulk() bulk { return bulk{over: make(chan struct{})} }
 
-// isBulk reports whether the stream is to be read by a goroutine of its own; full tells that the last
-// read took all that there was room for, and more that a large frame has come just before.
-func (s *stream) isBulk(full, more bool) bool {
-	return full && s.inFrame && s.size >= bulkLeast && (more || s.size >= manyLeast) && s.size-s.done >= directLeast
+// isBulk reports whether the stream is to be read by a goroutine of its own.
+func (r *receiver) isBulk(s *stream) bool {
+	in := s.input.(*fdInput)
+	follows := in.large && in.largeAt == r.pauses
+	return in.full && s.inFrame && s.size >= bulkLeast && (follows || s.size >= manyLeast) && s.size-s.done >= directLeast
+}
+
+// took notes that a frame of the stream has come whole.
+func (r *receiver) took(s *stream) {
+	if s.size >= bulkLeast {
+		in := s.input.(*fdInput)
+		in.large, in.largeAt = true, r.pauses
+	}
 }
 
 // handOff lets a goroutine read a stream.

@@ -53,6 +53,8 @@ type fdInput struct {
 	behind  []byte      // what came behind the handshake, until it is looked at
 	ready   bool        // it is in the receiver's ready
 	full    bool        // the last read took all that there was room for
+	large   bool        // a frame of bulkLeast or more has come,
+	largeAt uint64      // the latest after so many of the receiver's pauses
 	ended   atomic.Bool // what comes is of no interest any more
 	handing atomic.Bool // a goroutine that reads it waits for room
 
@@ -135,11 +137,11 @@ func (r *receiver) find(l *Listener, s *stream) (f found) {
 	case f.kind == nothing:
 		l.budget.settle(s)
 		r.current, r.rest = nil, nil // also an empty rest would keep scratch in memory
-		if s.isBulk(s.input.(*fdInput).full, r.large) {
+		if r.isBulk(s) {
 			r.handOff(l, s)
 		}
-	case s.size >= bulkLeast:
-		r.large = true
+	default:
+		r.took(s)
 	}
 	return f
 }
@@ -263,7 +265,8 @@ func (r *receiver) await(deadline time.Time) (idle bool, err error) {
 // pause is called when there is nothing to be received.
 func (r *receiver) pause() {
 	transport.PutBuffer(r.scratch)
-	r.scratch, r.bytes, r.large = nil, 0, false
+	r.scratch, r.bytes = nil, 0
+	r.pauses++
 }
 
 // look takes in which streams have something to be read, and waits up to so many milliseconds
