@@ -132,9 +132,9 @@ func notDelivered(l *outgoing.Link, why stream.Reason) *deliveries {
 // behind, or has to be asked whether it confirms, keeps nothing from the others.
 func (n *Node) deliverAll(ctx context.Context, out *address, enc *encoder, later bool) *deliveries {
 	d := new(deliveries)
-	w := outgoing.Waiting{ForRoom: true, Stop: ctx.Done(), Then: stream.TimedOut}
+	w := outgoing.Waiting{ForRoom: true, Stop: ctx.Done(), Then: stream.TimedOut, Later: later}
 	try := w
-	try.Leave, try.Later = true, later
+	try.Leave = true
 	var waiting []delivering
 	for _, pid := range out.to {
 		l, err := n.toward(enc, pid, 1)

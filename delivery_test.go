@@ -287,6 +287,14 @@ func TestWhatIsStartedGathersWhileOthersAreOnTheirWay(t *testing.T) {
 		c.check("behind those", 0)
 		c.done()
 		c.check("when nothing is on its way any more", 10)
+		time.Sleep(100 * time.Microsecond)
+		c.done()
+		c.start(1, "x")
+		c.check("the first of others", 1)
+		time.Sleep(100 * time.Microsecond)
+		c.done()
+		c.start(1, "x")
+		c.check("the first of others", 1)
 		c.start(10, "x")
 		c.check("behind those again", 0)
 		time.Sleep(c.cfg.SendTimeout/8 + time.Millisecond)
@@ -299,6 +307,16 @@ func TestWhatIsStartedGathersWhileOthersAreOnTheirWay(t *testing.T) {
 func TestWhatIsStartedForAPeerThatIsFarIsWrittenAtOnce(t *testing.T) {
 	testcluster.Bubble(t, 2, func(t *testing.T, cfg cluster.Config) {
 		c := newCorking(t, cfg, 20*time.Millisecond)
+		c.start(1, "x")
+		c.start(9, "x")
+		c.check("all", 10)
+	})
+	testcluster.Bubble(t, 2, func(t *testing.T, cfg cluster.Config) {
+		c := newCorking(t, cfg, 100*time.Microsecond)
+		c.start(1, "x")
+		c.check("the first", 1)
+		time.Sleep(20 * time.Millisecond) // now it is far
+		c.done()
 		c.start(1, "x")
 		c.start(9, "x")
 		c.check("all", 10)

@@ -38,19 +38,15 @@ func (one *delivering) failed(ctx context.Context, f outgoing.Fate, ended bool) 
 
 // outcomes is outcome for several messages, or for one for which it reads the network itself.
 func (n *Node) outcomes(ctx context.Context, d *deliveries) error {
-	n.awaitAll(ctx, d)
-	for i := range d.all {
-		one := &d.all[i]
-		d.take(ctx, one, one.link.Leave(&one.ticket), true)
-	}
+	n.awaitAll(ctx, d, true)
 	return errors.Join(d.failed...)
 }
 
-// awaitAll waits for one message after another until it is known what became of it, and takes it out. What is left when it returns is not
-// known as ctx has ended.
-func (n *Node) awaitAll(ctx context.Context, d *deliveries) {
+// awaitAll waits for one message after another until it is known what became of it, and takes it out. What is left when ctx has ended
+// is not known, and stays, or if it leaves is taken out, too.
+func (n *Node) awaitAll(ctx context.Context, d *deliveries, leaves bool) {
 	if len(d.all) == 0 || !n.readsFor(d.all) {
-		d.follow(ctx, func(one *delivering) (outgoing.Fate, bool) { return n.fate(ctx, one) })
+		d.follow(ctx, leaves, func(one *delivering) (outgoing.Fate, bool) { return n.fate(ctx, one) })
 		return
 	}
 	lease := n.in.Lease()
@@ -59,18 +55,21 @@ func (n *Node) awaitAll(ctx context.Context, d *deliveries) {
 	if ctx.Done() != nil {
 		defer context.AfterFunc(ctx, lease.Interrupt)()
 	}
-	d.follow(ctx, func(one *delivering) (outgoing.Fate, bool) { return n.fateByReading(ctx, one, lease) })
+	d.follow(ctx, leaves, func(one *delivering) (outgoing.Fate, bool) { return n.fateByReading(ctx, one, lease) })
 }
 
 // follow is awaitAll by a function that waits for one.
-func (d *deliveries) follow(ctx context.Context, wait func(*delivering) (outgoing.Fate, bool)) {
-	for len(d.all) > 0 {
-		f, known := wait(&d.all[0])
-		if !known {
+func (d *deliveries) follow(ctx context.Context, leaves bool, wait func(*delivering) (outgoing.Fate, bool)) {
+	for ; len(d.all) > 0; d.all = d.all[1:] {
+		one := &d.all[0]
+		f, known := wait(one)
+		if !known && !leaves {
 			return
 		}
-		d.take(ctx, &d.all[0], f, false)
-		d.all = d.all[1:]
+		if !known {
+			f = one.link.Leave(&one.ticket)
+		}
+		d.take(ctx, one, f, !known)
 	}
 }
 

@@ -24,8 +24,7 @@ func (l *Link) corked() bool {
 	if !l.cork || q.messages >= corkMost || q.messages >= int(l.waiters.count.Load()) || q.bytes >= min(BatchBytes, l.cfg.QueueBytes/2) {
 		return false
 	}
-	_, _, trip := l.sender.Answers()
-	return 0 < trip && trip <= corkTime
+	return l.sender.Near(corkTime)
 }
 
 // putsMore takes in, before a message is queued, whether its caller has others to put before it waits for that. The caller holds mu.
@@ -54,21 +53,25 @@ func (l *Link) uncork() bool {
 	return false
 }
 
-// Flush is for who is going to wait for what a ticket tells. It has what waits for more written if the ticket's message is part of that,
-// or if it is half of all that is waited for: the peer is not to wait for that, too.
-func (l *Link) Flush(t *Ticket) {
+// Parks is for who is going to wait for what a ticket tells, and calls Parked afterwards. It has what waits for more written if the ticket's
+// message is part of that, or if it is half of all that is waited for: the peer is not to wait for that, too. Where many wait, they gather.
+func (l *Link) Parks(t *Ticket) {
 	l.mu.Lock()
+	many := l.waiters.parked.Add(1) >= gatherLeast
 	write := (t.number >= l.sender.NextNumber() || 2*l.queue.messages >= int(l.waiters.count.Load())) && l.uncork()
 	l.mu.Unlock()
 	switch {
 	case !write:
-	case l.id != int(l.cfg.Self.ID) && l.io.TryLock():
+	case !many && l.id != int(l.cfg.Self.ID) && l.io.TryLock():
 		l.drive(false, driveMost)
 		l.io.Unlock()
 	default:
 		l.wakeUp()
 	}
 }
+
+// Parked is the end of what Parks begins.
+func (l *Link) Parked() { l.waiters.parked.Add(-1) }
 
 // load makes the oldest parcel the load, unless it waits for more. What is queued behind it does not any longer. The caller holds io and mu.
 func (l *Link) load(now time.Time) {

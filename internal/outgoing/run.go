@@ -104,14 +104,14 @@ func (l *Link) decide(now time.Time) (step, time.Time) {
 	if write {
 		return stepWrite, time.Time{}
 	}
-	l.sender.Queued(!l.queue.empty())
+	l.sender.Queued(!l.queue.empty() && !l.cork)
 	next, deadline := l.next(now)
 	if l.urgent.hasPassed() && (next == stream.Sleep || next == stream.AwaitConn) {
 		return l.decide(now)
 	}
 	l.noteUnheard(now)
 	l.settle() // it may keep nothing more, since the peer says nothing
-	if l.cork && l.current == nil && !l.queue.empty() && !l.corked() {
+	if next != stream.Write && l.cork && l.current == nil && !l.queue.empty() && !l.corked() {
 		return l.decide(now)
 	}
 	switch next {
@@ -227,7 +227,7 @@ func (l *Link) write(driven bool, at time.Time) (now time.Time, rests bool) {
 	ok, err := l.conn.TrySend(head, tail)
 	l.mu.Lock()
 	defer l.mu.Unlock()
-	defer l.kept.use(nil)
+	l.kept.use(nil)
 	now = at.Add(time.Since(at)) // takes half of what time.Now does: the wall clock is not read again
 	switch {
 	case ok:

@@ -201,7 +201,7 @@ func (l *Link) writeUrgent(u *urgent) time.Time {
 	ok, err := l.conn.TrySend(head, tail)
 	l.mu.Lock()
 	defer l.mu.Unlock()
-	defer u.kept.use(nil)
+	u.kept.use(nil)
 	now := time.Now()
 	if l.sender.Carried(ok, now); !ok {
 		u.sender.Full(now)

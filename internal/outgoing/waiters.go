@@ -37,6 +37,7 @@ type waiters struct {
 	count       atomic.Int32 // of those who wait; changed with mu held, like crowd
 	crowd       atomic.Int32 // what count was when some were last told what they waited for
 	later       atomic.Bool  // who put the latest message has others to put before it waits for that; changed with mu held
+	parked      atomic.Int32 // those who put others first, and wait now: see Parks
 	spare       []uint64     // the numbers of a round that is settled, for the next
 }
 
@@ -61,7 +62,10 @@ const (
 func (ws *waiters) most() int { return int(max(ws.count.Load(), ws.crowd.Load())) }
 
 // gathers reports whether messages had better gather than be written one by one: many wait for what becomes of theirs, and for nothing else.
-func (l *Link) gathers() bool { return !l.waiters.later.Load() && l.waiters.most() >= gatherLeast }
+func (l *Link) gathers() bool {
+	ws := &l.waiters
+	return ws.most() >= gatherLeast && (!ws.later.Load() || ws.parked.Load() >= gatherLeast)
+}
 
 // gather lets others run, as long as that brings more to be written, which is less than one frame holds, and than half of what
 // is waited for: the peer takes the one half while the other is gathered.

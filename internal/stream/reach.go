@@ -115,6 +115,7 @@ type reach struct {
 	timed timed
 	late  bool          // what comes next may be the answer to what was asked on a connection before
 	trip  time.Duration // a round trip; zero: none was measured
+	last  time.Duration // the latest that was
 }
 
 // timed is what a round trip is measured by: something that was written, and when.
@@ -127,6 +128,11 @@ type timed struct {
 
 // Standing is what is shown of the way to the peer, and since when.
 func (s *Sender) Standing() (Standing, time.Time) { return s.standing, s.since }
+
+// Near reports whether a round trip is known to take no more than that, and the latest did not either.
+func (s *Sender) Near(most time.Duration) bool {
+	return s.reach.trip > 0 && max(s.reach.trip, s.reach.last) <= most
+}
 
 // Answers tell when the peer was last heard, when it last answered, and how long that took; zero: not yet.
 func (s *Sender) Answers() (heard, answered time.Time, trip time.Duration) {

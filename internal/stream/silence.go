@@ -128,7 +128,9 @@ func (s *Sender) measure(h *wire.Header, now time.Time) {
 		return
 	}
 	r.timed = timed{}
-	switch d := max(now.Sub(t.at), 1); { // it may have come before it was noted that the connection had taken what it answers
+	d := max(now.Sub(t.at), 1) // it may have come before it was noted that the connection had taken what it answers
+	r.last = d
+	switch {
 	case t.asked && r.late:
 		r.late = false
 	case t.unsure && (r.trip == 0 || d >= r.trip) && now.Sub(r.before) > d/2: // the answer may have been what came before, and this be long after it
