@@ -73,8 +73,8 @@ type delivering struct {
 }
 
 // deliverBy encodes the envelope, and puts it into the queues of its destinations, by an encoder that is nobody else's until it
-// returns. Later tells that the caller has others to send before it waits. What is to be waited for is d, or if that is nil the message that one is set to, if it is. The error is for an envelope
-// that goes nowhere.
+// returns. Later tells that the caller has others to send before it waits. What is to be waited for is d, or if that is nil the message
+// that one is set to, if it is. The error is for an envelope that goes nowhere.
 //
 // Where nothing goes wrong, it and what it calls have small frames: so a goroutine that is there for one call need not get more stack.
 func (n *Node) deliverBy(ctx context.Context, enc *encoder, env *Envelope, one *delivering, later bool) (*deliveries, error) {
@@ -89,17 +89,17 @@ func (n *Node) deliverBy(ctx context.Context, enc *encoder, env *Envelope, one *
 	}
 	out := enc.open[0]
 	if len(out.to) != 1 {
-		return n.deliverAll(ctx, out, enc, later), nil
+		return n.deliverAll(ctx, enc, out, later), nil
 	}
 	l, _ := enc.link(n, out.to[0])
 	if l == nil {
-		return n.deliverAll(ctx, out, enc, later), nil
+		return n.deliverAll(ctx, enc, out, later), nil
 	}
 	switch reason := l.Put(&out.Batch, &w); {
 	case reason != 0:
 		return notDelivered(l, reason), nil
 	case out.Count() != 0:
-		return n.deliverAll(ctx, out, enc, later), nil
+		return n.deliverAll(ctx, enc, out, later), nil
 	}
 	*one = delivering{l, enc.ticket}
 	enc.ticket = outgoing.Ticket{}
@@ -130,7 +130,7 @@ func notDelivered(l *outgoing.Link, why stream.Reason) *deliveries {
 
 // deliverAll puts a batch of one message into the queues of its destinations: first where that need not wait, so that a peer that is
 // behind, or has to be asked whether it confirms, keeps nothing from the others.
-func (n *Node) deliverAll(ctx context.Context, out *address, enc *encoder, later bool) *deliveries {
+func (n *Node) deliverAll(ctx context.Context, enc *encoder, out *address, later bool) *deliveries {
 	d := new(deliveries)
 	w := outgoing.Waiting{ForRoom: true, Stop: ctx.Done(), Then: stream.TimedOut, Later: later}
 	try := w

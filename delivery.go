@@ -25,10 +25,11 @@ type Delivery struct {
 // Send it waits for room in the queue until ctx ends, and like the first Deliver for a peer for its answer. The order of messages is that
 // of the calls.
 //
-// While it is not known what became of others that were started for a server, and a round trip there takes a millisecond or less, those that are started gather,
-// and are written together: when there are 400 of them, 64 KiB or half of QueueBytes; when it is known what became of the others; when Wait waits
-// for one of them, or for any while they are half of all of which it is not known; or when the peer is sent another message, but for an urgent one. If the peer does not
-// say what becomes of the others, they are written all the same, within an eighth of SendTimeout.
+// While it is not known what became of others that were started for a server, and a round trip there takes a millisecond or less, those
+// that are started gather, and are written together: when there are 400 of them, 64 KiB or half of QueueBytes; when it is known what
+// became of the others; when Wait waits for one of them, or for any while they are half of all of which it is not known; or when the peer
+// is sent another message, but for an urgent one. If the peer does not say what becomes of the others, they are written all the same,
+// within an eighth of SendTimeout.
 func (n *Node) StartDelivery(ctx context.Context, env *Envelope) *Delivery {
 	d := &Delivery{node: n}
 	select {

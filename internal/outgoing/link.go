@@ -69,27 +69,26 @@ type Link struct {
 	spareAt, replacedAt time.Time
 	replaced            int
 
-	mu      sync.Mutex // guards what follows
-	route   route
-	conn    transport.Conn // nil while there is none; used with io held, but for Interrupt
-	queue   queue
-	current *parcel     // that sender has as its load; nil if it has none
-	kept    kept        // what was written, and may have to be written again
-	urgent  *urgent     // the urgent stream; nil until it is used
-	turn    *urgent     // the same if the frame at hand is its; used with io held
-	cork    bool        // the queue has only messages whose callers have others to put before they wait: see corked
-	waiters waiters     // who waits to hear what becomes of a message
-	calls   *calls.Peer // who waits for replies; nil if nobody ever does
-	sender  *stream.Sender
-	logged  stream.Standing
-	began   bool          // a new life of the peer was heard, and what it says is told next
-	unheard bool          // it was told that the peer, which is down, runs and does not answer
-	poll    time.Duration // how often to look whether conn stands though nothing is on its way; 0: it says so
-	rests   bool          // conn tells when it is to be looked at again
-	pollAt  time.Time
-	books   Books
-	// when the first of those that wait for others was queued
-	corkedAt time.Time
+	mu       sync.Mutex // guards what follows
+	route    route
+	conn     transport.Conn // nil while there is none; used with io held, but for Interrupt
+	queue    queue
+	current  *parcel     // that sender has as its load; nil if it has none
+	kept     kept        // what was written, and may have to be written again
+	urgent   *urgent     // the urgent stream; nil until it is used
+	turn     *urgent     // the same if the frame at hand is its; used with io held
+	cork     bool        // the queue has only messages whose callers have others to put before they wait: see corked
+	corkedAt time.Time   // since when
+	waiters  waiters     // who waits to hear what becomes of a message
+	calls    *calls.Peer // who waits for replies; nil if nobody ever does
+	sender   *stream.Sender
+	logged   stream.Standing
+	began    bool          // a new life of the peer was heard, and what it says is told next
+	unheard  bool          // it was told that the peer, which is down, runs and does not answer
+	poll     time.Duration // how often to look whether conn stands though nothing is on its way; 0: it says so
+	rests    bool          // conn tells when it is to be looked at again
+	pollAt   time.Time
+	books    Books
 	room     chan struct{} // closed when senders that wait should look again; nil if none waits
 
 	activity activity
