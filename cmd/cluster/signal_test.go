@@ -12,6 +12,7 @@ import (
 	"strings"
 	"syscall"
 	"testing"
+	"time"
 
 	"github.com/abhishekg16/cluster"
 )
@@ -241,18 +242,24 @@ func TestAPipeThatIsClosedEarlyEndsACommandQuietly(t *testing.T) {
 	}
 }
 
-// What a server has taken beyond the messages that were to be printed is told.
+// What a server has taken beyond the messages that were to be printed is told. All of them wait for its server
+// to begin, so that they come together: one frame brings what is printed and what is not.
 func TestListenSaysWhatItHasTakenAndNotPrinted(t *testing.T) {
 	t.Parallel()
 	dir, _ := configured(t, 2)
-	n := node(t, dir, 0)
-	const sent = 1000
-	l := listening(t, dir, "Config.json", "-id", "1", "--count", "2")
-	for i := range sent {
-		if err := n.Send(t.Context(), &cluster.Envelope{Pid: 1, Msg: i}); err != nil && i < 2 {
-			t.Fatal(err)
-		}
+	cfg := load(t, dir)
+	cfg.SendTimeout = time.Minute
+	n, err := cluster.NewFromConfig(0, cfg)
+	if err != nil {
+		t.Fatal(err)
 	}
+	t.Cleanup(func() { n.Close() })
+	const sent = 1000
+	for i := range sent {
+		n.Outbox() <- &cluster.Envelope{Pid: 1, Msg: i}
+	}
+	eventually(t, "all of them are queued", func() bool { return n.Stats().Peers[0].Sent.Queued == sent })
+	l := listening(t, dir, "Config.json", "-id", "1", "--count", "2")
 	if code := l.ended(t); code != 0 || len(l.said) != 2 {
 		t.Errorf("it ended with %d and printed %q, want 0 and 2 messages", code, l.said)
 	}
