@@ -15,11 +15,14 @@ import (
 
 // calls matches responses to requests.
 type calls struct {
-	node *cluster.Node
+	node  *cluster.Node
+	every time.Duration // watchInterval
 
-	mu      sync.Mutex // guards what follows
-	number  uint64     // of the last call. The first is drawn: a response to an earlier transport of the node fits none
-	pending map[uint64]*call
+	mu       sync.Mutex // guards what follows
+	number   uint64     // of the last call. The first is drawn: a response to an earlier transport of the node fits none
+	pending  map[uint64]*call
+	restarts map[int]uint64 // how often each server has started anew,
+	looked   time.Time      // as of then
 }
 
 // A call is a request under way.
@@ -27,13 +30,14 @@ type call struct {
 	pid      int
 	kind     kind
 	number   uint64
+	restarts uint64        // of the server, before the call
 	future   *future       // of a pipeline; nil: somebody waits for the reply
 	reply    chan response // of one, for whoever waits
 	progress chan uint64   // of one: the latest limit of a snapshot that was not looked at
 }
 
 func newCalls(node *cluster.Node) *calls {
-	return &calls{node: node, number: rand.Uint64(), pending: make(map[uint64]*call)}
+	return &calls{node: node, every: watchInterval, number: rand.Uint64(), pending: make(map[uint64]*call), restarts: make(map[int]uint64)}
 }
 
 // begin makes a call, which end must be called for. It is that of a future, or f is nil, and its reply is waited for.
@@ -47,10 +51,23 @@ func (c *calls) begin(pid int, kind kind, f *future) *call {
 	}
 	c.mu.Lock()
 	defer c.mu.Unlock()
+	c.look(time.Now())
+	k.restarts = c.restarts[pid]
 	c.number++
 	k.number = c.number
 	c.pending[k.number] = k
 	return k
+}
+
+// look notes how often each server has started anew, unless what is known is new. The caller holds mu.
+func (c *calls) look(now time.Time) {
+	if now.Sub(c.looked) < c.every {
+		return
+	}
+	c.looked = now
+	for _, p := range c.node.Stats().Peers {
+		c.restarts[p.ID] = p.Received.Restarts
+	}
 }
 
 func (c *calls) end(k *call) {
@@ -132,14 +149,13 @@ func post(ctx context.Context, send sending, pid int, msg any) error {
 	return fmt.Errorf("hashicorp: %w", err)
 }
 
-// watchInterval is how often a call that takes longer looks whether its server is still there.
-const watchInterval = 100 * time.Millisecond
+// watchInterval is how often a call that takes longer looks whether its server is still there, and how old what it compares with may be.
+var watchInterval = 100 * time.Millisecond // tests have it longer
 
 // wait waits for the response to a call until ctx ends, the server is found to be down, or it has started anew.
 func (c *calls) wait(ctx context.Context, k *call) (response, error) {
-	watch := time.NewTimer(watchInterval)
+	watch := time.NewTimer(c.every)
 	defer watch.Stop()
-	var life life
 	for {
 		select {
 		case r := <-k.reply:
@@ -147,33 +163,24 @@ func (c *calls) wait(ctx context.Context, k *call) (response, error) {
 		case <-ctx.Done():
 			return response{}, context.Cause(ctx)
 		case <-watch.C:
-			if err := life.ended(c.node, k); err != nil {
+			if err := c.ended(k); err != nil {
 				return response{}, err
 			}
-			watch.Reset(watchInterval)
+			watch.Reset(c.every)
 		}
 	}
 }
 
-// A life is that of a server, as a call sees it that waits for it.
-type life struct {
-	known    bool
-	restarts uint64
-}
-
 // ended returns an error once the server of a call cannot answer it any more.
-func (l *life) ended(node *cluster.Node, k *call) error {
-	for _, p := range node.Stats().Peers {
-		if p.ID != k.pid {
-			continue
-		}
+func (c *calls) ended(k *call) error {
+	for _, p := range c.node.Stats().Peers {
 		switch {
+		case p.ID != k.pid:
 		case p.State == cluster.LinkDown, p.State == cluster.LinkStalled:
 			return fmt.Errorf("hashicorp: server %d is down; it may have seen the %v", k.pid, k.kind)
-		case l.known && p.Received.Restarts != l.restarts:
+		case p.Received.Restarts != k.restarts:
 			return fmt.Errorf("hashicorp: server %d has started anew; it may have seen the %v before", k.pid, k.kind)
 		}
-		l.known, l.restarts = true, p.Received.Restarts
 	}
 	return nil
 }

@@ -107,7 +107,7 @@ func (p *pipeline) begin(args *raft.AppendEntriesRequest, resp *raft.AppendEntri
 	p.sent = append(p.sent, f)
 	if !p.armed {
 		p.armed = true
-		p.timer.Reset(min(watchInterval, p.t.cfg.Timeout))
+		p.timer.Reset(min(p.t.calls.every, p.t.cfg.Timeout))
 	}
 	return f
 }
@@ -201,9 +201,9 @@ func (p *pipeline) judge(f *future, err error) (again time.Duration) {
 	case len(p.sent) == 0 || p.sent[0] != f:
 		return 0
 	case err == nil:
-		return max(1, min(watchInterval, time.Until(f.start.Add(p.t.cfg.Timeout))))
+		return max(1, min(p.t.calls.every, time.Until(f.start.Add(p.t.cfg.Timeout))))
 	case !f.sent:
-		return watchInterval // Who sends it has a deadline.
+		return p.t.calls.every // Who sends it has a deadline.
 	}
 	p.finish(err)
 	p.settle()
@@ -241,7 +241,6 @@ type future struct {
 	args     *raft.AppendEntriesRequest
 	resp     *raft.AppendEntriesResponse
 	call     *call
-	life     life // of the server; look's
 
 	// The pipeline's mu guards these.
 	sent  bool      // it was sent as a whole
@@ -258,8 +257,8 @@ func (f *future) lost() error {
 	switch {
 	case waited >= t.cfg.Timeout:
 		return noReply{f.pipeline.pid, appendEntries, t.cfg.Timeout}
-	case waited >= watchInterval:
-		return f.life.ended(t.node, f.call)
+	case waited >= t.calls.every:
+		return t.calls.ended(f.call)
 	}
 	return nil
 }
