@@ -182,32 +182,31 @@ func TestAnUrgentMessageIsDecodedBesideALongDecoding(t *testing.T) {
 	cfg := testcluster.Config(t, "tcp", 2)
 	a, b := testcluster.Join(t, 0, cfg), testcluster.Join(t, 1, cfg)
 	meet(t, a, b)
-	going := make(chan struct{})
-	slowly = make(chan struct{})
-	defer close(going)
-	go func() { <-going; close(slowly) }() // It ends with the test.
 	testcluster.Put(t, a, &cluster.Envelope{1, 0, slow{}})
 	testcluster.Put(t, a, &cluster.Envelope{1, 0, "behind it"})
-	<-decoding
+	select {
+	case goOn := <-decoding:
+		defer close(goOn)
+	case <-time.After(testcluster.Limit):
+		t.Fatal("nothing is being decoded")
+	}
 	urgently(t, a, 1, quitter{"nowhere"}) // its method runs in a goroutine, too
 	if e := testcluster.Take(t, b); e.Msg != (quitter{"nowhere"}) {
 		t.Errorf("received %v", e.Msg)
 	}
 }
 
-// A slow message is decoded until the test closes slowly; decoding holds a token then.
+// A slow message is decoded until the test closes what decoding has brought.
 type slow struct{}
 
-var (
-	slowly   chan struct{}
-	decoding = make(chan struct{}, 1)
-)
+var decoding = make(chan chan struct{})
 
 func (slow) MarshalBinary() ([]byte, error) { return []byte("slow"), nil }
 
 func (*slow) UnmarshalBinary([]byte) error {
-	decoding <- struct{}{}
-	<-slowly
+	goOn := make(chan struct{})
+	decoding <- goOn
+	<-goOn
 	return nil
 }
 
