@@ -90,12 +90,11 @@ func takeover(t *trial) error {
 	if err != nil {
 		return err
 	}
+	f.elsewhere = map[int]span{victim: during}
 	b, err := f.finish()
 	if err != nil {
 		return err
 	}
-	b.elsewhere = map[int]span{victim: during}
-	t.judge(b)
 	others := without(servers, victim)
 	ratio, v := b.keptRate(before, during, among(others...))
 	t.failIf(v)
@@ -182,7 +181,6 @@ func move(t *trial, byName bool) error {
 	if err != nil {
 		return err
 	}
-	t.judge(b)
 	ratio, v := b.keptRate(before, during, among(others...))
 	t.failIf(v)
 	worst, vs := b.recovery(back, foundAgain, f.ids(), f.ids())

@@ -17,9 +17,7 @@ type books struct {
 	outbox    int // Config.OutboxSize
 	received  int // in all lives
 	handedAll int
-	// elsewhere says of a server while another one had its address. That refuses what was
-	// meant for this one, and counts the frames, and not the messages in them.
-	elsewhere map[int]span
+	elsewhere map[int]span // the field's
 }
 
 // A lifeBook is what one process of one server has written down.
@@ -51,7 +49,7 @@ func (r *record) String() string {
 
 // books reads the journals of all lives.
 func (f *field) books() (*books, error) {
-	b := &books{queue: cmp.Or(f.cfg.QueueBytes, 16<<20), inbox: cmp.Or(f.cfg.InboxSize, 1024), outbox: cmp.Or(f.cfg.OutboxSize, 1024)}
+	b := &books{queue: cmp.Or(f.cfg.QueueBytes, 16<<20), inbox: cmp.Or(f.cfg.InboxSize, 1024), outbox: cmp.Or(f.cfg.OutboxSize, 1024), elsewhere: f.elsewhere}
 	for _, l := range f.lives {
 		if l.proc == nil {
 			continue // it never was up

@@ -71,7 +71,6 @@ func decodeSlowly(t *trial) error {
 	if err != nil {
 		return err
 	}
-	t.judge(b)
 	others := func(r *record) bool { return int(r.from) != sender || int(r.to) != busy }
 	ratio, v := b.keptRate(before, during, others)
 	t.failIf(v)

@@ -125,13 +125,12 @@ func deliverUnderKills(t *trial) error {
 	return nil
 }
 
-// finishDelivering is finish, and has the books judged, with what Deliver said.
+// finishDelivering is finish, and has judged what Deliver said, too.
 func (f *field) finishDelivering() (*books, sayings, error) {
 	b, err := f.finish()
 	if err != nil {
 		return nil, sayings{}, err
 	}
-	f.t.judge(b)
 	return b, f.t.told(b), nil
 }
 

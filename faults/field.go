@@ -27,6 +27,9 @@ type field struct {
 	cfg     cluster.Config
 	exe     string // of the servers
 	servers map[int]*serverPlan
+	// elsewhere says of a server while another one had its address. That refuses what was
+	// meant for this one, and counts the frames, and not the messages in them.
+	elsewhere map[int]span
 
 	mu    sync.Mutex // guards what follows
 	alive map[int]*life
@@ -341,8 +344,8 @@ func same(a, b map[int]counters) bool {
 	return true
 }
 
-// finish ends the load, waits until everything has settled, closes all servers in peace
-// and returns the books.
+// finish ends the load, waits until everything has settled, closes all servers in peace,
+// holds the books against the contract and returns them.
 func (f *field) finish() (*books, error) {
 	if err := f.haltAll(); err != nil {
 		return nil, err
@@ -353,7 +356,12 @@ func (f *field) finish() (*books, error) {
 	if err := f.each(f.living(), f.quit); err != nil {
 		return nil, err
 	}
-	return f.books()
+	b, err := f.books()
+	if err != nil {
+		return nil, err
+	}
+	f.t.judge(b)
+	return b, nil
 }
 
 // abandon kills what still runs.

@@ -60,7 +60,6 @@ func frames(t *trial, twice, late int) error {
 	if err != nil {
 		return err
 	}
-	t.judge(b)
 	t.fail(b.traffic(500, nil, before, during, after)...)
 	refused, lost := uint64(0), uint64(0)
 	for i := range b.lives {

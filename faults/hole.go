@@ -187,7 +187,6 @@ func blackHole(t *trial, how cut, both bool, d time.Duration) error {
 	if err != nil {
 		return err
 	}
-	t.judge(b)
 	ratio, v := b.keptRate(before, during, among(others...))
 	t.failIf(v)
 	t.figure("rate of the others", "%.1f %%", 100*ratio)

@@ -92,7 +92,6 @@ func (s slowPath) sends(t *trial) error {
 	if err != nil {
 		return err
 	}
-	t.judge(b)
 	t.fail(b.traffic(5, from(p.source, p.sink), before, after)...)
 	t.fail(b.traffic(5, from(p.sink, p.source), before, after)...)
 	t.fates(b, p, spans)

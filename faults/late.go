@@ -62,7 +62,6 @@ func late(t *trial) error {
 	if err != nil {
 		return err
 	}
-	t.judge(b)
 	t.fail(b.traffic(200, from(victim, hearer), before, after)...)
 	refused := b.of(hearer)[0].counters.Peers[victim].Refused["older incarnation"]
 	if refused == 0 {

@@ -62,7 +62,6 @@ func loss(t *trial) error {
 	if err != nil {
 		return err
 	}
-	t.judge(b)
 	// TCP's own back-off, while half of what it repeats is lost, comes on top.
 	worst, vs := b.recovery(healed, 5*time.Second, f.ids(), f.ids())
 	t.fail(vs...)

@@ -151,7 +151,6 @@ func (t *trial) foundByName(f *field, work load, within time.Duration, before, d
 	if err != nil {
 		return err
 	}
-	t.judge(b)
 	ratio, v := b.keptRate(before, during, among(healthy...))
 	t.failIf(v)
 	worst, vs := b.recovery(back, within, f.ids(), f.ids())

@@ -75,7 +75,6 @@ func pause(t *trial, work load) error {
 	if err != nil {
 		return err
 	}
-	t.judge(b)
 
 	ratio, v := b.keptRate(before, during, among(healthy...))
 	t.failIf(v)

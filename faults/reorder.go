@@ -47,7 +47,6 @@ func reorder(t *trial) error {
 	if err != nil {
 		return err
 	}
-	t.judge(b)
 	t.stayedUp(f)
 	t.fail(b.traffic(1000, nil, during)...)
 	t.allDelivered(b)

@@ -87,7 +87,6 @@ func resetsAndLoss(t *trial, patience time.Duration) error {
 	if err != nil {
 		return err
 	}
-	t.judge(b)
 	worst, vs := b.recovery(healed, 5*time.Second, f.ids(), f.ids())
 	t.fail(vs...)
 	t.fail(b.traffic(100, nil, before, after)...)

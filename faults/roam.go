@@ -88,7 +88,6 @@ func roam(t *trial) error {
 	if err != nil {
 		return err
 	}
-	t.judge(b)
 	worst, vs := b.recovery(healed, time.Second, f.ids(), f.ids())
 	t.fail(vs...)
 	t.fail(b.traffic(100, nil, before, after)...)

@@ -101,7 +101,6 @@ func (t *trial) shortage(f *field, take func() error, complaint string) error {
 	if err != nil {
 		return err
 	}
-	t.judge(b)
 	ratio, v := b.keptRate(before, during, among(healthy...))
 	t.failIf(v)
 	t.figure("rate of the others", "%.1f %%", 100*ratio)
@@ -223,25 +222,9 @@ func disk(t *trial) error {
 	if err != nil {
 		return err
 	}
-	lines := func() int {
-		text, _ := os.ReadFile(log)
-		return strings.Count(string(text), "\n")
-	}
 	t.say("the disk is filled, and server 1 is restarted, which is worth a line in the log")
-	if err := os.WriteFile(filler, make([]byte, 64<<10), 0o600); err == nil {
-		return fmt.Errorf("%s is not full", dir)
-	}
-	// What is left of the log's last block is filled too.
-	if file, err := os.OpenFile(log, os.O_APPEND|os.O_WRONLY, 0); err == nil {
-		for range 64 << 10 {
-			if _, err := file.Write([]byte{'\n'}); err != nil {
-				break
-			}
-		}
-		file.Close()
-	}
-	if lines() == 0 {
-		return found(oracleVacuity, "nothing was logged before the disk was full")
+	if err := fillDisk(filler, log); err != nil {
+		return err
 	}
 	again := func() error {
 		f.kill(1)
@@ -264,7 +247,7 @@ func disk(t *trial) error {
 	if err != nil {
 		return err
 	}
-	wasFull := lines()
+	wasFull := linesIn(log)
 	if err := os.Remove(filler); err != nil {
 		return err
 	}
@@ -276,12 +259,11 @@ func disk(t *trial) error {
 	if err != nil {
 		return err
 	}
-	more := lines() - wasFull
+	more := linesIn(log) - wasFull
 	b, err := f.finish()
 	if err != nil {
 		return err
 	}
-	t.judge(b)
 	for _, s := range []span{before, full, after} {
 		t.fail(b.traffic(200, from(0, 1), s)...)
 		t.fail(b.traffic(200, from(1, 0), s)...)
@@ -295,4 +277,30 @@ func disk(t *trial) error {
 	t.figure("lines that could not be written", "%d", a.LogFaults)
 	t.figure("lines written after", "%d", more)
 	return nil
+}
+
+// fillDisk fills what is left of a small file system with a file, and with empty lines what is left of the last block of a log there, in which
+// there must be something already.
+func fillDisk(filler, log string) error {
+	if err := os.WriteFile(filler, make([]byte, 64<<10), 0o600); err == nil {
+		return fmt.Errorf("the file system of %s is not full", filler)
+	}
+	if file, err := os.OpenFile(log, os.O_APPEND|os.O_WRONLY, 0); err == nil {
+		for range 64 << 10 {
+			if _, err := file.Write([]byte{'\n'}); err != nil {
+				break
+			}
+		}
+		file.Close()
+	}
+	if linesIn(log) == 0 {
+		return found(oracleVacuity, "nothing was logged before the disk was full")
+	}
+	return nil
+}
+
+// linesIn is how many lines a file has.
+func linesIn(file string) int {
+	text, _ := os.ReadFile(file)
+	return strings.Count(string(text), "\n")
 }

@@ -47,7 +47,6 @@ func sizes(t *trial) error {
 	if err != nil {
 		return err
 	}
-	t.judge(b)
 	t.fail(b.traffic(50, nil, before, after)...)
 	var vs []violation
 	b.deliveries(func(r *record) {

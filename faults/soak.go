@@ -3,6 +3,7 @@
 package main
 
 import (
+	"cmp"
 	"fmt"
 	"os"
 	"slices"
@@ -39,6 +40,13 @@ type soak struct {
 	proxies   map[int]*proxy
 	work      load
 	shiftable bool // its clocks can be set
+	healings  []healing
+}
+
+// A healing is the end of a period, and when it was.
+type healing struct {
+	period
+	at int64
 }
 
 // soakFaults are in the order of their names; another fault changes what a seed stands for.
@@ -176,40 +184,8 @@ func soakAll(t *trial) error {
 	if err != nil {
 		return err
 	}
-	var names []string
-	for _, fault := range soakFaults {
-		names = append(names, fault.name)
-	}
-	drawn := newSchedule(t.seed, names, f.others(0))
-	type healing struct {
-		period
-		at int64
-	}
-	var healings []healing
-	counts := make(map[string]int)
-	t.say("seed %d", t.seed)
-	for end := time.Now().Add(scale(t, t.limit-soakEnd, 12*time.Second)); time.Now().Before(end); {
-		p := drawn.next()
-		heal, err := s.begin(p)
-		if err != nil {
-			return err
-		}
-		counts[p.fault]++
-		if _, err := t.sleep(p.length); err != nil {
-			if heal != nil {
-				heal()
-			}
-			return err
-		}
-		if heal != nil {
-			if err := heal(); err != nil {
-				return err
-			}
-		}
-		healings = append(healings, healing{p, now()})
-		if _, err := t.sleep(soakTail); err != nil {
-			return err
-		}
+	if err := s.disturb(scale(t, t.limit-soakEnd, 12*time.Second)); err != nil {
+		return err
 	}
 	calm, err := t.sleep(time.Second)
 	if err != nil {
@@ -222,14 +198,57 @@ func soakAll(t *trial) error {
 	if err != nil {
 		return err
 	}
-	t.judge(b)
-	worst, after := time.Duration(0), ""
-	for i, h := range healings {
-		within := soaked
-		if i := faultNamed(h.fault); i >= 0 {
-			within += soakFaults[i].after
+	t.fail(b.traffic(500, nil, before, calm)...)
+	s.judge(b)
+	return nil
+}
+
+// disturb does what is drawn, one period after the other, for some time.
+func (s *soak) disturb(d time.Duration) error {
+	var names []string
+	for _, fault := range soakFaults {
+		names = append(names, fault.name)
+	}
+	drawn := newSchedule(s.t.seed, names, s.others(0))
+	s.t.say("seed %d", s.t.seed)
+	for end := time.Now().Add(d); time.Now().Before(end); {
+		p := drawn.next()
+		if err := s.endure(p); err != nil {
+			return err
 		}
-		took, vs := b.recovery(h.at, within, f.ids(), f.ids())
+		s.healings = append(s.healings, healing{p, now()})
+		if _, err := s.t.sleep(soakTail); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+// endure is one period, with its fault.
+func (s *soak) endure(p period) error {
+	heal, err := s.begin(p)
+	if err != nil {
+		return err
+	}
+	_, err = s.t.sleep(p.length)
+	if heal != nil {
+		err = cmp.Or(err, heal())
+	}
+	return err
+}
+
+// judge holds that all went on soon after each period, and tells what became of the messages.
+func (s *soak) judge(b *books) {
+	t, worst, after, quiet := s.t, time.Duration(0), "", 0
+	for i, h := range s.healings {
+		within := soaked
+		switch f := faultNamed(h.fault); {
+		case f >= 0:
+			within += soakFaults[f].after
+		default:
+			quiet++
+		}
+		took, vs := b.recovery(h.at, within, s.ids(), s.ids())
 		if took > worst {
 			worst, after = took, h.period.String()
 		}
@@ -238,7 +257,6 @@ func soakAll(t *trial) error {
 			t.fail(v)
 		}
 	}
-	t.fail(b.traffic(500, nil, before, calm)...)
 	unexplained, lost, dropped := 0, 0, 0
 	for _, a := range b.pids() {
 		for _, z := range b.pids() {
@@ -246,11 +264,10 @@ func soakAll(t *trial) error {
 			unexplained, lost, dropped = unexplained+x.unexplained, lost+x.lost, dropped+x.dropped
 		}
 	}
-	t.figure("periods", "%d, %d of them quiet, with %d lives of 5 servers", len(healings), counts[""], len(b.lives))
+	t.figure("periods", "%d, %d of them quiet, with %d lives of 5 servers", len(s.healings), quiet, len(b.lives))
 	t.figure("messages", "%d handed over, %d delivered, %d dropped and %d lost and counted, %d on their way at a kill",
 		b.handedAll, b.received, dropped, lost, unexplained)
 	t.figure("first delivery after, at the latest", "%v (%s)", worst.Round(time.Millisecond), after)
-	return nil
 }
 
 // faultNamed is the index of a fault, or -1 for quiet.
