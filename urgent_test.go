@@ -188,6 +188,7 @@ func TestAnUrgentMessageIsDecodedBesideALongDecoding(t *testing.T) {
 	case goOn := <-decoding:
 		defer close(goOn)
 	case <-time.After(testcluster.Limit):
+		go func() { close(<-decoding) }() // Close waits for it
 		t.Fatal("nothing is being decoded")
 	}
 	urgently(t, a, 1, quitter{"nowhere"}) // its method runs in a goroutine, too

@@ -125,7 +125,7 @@ func deliverUnderKills(t *trial) error {
 	return nil
 }
 
-// finishDelivering is finish, and has judged what Deliver said, too.
+// finishDelivering is finish, and also holds what Deliver said against the books.
 func (f *field) finishDelivering() (*books, sayings, error) {
 	b, err := f.finish()
 	if err != nil {

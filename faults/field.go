@@ -27,7 +27,7 @@ type field struct {
 	cfg     cluster.Config
 	exe     string // of the servers
 	servers map[int]*serverPlan
-	// elsewhere says of a server while another one had its address. That refuses what was
+	// elsewhere says of a server when another one had its address. That one refuses what was
 	// meant for this one, and counts the frames, and not the messages in them.
 	elsewhere map[int]span
 

@@ -41,7 +41,7 @@ type restarting struct {
 	*field
 	work   load
 	group  int
-	spared []int // live through it all
+	spared []int // live through it all: server 0, and one more where there are enough others
 	random *rand.Rand
 	rounds []killing
 }
@@ -59,7 +59,7 @@ func restarts(t *trial, group int) error {
 		return err
 	}
 	r := &restarting{field: f, work: load{Rate: 200, Size: 500}, group: group, spared: []int{0, 1}, random: rand.New(rand.NewPCG(t.seed, 1))}
-	if len(f.others(r.spared...)) <= group { // one more lives where there are enough others
+	if len(f.others(r.spared...)) <= group { // too few others: only server 0 is spared
 		r.spared = r.spared[:1]
 	}
 	if err := f.startUnder(r.work); err != nil {

@@ -279,8 +279,8 @@ func disk(t *trial) error {
 	return nil
 }
 
-// fillDisk fills what is left of a small file system with a file, and with empty lines what is left of the last block of a log there, in which
-// there must be something already.
+// fillDisk fills a small file system with a file, and the last block of a log there with empty lines. If nothing was logged, the log has no
+// block, and still no line after that, which is an error.
 func fillDisk(filler, log string) error {
 	if err := os.WriteFile(filler, make([]byte, 64<<10), 0o600); err == nil {
 		return fmt.Errorf("the file system of %s is not full", filler)

@@ -232,7 +232,7 @@ func (s *soak) endure(p period) error {
 	}
 	_, err = s.t.sleep(p.length)
 	if heal != nil {
-		err = cmp.Or(err, heal())
+		err = cmp.Or(err, heal()) // It is healed however the sleep ended.
 	}
 	return err
 }

@@ -16,13 +16,11 @@ import (
 // calls matches responses to requests.
 type calls struct {
 	node  *cluster.Node
-	every time.Duration // watchInterval
+	lives lives
 
-	mu       sync.Mutex // guards what follows
-	number   uint64     // of the last call. The first is drawn: a response to an earlier transport of the node fits none
-	pending  map[uint64]*call
-	restarts map[int]uint64 // how often each server has started anew,
-	looked   time.Time      // as of then
+	mu      sync.Mutex // guards what follows
+	number  uint64     // of the last call. The first is drawn: a response to an earlier transport of the node fits none
+	pending map[uint64]*call
 }
 
 // A call is a request under way.
@@ -30,19 +28,24 @@ type call struct {
 	pid      int
 	kind     kind
 	number   uint64
-	restarts uint64        // of the server, before the call
+	restarts uint64        // of the server, before the call: see lives
 	future   *future       // of a pipeline; nil: somebody waits for the reply
 	reply    chan response // of one, for whoever waits
 	progress chan uint64   // of one: the latest limit of a snapshot that was not looked at
 }
 
 func newCalls(node *cluster.Node) *calls {
-	return &calls{node: node, every: watchInterval, number: rand.Uint64(), pending: make(map[uint64]*call), restarts: make(map[int]uint64)}
+	return &calls{
+		node:    node,
+		lives:   lives{node: node, every: watchInterval},
+		number:  rand.Uint64(),
+		pending: make(map[uint64]*call),
+	}
 }
 
 // begin makes a call, which end must be called for. It is that of a future, or f is nil, and its reply is waited for.
 func (c *calls) begin(pid int, kind kind, f *future) *call {
-	k := &call{pid: pid, kind: kind, future: f}
+	k := &call{pid: pid, kind: kind, future: f, restarts: c.lives.restarts(pid)}
 	if f == nil {
 		k.reply = make(chan response, 1)
 	}
@@ -51,23 +54,10 @@ func (c *calls) begin(pid int, kind kind, f *future) *call {
 	}
 	c.mu.Lock()
 	defer c.mu.Unlock()
-	c.look(time.Now())
-	k.restarts = c.restarts[pid]
 	c.number++
 	k.number = c.number
 	c.pending[k.number] = k
 	return k
-}
-
-// look notes how often each server has started anew, unless what is known is new. The caller holds mu.
-func (c *calls) look(now time.Time) {
-	if now.Sub(c.looked) < c.every {
-		return
-	}
-	c.looked = now
-	for _, p := range c.node.Stats().Peers {
-		c.restarts[p.ID] = p.Received.Restarts
-	}
 }
 
 func (c *calls) end(k *call) {
@@ -149,12 +139,9 @@ func post(ctx context.Context, send sending, pid int, msg any) error {
 	return fmt.Errorf("hashicorp: %w", err)
 }
 
-// watchInterval is how often a call that takes longer looks whether its server is still there, and how old what it compares with may be.
-var watchInterval = 100 * time.Millisecond // tests have it longer
-
-// wait waits for the response to a call until ctx ends, the server is found to be down, or it has started anew.
+// wait waits for the response to a call until ctx ends, or the server does not live any more.
 func (c *calls) wait(ctx context.Context, k *call) (response, error) {
-	watch := time.NewTimer(c.every)
+	watch := time.NewTimer(c.lives.every)
 	defer watch.Stop()
 	for {
 		select {
@@ -163,26 +150,12 @@ func (c *calls) wait(ctx context.Context, k *call) (response, error) {
 		case <-ctx.Done():
 			return response{}, context.Cause(ctx)
 		case <-watch.C:
-			if err := c.ended(k); err != nil {
+			if err := c.lives.ended(k); err != nil {
 				return response{}, err
 			}
-			watch.Reset(c.every)
+			watch.Reset(c.lives.every)
 		}
 	}
-}
-
-// ended returns an error once the server of a call cannot answer it any more.
-func (c *calls) ended(k *call) error {
-	for _, p := range c.node.Stats().Peers {
-		switch {
-		case p.ID != k.pid:
-		case p.State == cluster.LinkDown, p.State == cluster.LinkStalled:
-			return fmt.Errorf("hashicorp: server %d is down; it may have seen the %v", k.pid, k.kind)
-		case p.Received.Restarts != k.restarts:
-			return fmt.Errorf("hashicorp: server %d has started anew; it may have seen the %v before", k.pid, k.kind)
-		}
-	}
-	return nil
 }
 
 // noReply is the error of a call that took too long.

@@ -107,7 +107,7 @@ func (p *pipeline) begin(args *raft.AppendEntriesRequest, resp *raft.AppendEntri
 	p.sent = append(p.sent, f)
 	if !p.armed {
 		p.armed = true
-		p.timer.Reset(min(p.t.calls.every, p.t.cfg.Timeout))
+		p.timer.Reset(min(p.t.calls.lives.every, p.t.cfg.Timeout))
 	}
 	return f
 }
@@ -178,7 +178,7 @@ func (p *pipeline) bring() {
 	}
 }
 
-// look ends requests whose reply is late, or will not come. It runs each watchInterval while requests are under way.
+// look ends requests whose reply is late, or will not come. While requests are under way it runs as often as lives says.
 func (p *pipeline) look() {
 	for {
 		f := p.first()
@@ -201,9 +201,9 @@ func (p *pipeline) judge(f *future, err error) (again time.Duration) {
 	case len(p.sent) == 0 || p.sent[0] != f:
 		return 0
 	case err == nil:
-		return max(1, min(p.t.calls.every, time.Until(f.start.Add(p.t.cfg.Timeout))))
+		return max(1, min(p.t.calls.lives.every, time.Until(f.start.Add(p.t.cfg.Timeout))))
 	case !f.sent:
-		return p.t.calls.every // Who sends it has a deadline.
+		return p.t.calls.lives.every // Who sends it has a deadline.
 	}
 	p.finish(err)
 	p.settle()
@@ -257,8 +257,8 @@ func (f *future) lost() error {
 	switch {
 	case waited >= t.cfg.Timeout:
 		return noReply{f.pipeline.pid, appendEntries, t.cfg.Timeout}
-	case waited >= t.calls.every:
-		return t.calls.ended(f.call)
+	case waited >= t.calls.lives.every:
+		return t.calls.lives.ended(f.call)
 	}
 	return nil
 }

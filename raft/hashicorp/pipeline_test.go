@@ -132,28 +132,6 @@ func TestAPipelineWhoseConsumerIsNotReadHoldsUpRequestsAndKeepsTheOrder(t *testi
 	}
 }
 
-func TestAPipelinedRequestEndsWhenItsServerGoesDown(t *testing.T) {
-	a, b, nodes := pair(t, hashicorp.Config{}, func(cfg *cluster.Config) { cfg.SendTimeout = 2 * time.Second })
-	p := pipe(t, a)
-	push(t, p, 1)
-	next(t, b)
-	nodes[1].Close()
-	stop := time.After(deadline)
-	for { // Only who sends finds out.
-		nodes[0].Outbox() <- &cluster.Envelope{Pid: 1, Msg: "are you there?"}
-		select {
-		case f := <-p.Consumer():
-			if err := f.Error(); err == nil || !strings.Contains(err.Error(), "server 1 is down; it may have seen the AppendEntries") {
-				t.Errorf("got %v", err)
-			}
-			return
-		case <-time.After(20 * time.Millisecond):
-		case <-stop:
-			t.Fatal("the request goes on")
-		}
-	}
-}
-
 // What was not sent is not under way, and what comes after it is.
 func TestAPipelineGoesOnAfterARequestThatIsTooLarge(t *testing.T) {
 	a, b, _ := pair(t, hashicorp.Config{}, func(cfg *cluster.Config) { cfg.MaxMessageBytes = 100_000 })

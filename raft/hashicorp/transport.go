@@ -14,7 +14,8 @@
 // # Delivery
 //
 // Requests of one server reach another's Raft in the order sent. A request that is lost, or whose reply
-// is, fails after Config.Timeout, and one to a server that the node finds down fails at once; Raft repeats it. Whether a
+// is, fails after Config.Timeout, a heartbeat after Config.HeartbeatTimeout. One to a server that the node finds down fails within 0.2 s, but for
+// a snapshot; so does one to append entries if the server has started anew. Raft repeats what it still wants. Whether a
 // request that failed was seen is not known.
 //
 // Heartbeats do not wait for Raft, but go to its heartbeat handler at once. On the way they, and votes, do not wait for what
@@ -253,9 +254,9 @@ func (t *Transport) call(target raft.ServerAddress, timeout time.Duration, kind 
 	}
 	ctx, cancel := context.WithTimeoutCause(t.ctx, timeout, noReply{pid, kind, timeout})
 	defer cancel()
-	began := time.Now()
 	c := t.calls.begin(pid, kind, nil)
 	defer t.calls.end(c)
+	began := time.Now()
 	if err := t.calls.send(ctx, c, args); err != nil {
 		return err
 	}

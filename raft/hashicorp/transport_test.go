@@ -275,12 +275,14 @@ func TestErrorsOfTheOtherSideArrive(t *testing.T) {
 	}
 }
 
+// vote asks server 1 for its vote.
+func vote(a *hashicorp.Transport) <-chan error {
+	return result(func() error {
+		return a.RequestVote("b", "1", &raft.RequestVoteRequest{}, new(raft.RequestVoteResponse))
+	})
+}
+
 func TestACallEndsWithAnErrorThatSaysWhy(t *testing.T) {
-	vote := func(a *hashicorp.Transport) <-chan error {
-		return result(func() error {
-			return a.RequestVote("b", "1", &raft.RequestVoteRequest{}, new(raft.RequestVoteResponse))
-		})
-	}
 	t.Run("Raft does not answer", func(t *testing.T) {
 		a, _, _ := pair(t, hashicorp.Config{Timeout: 100 * time.Millisecond})
 		err := outcome(t, vote(a))
@@ -294,27 +296,14 @@ func TestACallEndsWithAnErrorThatSaysWhy(t *testing.T) {
 		done := vote(a)
 		next(t, b)
 		nodes[1].Close()
-		// Only who sends finds out.
-		stop := time.After(deadline)
-		for {
-			nodes[0].Outbox() <- &cluster.Envelope{Pid: 1, Msg: "are you there?"}
-			select {
-			case err := <-done:
-				if err == nil || !strings.Contains(err.Error(), "server 1 is down; it may have seen the RequestVote") {
-					t.Errorf("got %v", err)
-				}
-				// A server that is down takes nothing for SendTimeout before what is for it is refused.
-				for began := time.Now(); ; {
-					switch err := outcome(t, vote(a)); {
-					case errors.Is(err, cluster.ErrUnreachable):
-						return
-					case err == nil || !strings.Contains(err.Error(), "server 1 is down") || time.Since(began) > deadline:
-						t.Fatalf("the next: %v", err)
-					}
-				}
-			case <-time.After(20 * time.Millisecond):
-			case <-stop:
-				t.Fatal("the call goes on")
+		fails(t, done, "server 1 is down; it may have seen the RequestVote")
+		// A server that is down takes nothing for SendTimeout before what is for it is refused.
+		for began := time.Now(); ; {
+			switch err := outcome(t, vote(a)); {
+			case errors.Is(err, cluster.ErrUnreachable):
+				return
+			case err == nil || !strings.Contains(err.Error(), "server 1 is down") || time.Since(began) > deadline:
+				t.Fatalf("the next: %v", err)
 			}
 		}
 	})
