@@ -141,7 +141,7 @@ func TestWithoutReloadNobodyLooksAtTheFileAgain(t *testing.T) {
 	path := testcluster.WriteConfig(t, cfg)
 	before := testcluster.OpenFiles()
 	n := joinFile(t, 0, path, nil)
-	if got := testcluster.OpenFiles(); got != before {
+	if got := testcluster.OpenFiles(); got > before { // it may be less: what an earlier test has closed goes later
 		t.Errorf("%d descriptors are open, and were %d without the node", got, before)
 	}
 	overwrite(t, path, "garbage")

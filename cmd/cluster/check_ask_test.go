@@ -258,7 +258,7 @@ func TestCheckLooksUpNamesAsServersDo(t *testing.T) {
 			if c.listens == "" {
 				look = checkedAlone
 			}
-			r, text := look(t, hosts, dir, append([]string{filepath.Base(file), "--wait", "300ms"}, c.args...)...)
+			r, text := look(t, hosts, dir, append([]string{filepath.Base(file), "--wait", "20s"}, c.args...)...)
 			if len(r.Faults) != len(c.faults) {
 				t.Fatalf("it finds %d faults, want %d:\n%s", len(r.Faults), len(c.faults), text)
 			}

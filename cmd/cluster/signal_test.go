@@ -212,7 +212,7 @@ func TestTimeoutsEndInPlainWords(t *testing.T) {
 	}{
 		{[]string{"send", "slow.json", "-id", "0", "--to", "2", "--timeout", "100ms", "hello"}, "not done within 100ms (--timeout)"},
 		{[]string{"listen", "Config.json", "-id", "0", "--timeout", "50ms", "--count", "2"}, "0 of 2 messages came: not done within 50ms (--timeout)"},
-		{[]string{"ping", "Config.json", "-id", "1", "--to", "2", "--deadline", "50ms"}, "server 2 does not answer: not done within 50ms (--deadline)"},
+		{[]string{"ping", "Config.json", "-id", "1", "--to", "2", "--deadline", "2s"}, "server 2 does not answer: not done within 2s (--deadline)"},
 	} {
 		got := call(t, dir, "", c.args...).want(t, exitFailed, c.want)
 		if strings.Contains(got.out+got.err, "context") || strings.Contains(got.out+got.err, "deadline exceeded") {

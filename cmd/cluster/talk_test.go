@@ -225,7 +225,7 @@ func TestPingTellsWhetherAServerAnswers(t *testing.T) {
 			l.Process.Kill()
 			l.ended(t)
 			call(t, dir, "", "ping", "Config.json", "-id", "0", "--to", "1", "--wait", "100ms", "-n", "1").want(t, 1, "0 of 1 answered")
-			call(t, dir, "", "ping", "Config.json", "-id", "0", "--to", "1", "--deadline", "100ms", "-n", "1000").want(t, 1, "0 of 1 answered")
+			call(t, dir, "", "ping", "Config.json", "-id", "0", "--to", "1", "--wait", "1m", "--deadline", "1s", "-n", "1000").want(t, 1, "0 of 1 answered")
 		})
 	}
 }
@@ -290,7 +290,7 @@ func TestPingTellsThatAnAnswerCannotComeBack(t *testing.T) {
 	text := read(t, filepath.Join(theirs, "Config.json"))
 	write(t, ours, "Config.json", strings.Replace(text, at[0], elsewhere[0], 1), 0o644)
 	listening(t, theirs, "Config.json", "-id", "1")
-	call(t, ours, "", "ping", "Config.json", "-id", "0", "--to", "1", "-n", "1", "--wait", "500ms").want(t, 1,
+	call(t, ours, "", "ping", "Config.json", "-id", "0", "--to", "1", "-n", "1", "--wait", "5s").want(t, 1,
 		"1: connected, and no answer", "0 of 1 answered")
 }
 

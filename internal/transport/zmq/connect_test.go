@@ -35,7 +35,7 @@ func deaf(t testing.TB) (endpoint string) {
 	}
 	address := fmt.Sprintf("127.0.0.1:%d", local.(*unix.SockaddrInet4).Port)
 	for range 10 {
-		c, err := net.DialTimeout("tcp", address, 200*time.Millisecond)
+		c, err := net.DialTimeout("tcp", address, time.Second)
 		if err != nil {
 			return "tcp://" + address
 		}
@@ -78,18 +78,25 @@ func TestAConnectThatGetsNoAnswerIsTriedAfreshWithinASecond(t *testing.T) {
 	const times = 4
 	seen := make(map[string]bool)
 	began := time.Now()
+	least, last := limit, began // between two attempts; the machine may be too busy for some
 	for ; len(seen) < times; time.Sleep(5 * time.Millisecond) {
 		for _, a := range attempts(t, endpoint) {
-			seen[a] = true
+			if now := time.Now(); !seen[a] {
+				if len(seen) > 0 {
+					least = min(least, now.Sub(last))
+				}
+				seen[a], last = true, now
+			}
 		}
 		if time.Since(began) > limit {
 			t.Fatalf("%d attempts to connect in %v", len(seen), limit)
 		}
 	}
 	// All but the last were given up.
-	if took := time.Since(began); took > (times-1)*time.Second {
-		t.Errorf("%d attempts to connect in %v, want each to be given up within a second", times, took)
-	} else if took < (times-1)*500*time.Millisecond {
+	if least > time.Second {
+		t.Errorf("each attempt to connect lasts for %v and more, want it to be given up within a second", least)
+	}
+	if took := time.Since(began); took < (times-1)*500*time.Millisecond {
 		t.Errorf("%d attempts to connect in %v, want each to leave an answer half a second to come", times, took)
 	}
 }

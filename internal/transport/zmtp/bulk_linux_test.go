@@ -73,9 +73,13 @@ func TestLargeFramesOneAtATimeAreReadWhereTheyAreReceived(t *testing.T) {
 		}
 	}
 	for range 20 {
-		if _, _, err := l.Recv(time.Now().Add(time.Millisecond)); err == nil {
-			t.Fatal("something comes that was not sent")
-		}
+		until(t, "who receives has waited", func() bool {
+			before := l.in.pauses
+			if _, _, err := l.Recv(time.Now().Add(time.Millisecond)); err == nil {
+				t.Fatal("something comes that was not sent")
+			}
+			return l.in.pauses > before
+		})
 		p.Write(large)
 		recv()
 		if isApart(l) || l.in.c != nil {
