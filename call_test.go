@@ -85,6 +85,7 @@ func TestACallReturnsTheReplyWhichGoesToNobodyElse(t *testing.T) {
 		for _, inbox := range []bool{false, true} {
 			t.Run(fmt.Sprint(scheme, " inbox=", inbox), func(t *testing.T) {
 				cfg := testcluster.Config(t, strings.Replace(scheme, "keys", "tcp", 1), 2)
+				cfg.SendTimeout = testcluster.Limit
 				if scheme == "keys" {
 					cfg = testcluster.Keyed(t, cfg)
 				}
@@ -468,6 +469,7 @@ func TestACallThatWasNotWrittenWasNotSeen(t *testing.T) {
 
 func TestThousandsOfCallsWaitAtATime(t *testing.T) {
 	cfg := testcluster.Config(t, "tcp", 2)
+	cfg.SendTimeout = testcluster.Limit
 	a, b := testcluster.Join(t, 0, cfg), testcluster.Join(t, 1, cfg)
 	const count = 3000
 	ctx, cancel := context.WithTimeout(t.Context(), testcluster.Limit)

@@ -222,7 +222,7 @@ func init() { cluster.Register("cluster.laborious", laborious{}) }
 // close then.
 func shutdownWithin(t *testing.T, n *cluster.Node, d time.Duration) {
 	t.Helper()
-	const slack = 1900 * time.Millisecond // of a busy machine
+	const slack = 10 * time.Second // of a busy machine
 	ctx, cancel := context.WithTimeout(context.Background(), d)
 	defer cancel()
 	began := time.Now()
@@ -261,7 +261,7 @@ func TestShutdownEndsThoughSendersToSeveralNeverStop(t *testing.T) {
 }
 
 func TestShutdownIsBoundedHoweverMuchIsInOutbox(t *testing.T) {
-	const count = 200_000 // which take 4 s to encode
+	const count = 200_000 // which take 4 s to encode: some are dropped
 	cfg := testcluster.Config(t, "mem", 2)
 	cfg.OutboxSize = count
 	nodes := testcluster.StartAll(t, cfg)
@@ -297,24 +297,25 @@ func init() {
 }
 
 func TestShutdownIsBoundedThoughEncodingIsSlow(t *testing.T) {
-	cfg := testcluster.Config(t, "mem", 5)
-	cfg.OutboxSize = 10_000
-	nodes := testcluster.StartAll(t, cfg)
-	for _, n := range nodes[1:] {
-		testcluster.ReadAll(n)
-	}
-	for i := range cfg.OutboxSize {
-		testcluster.Put(t, nodes[0], &cluster.Envelope{1 + i%4, 0, slowlyEncoded{}})
-	}
-	time.Sleep(10 * time.Millisecond)
-	shutdownWithin(t, nodes[0], 100*time.Millisecond)
+	testcluster.Bubble(t, 5, func(t *testing.T, cfg cluster.Config) {
+		cfg.OutboxSize = 60_000 // which take 15 s to encode
+		nodes := testcluster.StartAll(t, cfg)
+		for _, n := range nodes[1:] {
+			testcluster.ReadAll(n)
+		}
+		for i := range cfg.OutboxSize {
+			testcluster.Put(t, nodes[0], &cluster.Envelope{1 + i%4, 0, slowlyEncoded{}})
+		}
+		time.Sleep(10 * time.Millisecond)
+		shutdownWithin(t, nodes[0], 100*time.Millisecond)
+	})
 }
 
 func TestShutdownIsBoundedThoughDecodingIsSlow(t *testing.T) {
 	for _, waits := range []bool{false, true} {
 		t.Run(fmt.Sprint("backlog ", waits), func(t *testing.T) {
 			cfg := testcluster.Config(t, "mem", 2)
-			cfg.OutboxSize, cfg.InboxSize = 10_000, 16
+			cfg.OutboxSize, cfg.InboxSize = 10_000, 16 // which take 30 s to decode
 			nodes := testcluster.StartAll(t, cfg)
 			if !waits {
 				testcluster.ReadAll(nodes[1])

@@ -113,6 +113,7 @@ func TestDeliverSaysWhatThePeerHasRefused(t *testing.T) {
 // Of many that are refused, each is told apart from those that are delivered between them.
 func TestDeliverTellsWhichOfManyMessagesWereRefused(t *testing.T) {
 	cfg := testcluster.Config(t, "tcp", 2)
+	cfg.SendTimeout = testcluster.Limit
 	a, b := testcluster.Join(t, 0, cfg), testcluster.Join(t, 1, cfg)
 	testcluster.ReadAll(b)
 	const count = 3000

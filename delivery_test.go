@@ -129,6 +129,7 @@ func TestWaitIsUnconfirmedWhenTheNodeOrThePeerCloses(t *testing.T) {
 func TestManyDeliveriesOfOneGoroutineKeepTheirOrder(t *testing.T) {
 	for _, inbox := range []bool{false, true} {
 		cfg := testcluster.Config(t, "tcp", 2)
+		cfg.SendTimeout = testcluster.Limit
 		a, b := testcluster.Join(t, 0, cfg), testcluster.Join(t, 1, cfg)
 		if inbox {
 			a.Inbox()

@@ -28,7 +28,7 @@ func TestCheckOfACleanConfigurationPrintsATable(t *testing.T) {
 	t.Parallel()
 	dir, at := keyed(t, 2)
 	node(t, dir, 1)
-	got := call(t, dir, "", "check", "Config.json").want(t, 0)
+	got := call(t, dir, "", "check", "Config.json", "--wait", "20s").want(t, 0)
 	width := strings.Repeat(" ", len(at[0])-len("address"))
 	want := `Config.json: cluster "test", 2 servers, with keys
 
@@ -267,7 +267,7 @@ func TestCheckKnowsAServerBehindAnotherAddress(t *testing.T) {
 	_, port, _ := strings.Cut(at[1], ":")
 	write(t, dir, "Config.json", fmt.Sprintf(`{"peers":[{"id":0,"address":%q,"bind":"*:%s"}]}`, at[0], port), 0o644)
 	node(t, dir, 0)
-	call(t, dir, "", "check", "Config.json").want(t, 0, "no: nothing listens there", "no faults")
+	call(t, dir, "", "check", "Config.json", "--wait", "20s").want(t, 0, "no: nothing listens there", "no faults")
 }
 
 func TestCheckReportsANameThatDoesNotResolve(t *testing.T) {

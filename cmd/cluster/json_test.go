@@ -85,7 +85,7 @@ func TestPingAsJSON(t *testing.T) {
 	t.Parallel()
 	dir, at := keyed(t, 3)
 	listening(t, dir, "Config.json", "-id", "1")
-	got := call(t, dir, "", "ping", "Config.json", "-id", "0", "--to", "all", "-n", "2", "--interval", "1ms", "--wait", "5s", "--json").
+	got := call(t, dir, "", "ping", "Config.json", "-id", "0", "--to", "all", "-n", "2", "--interval", "1ms", "--wait", "2s", "--json").
 		want(t, 1, "server 2 does not answer").decoded(t)
 	for _, s := range got["servers"].([]any) {
 		for _, a := range s.(map[string]any)["answers"].([]any) {

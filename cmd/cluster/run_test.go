@@ -267,7 +267,7 @@ func TestCheckTellsWhatRuns(t *testing.T) {
 				web(t, page, observe.Handler(node(t, dir, id), observe.Options{}))
 			}
 			c.change(t, dir, pages)
-			call(t, dir, "", "check", "Config.json").want(t, c.code, c.want)
+			call(t, dir, "", "check", "Config.json", "--wait", "20s").want(t, c.code, c.want)
 		})
 	}
 	t.Run("a file that was refused", func(t *testing.T) {

@@ -193,8 +193,8 @@ func TestSendReportsWhatWasDropped(t *testing.T) {
 	}
 	living.line(t)
 	// Of several errors each is on a line of its own, and says whose it is.
-	got = call(t, dir, "", "send", "Config.json", "-id", "0", "--to", "3", "--timeout", "50ms", "hello").want(t, 1)
-	want = "server 3: 1 message dropped: closed\ncluster: not done within 50ms (--timeout)\ncluster: 1 message dropped\n"
+	got = call(t, dir, "", "send", "Config.json", "-id", "0", "--to", "3", "--timeout", "500ms", "hello").want(t, 1)
+	want = "server 3: 1 message dropped: closed\ncluster: not done within 500ms (--timeout)\ncluster: 1 message dropped\n"
 	if got.err != want {
 		t.Errorf("on standard error is %q, want %q", got.err, want)
 	}
@@ -256,7 +256,7 @@ func TestCheckTakesNoServersPlaceThatAnswers(t *testing.T) {
 	listening(t, dir, "Config.json", "-id", "1")
 	write(t, dir, "elsewhere.json", strings.Replace(read(t, dir+"/Config.json"), `"address": "`+at[0]+`"`,
 		`"address": "`+at[0]+`", "bind": "`+addresses(t, 1)[0]+`"`, 1), 0o644)
-	call(t, dir, "", "check", "elsewhere.json", "-id", "0").want(t, 0)
+	call(t, dir, "", "check", "elsewhere.json", "-id", "0", "--wait", "20s").want(t, 0)
 }
 
 func TestAnObserverIsLeftOutOfAll(t *testing.T) {
@@ -279,7 +279,7 @@ func TestAnObserverIsLeftOutOfAll(t *testing.T) {
 	if got := l.line(t); !strings.Contains(got, "to all") {
 		t.Errorf("got %s", got)
 	}
-	call(t, dir, "", "check", "Config.json").want(t, 0, "2 servers and 1 observer, no keys")
+	call(t, dir, "", "check", "Config.json", "--wait", "20s").want(t, 0, "2 servers and 1 observer, no keys")
 }
 
 func TestPingTellsThatAnAnswerCannotComeBack(t *testing.T) {
@@ -290,7 +290,7 @@ func TestPingTellsThatAnAnswerCannotComeBack(t *testing.T) {
 	text := read(t, filepath.Join(theirs, "Config.json"))
 	write(t, ours, "Config.json", strings.Replace(text, at[0], elsewhere[0], 1), 0o644)
 	listening(t, theirs, "Config.json", "-id", "1")
-	call(t, ours, "", "ping", "Config.json", "-id", "0", "--to", "1", "-n", "1", "--wait", "5s").want(t, 1,
+	call(t, ours, "", "ping", "Config.json", "-id", "0", "--to", "1", "-n", "1", "--wait", "2s").want(t, 1,
 		"1: connected, and no answer", "0 of 1 answered")
 }
 

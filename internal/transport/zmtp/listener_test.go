@@ -78,7 +78,7 @@ func TestAHandshakeIsBoundedInTimeAndBytes(t *testing.T) {
 				case <-time.After(200 * time.Millisecond):
 				}
 			}
-		}, errUnfinished, transport.HandshakeTimeout + 2*time.Second},
+		}, errUnfinished, limit},
 		"commands without an end": {func(p peer, _ <-chan struct{}) {
 			p.Write([]byte(hello))
 			for err := error(nil); err == nil; {
