@@ -13,7 +13,7 @@ import (
 )
 
 func testCallEnds(t *trial) {
-	t.cfg.SendTimeout = 200 * time.Millisecond
+	t.cfg.SendTimeout = t.patience(200 * time.Millisecond)
 	servers := t.startAll(2) // 2 is not there
 	c := t.calls(servers[0], servers[1])
 	ctx, cancel := context.WithCancel(context.Background())
@@ -26,7 +26,7 @@ func testCallEnds(t *trial) {
 	began := time.Now()
 	_, err = t.outcome(t.call(context.Background(), c, 2, "x"))
 	t.failed("the server is not there", err, 2, false, cluster.ErrUnreachable)
-	if took := time.Since(began); took > t.cfg.SendTimeout+trialSlack {
+	if took := time.Since(began); took > t.cfg.SendTimeout+t.slack() {
 		t.Errorf("that a server is not there took %v to tell, want SendTimeout (%v) and a little", took, t.cfg.SendTimeout)
 	}
 	if _, ok := servers[1].(closer); !ok {
@@ -111,7 +111,7 @@ func (t *trial) answer(s cluster.Server, f func(r *cluster.Request)) {
 }
 
 func testCallAll(t *trial) {
-	t.cfg.SendTimeout = 200 * time.Millisecond
+	t.cfg.SendTimeout = t.patience(200 * time.Millisecond)
 	t.cfg.Peers = t.cfg.Peers[:4]
 	servers := t.startAll(3) // 3 is not there
 	t.calls(servers[0], servers[1:]...)

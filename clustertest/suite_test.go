@@ -59,7 +59,7 @@ func newReceiving(pid int, cfg cluster.Config) (cluster.Server, error) {
 	return r, nil
 }
 
-// waiting are the rules that wait for times of the network, and so take up to two seconds where time is real. They are tested in virtual time and
+// waiting are the rules that wait for times of the network, and so take up to five seconds where time is real. They are tested in virtual time and
 // over TCP, and with -long over everything.
 func waiting() []string {
 	if long {

@@ -35,7 +35,7 @@ func testNotDelivered(t *trial) {
 	tell("with a context that is done", done, &cluster.Envelope{Pid: 1, Msg: "x"}, context.Canceled)
 	began := time.Now()
 	tell("to a server that is not there", ctx, &cluster.Envelope{Pid: 2, Msg: "x"}, cluster.ErrTimedOut, cluster.ErrUnreachable)
-	if took := time.Since(began); took > t.cfg.SendTimeout+trialSlack {
+	if took := time.Since(began); took > t.cfg.SendTimeout+t.slack() {
 		t.Errorf("that a server is not there took %v to tell, want SendTimeout (%v) and a little", took, t.cfg.SendTimeout)
 	}
 	c := t.start(2)
@@ -64,7 +64,7 @@ func testUnconfirmed(t *trial) {
 	t.delivers(servers[0], servers[1])
 	var h History
 	ctx, cancel := context.WithCancel(context.Background())
-	t.deliverUntil("its context ends", ctx, servers[0], &h, cancel, context.Canceled)
+	t.deliverUntil("its context ends", ctx, servers[0], servers[1], &h, cancel, context.Canceled)
 	t.drain(servers[1], &h)
 	if err := h.Check(); err != nil {
 		t.Error(firstLines(err, 10))
@@ -86,7 +86,7 @@ func testUnconfirmed(t *trial) {
 	} {
 		sender := t.start(2)
 		t.delivers(sender, servers[1])
-		t.deliverUntil(end.when, context.Background(), sender, &h, func() { end.end(sender) }, cluster.ErrUnconfirmed)
+		t.deliverUntil(end.when, context.Background(), sender, servers[1], &h, func() { end.end(sender) }, cluster.ErrUnconfirmed)
 		t.drain(servers[1], &h)
 		t.end(2, sender.(closer).Close)
 	}
@@ -97,32 +97,32 @@ func testUnconfirmed(t *trial) {
 
 // deliverUntil passes messages for server 1, whose program takes nothing, to Deliver until that waits, since Inbox is full. Then it calls end, of
 // which Deliver has to tell as want.
-func (t *trial) deliverUntil(when string, ctx context.Context, from cluster.Server, h *History, end func(), want error) {
+func (t *trial) deliverUntil(when string, ctx context.Context, from, to cluster.Server, h *History, end func(), want error) {
 	t.Helper()
 	const most = 10
 	ended := false
 	for i := range most {
+		wait := trialLimit // The first has room, and those after the end do not wait.
+		if i > 0 && !ended {
+			// What stands between Inbox and the server may have room for some more.
+			t.eventually("the Inbox is full", func() bool { return len(to.Inbox()) == 1 })
+			wait = t.quiet(500 * time.Millisecond)
+		}
 		e := &cluster.Envelope{Pid: 1, Msg: fmt.Sprint(when, " ", i)}
 		h.Sent(from.Pid(), e)
 		told := make(chan error, 1)
 		go func() { told <- from.(deliverer).Deliver(ctx, e) }() // It ends with Deliver, at the latest when the server closes.
-		wait := 30 * time.Millisecond
-		if ended {
-			wait = trialLimit
-		}
-		var err error
-		select {
-		case err = <-told:
-		case <-time.After(wait):
-			if !ended {
-				end()
-			}
+		err, returned := outcomeIn(wait, told)
+		if !returned && i > 0 && !ended {
+			end()
 			ended = true
-			select {
-			case err = <-told:
-			case <-time.After(trialLimit):
-				t.Fatalf("%s, and Deliver has not returned %v later", when, trialLimit)
-			}
+			err, returned = outcomeIn(trialLimit, told)
+		}
+		switch {
+		case !returned && ended:
+			t.Fatalf("%s, and Deliver has not returned %v later", when, trialLimit)
+		case !returned:
+			t.Fatalf("Inbox is empty, and Deliver has not returned in %v", trialLimit)
 		}
 		if h.Delivered(from.Pid(), e, err); err == nil {
 			continue
@@ -133,6 +133,21 @@ func (t *trial) deliverUntil(when string, ctx context.Context, from cluster.Serv
 		return
 	}
 	t.Errorf("%d messages are delivered, and Inbox holds 1", most)
+}
+
+// outcomeIn is what Deliver has told within d, if it has.
+func outcomeIn(d time.Duration, told <-chan error) (err error, returned bool) {
+	select {
+	case err = <-told:
+		return err, true
+	case <-time.After(d):
+	}
+	select {
+	case err = <-told: // at the same time
+		return err, true
+	default:
+		return nil, false
+	}
 }
 
 // drain takes what comes, until nothing does for a while.
@@ -148,14 +163,14 @@ func (t *trial) drain(s cluster.Server, h *History) {
 				continue
 			}
 			h.Received(s.Pid(), e)
-		case <-time.After(30 * time.Millisecond):
+		case <-time.After(t.quiet(time.Second)):
 			return
 		}
 	}
 }
 
 func testDeliverSeveral(t *trial) {
-	t.cfg.SendTimeout = 300 * time.Millisecond
+	t.cfg.SendTimeout = t.patience(300 * time.Millisecond)
 	t.cfg.Peers = t.cfg.Peers[:4]
 	servers := t.startAll(2) // 3 is not there
 	t.cfg.MaxMessageBytes = 1000

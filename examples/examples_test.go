@@ -6,7 +6,6 @@ import (
 	"bytes"
 	"encoding/json"
 	"fmt"
-	"math/rand/v2"
 	"net"
 	"os"
 	"os/exec"
@@ -20,6 +19,7 @@ import (
 	"time"
 
 	"github.com/abhishekg16/cluster"
+	"github.com/abhishekg16/cluster/internal/testcluster"
 	"github.com/abhishekg16/cluster/peercatalog"
 )
 
@@ -27,12 +27,12 @@ func TestClient2PrintsWhatClient1Broadcasts(t *testing.T) {
 	t.Parallel()
 	// The clients find Config.json two folders above the one they run in.
 	top := t.TempDir()
-	writeConfig(t, filepath.Join(top, "Config.json"))
 	dir := filepath.Join(top, "examples", "client")
 	if err := os.MkdirAll(dir, 0o755); err != nil {
 		t.Fatal(err)
 	}
 	client1, client2 := built(t, "client1"), built(t, "client2")
+	writeConfig(t, filepath.Join(top, "Config.json"))
 
 	listener := start(t, dir, client2, "-id", "1", "-wait", "1500ms")
 	sender := start(t, dir, client1, "-id", "0")
@@ -92,9 +92,9 @@ func TestDemo(t *testing.T) {
 		t.Skip("takes five seconds")
 	}
 	t.Parallel()
+	program := built(t, "demo")
 	config := filepath.Join(t.TempDir(), "Config.json")
 	writeConfig(t, config)
-	program := built(t, "demo")
 
 	t.Run("runs to its end", func(t *testing.T) {
 		began := time.Now()
@@ -130,10 +130,10 @@ func TestDemo(t *testing.T) {
 // Servers elect a leader, another when that one's process is killed, and take it in again when it comes back.
 func TestElection(t *testing.T) {
 	t.Parallel()
+	path := built(t, "election")
 	dir := t.TempDir()
 	config := filepath.Join(dir, "Config.json")
 	writeConfig(t, config)
-	path := built(t, "election")
 	begin := func(id int) *program { return start(t, dir, path, "-config", config, "-id", strconv.Itoa(id)) }
 	servers := []*program{begin(0), begin(1), begin(2)}
 
@@ -251,19 +251,12 @@ func compile(out string, dirs ...string) error {
 	return nil
 }
 
-// writeConfig writes a configuration of three servers on free ports. They are from below the range that systems give
-// out by themselves, so that no other test takes one before its server does.
+// writeConfig writes a configuration of three servers, on ports that no other test takes before its server does.
 func writeConfig(t *testing.T, path string) {
 	t.Helper()
 	cfg := cluster.Config{Cluster: "examples", SendTimeout: 3 * time.Second}
-	for len(cfg.Peers) < 3 {
-		address := fmt.Sprintf("127.0.0.1:%d", 20000+rand.IntN(10000))
-		l, err := net.Listen("tcp", address)
-		if err != nil {
-			continue // taken
-		}
-		defer l.Close() // only now, so that none is chosen twice
-		cfg.Peers = append(cfg.Peers, peercatalog.Peer{ID: len(cfg.Peers), Address: address})
+	for id, address := range testcluster.LowAddresses(t, 3) {
+		cfg.Peers = append(cfg.Peers, peercatalog.Peer{ID: id, Address: address})
 	}
 	text, err := json.Marshal(cfg)
 	if err != nil {

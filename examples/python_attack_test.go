@@ -70,18 +70,24 @@ func TestPythonWithKeysTakesNothingFromForgers(t *testing.T) {
 	} {
 		t.Run(tt.name, func(t *testing.T) {
 			k := newKeyring(t)
-			p, stdin := startPython(t, k)
-			attack(t, k, tt.as(k), [][]byte{frame(0, 1, "forged")})
+			p, stdin := startPython(t, k, "-refusals")
+			frames := [][][]byte{{frame(0, 1, "forged")}}
 			if tt.reason == "another's identity" {
-				// Server 2 is heard as itself.
-				attack(t, k, tt.as(k), [][]byte{frame(2, 1, "as myself")})
+				// Behind it, on the same connection, server 2 is heard as itself.
+				frames = append(frames, [][]byte{frame(2, 1, "as myself")})
+			}
+			attack(t, k, tt.as(k), frames...)
+			if tt.reason != "" {
+				p.expect(t, "the word that the forger is refused", "refused: "+tt.reason)
+			}
+			if len(frames) > 1 {
 				p.expect(t, "what server 2 says of itself", "from 2: 'as myself'")
 			}
 			k.node(t, 0).Outbox() <- &cluster.Envelope{Pid: 1, Msg: "genuine"}
 			p.expect(t, "the message of server 0", "from 0: 'genuine'")
 			stdin.Close()
 			code := p.wait(t)
-			if said := p.stdout.String() + p.stderr.String(); code != 0 || strings.Contains(said, "forged") || !strings.Contains(said, tt.reason) {
+			if said := p.stdout.String() + p.stderr.String(); code != 0 || strings.Contains(said, "forged") || !strings.Contains(p.stderr.String(), tt.reason) {
 				t.Errorf("it ended with %d, and said:\n%s", code, said)
 			}
 		})

@@ -251,9 +251,10 @@ func TestGoExamplesUseTheKeysOfTheirFile(t *testing.T) {
 	}
 	t.Parallel()
 	t.Run("client2 prints what client1 broadcasts", func(t *testing.T) {
+		client1, client2 := built(t, "client1"), built(t, "client2")
 		k := newKeyring(t)
-		listener := start(t, t.TempDir(), built(t, "client2"), "-id", "1", "-config", k.file)
-		start(t, t.TempDir(), built(t, "client1"), "-id", "0", "-config", k.file)
+		listener := start(t, t.TempDir(), client2, "-id", "1", "-config", k.file)
+		start(t, t.TempDir(), client1, "-id", "0", "-config", k.file)
 		listener.expect(t, "a message", "Received msg from 0: 'hello there'")
 	})
 	for _, name := range []string{"client1", "client2", "election"} {

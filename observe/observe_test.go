@@ -27,6 +27,10 @@ func TestThePageIsAPlainTableWithoutJavaScript(t *testing.T) {
 	linkState(t, nodes[0], 1, cluster.LinkUp)
 	nodes[2].Close()
 	linkState(t, nodes[0], 2, cluster.LinkDown)
+	eventually(t, "what is sent to server 2 is dropped at once", func() bool {
+		send(t, nodes[0], 2, "x")
+		return nodes[0].Stats().Sent.Dropped[cluster.ReasonUnreachable] > 0
+	})
 	page := ask(t, Handler(nodes[0], Options{}), "/").Body.String()
 	for _, want := range []string{
 		"<title>cluster tests, server 0</title>", `<noscript><meta http-equiv="refresh"`,

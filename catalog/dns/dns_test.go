@@ -288,7 +288,7 @@ func TestAServerThatMovesIsFoundByItsRecord(t *testing.T) {
 	s := newNameServer(t)
 	s.resolve(t)
 	for id := range 2 {
-		s.hosts[target(id)] = netip.MustParseAddr("127.0.0.1")
+		s.change(func() { s.hosts[target(id)] = netip.MustParseAddr("127.0.0.1") })
 	}
 	ports := make([]int, 3)
 	for i, address := range testcluster.Addresses(t, "tcp", 3) {

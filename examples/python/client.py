@@ -5,6 +5,7 @@
 
 It prints what arrives and broadcasts each line that is typed; "@1 text" goes to
 server 1 alone. -echo sends back what arrives. It ends with its standard input.
+With -refusals it also names each reason for which it has refused something, once.
 If the configuration has keys it reads the secret one of its server as the Go programs do, and speaks CURVE.
 It needs pyzmq and cbor2 (Debian: apt-get install python3-zmq python3-cbor2).
 """
@@ -22,6 +23,7 @@ def main():
     args.add_argument("-id", type=int, required=True, help="this server's id in the configuration")
     args.add_argument("-config", default="Config.json", help="the configuration file")
     args.add_argument("-echo", action="store_true", help="send back what arrives")
+    args.add_argument("-refusals", action="store_true", help="print why something was refused, each reason once")
     args.add_argument("-quiet", action="store_true", help="do not print what arrives")
     args = args.parse_args()
     lines = queue.Queue()
@@ -32,7 +34,8 @@ def main():
         sys.exit(f"client.py: {e}")
     with server:
         print("ready", flush=True)
-        while run(server, lines, args):
+        named = set()
+        while run(server, lines, args, named):
             pass
         print("ended:", dict(+server.counts), file=sys.stderr)
 
@@ -44,7 +47,7 @@ def read(lines):
     lines.put(None)
 
 
-def run(server, lines, args):
+def run(server, lines, args, named):
     """Handle one line or one message, if there are; False at the end of the input."""
     try:
         line = lines.get_nowait()
@@ -56,6 +59,11 @@ def run(server, lines, args):
     except queue.Empty:
         pass
     received = server.recv(timeout=0.1)
+    if args.refusals:
+        for reason in sorted((+server.counts).keys() - named):
+            if reason.startswith("refused: "):
+                named.add(reason)
+                print(reason, flush=True)
     if received is not None:
         sender, _, value = received
         if not args.quiet:

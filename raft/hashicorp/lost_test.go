@@ -1,6 +1,7 @@
 package hashicorp_test
 
 import (
+	"slices"
 	"strings"
 	"testing"
 	"time"
@@ -49,6 +50,7 @@ type reborn struct {
 	from  *cluster.Node        // server 0
 	node  *cluster.Node
 	cfg   cluster.Config
+	began time.Time // the present life, unless it is the first
 	heard chan error
 }
 
@@ -74,6 +76,7 @@ func (r *reborn) restart(t *testing.T) {
 	t.Helper()
 	r.b.Close()
 	r.node.Close()
+	r.began = time.Now()
 	node, err := cluster.NewFromConfig(1, r.cfg)
 	if err != nil {
 		t.Fatal(err)
@@ -81,6 +84,19 @@ func (r *reborn) restart(t *testing.T) {
 	t.Cleanup(func() { node.Close() })
 	r.node, r.b = node, open(t, node, hashicorp.Config{})
 	r.speak(t)
+}
+
+// reached waits until the server's present life has answered server 0, so that its link is up again.
+func (r *reborn) reached(t *testing.T) {
+	t.Helper()
+	up := func(p cluster.PeerStats) bool {
+		return p.ID == 1 && p.State == cluster.LinkUp && p.LastAcknowledged.After(r.began)
+	}
+	for end := time.Now().Add(deadline); !slices.ContainsFunc(r.from.Stats().Peers, up); time.Sleep(time.Millisecond) {
+		if time.Now().After(end) {
+			t.Fatalf("the link to server 1 is not up in %v:\n%v", deadline, r.from.Stats())
+		}
+	}
 }
 
 // Also if all that happens before anybody has looked at the request for the first time.
@@ -105,6 +121,7 @@ func TestARequestToAServerThatHadStartedAnewBeforeIsWaitedFor(t *testing.T) {
 			r := newReborn(t)
 			for range 2 {
 				r.restart(t)
+				r.reached(t)
 				time.Sleep(2 * interval) // what was known before that is old
 				done := begin(t, r.a)
 				rpc := next(t, r.b)
