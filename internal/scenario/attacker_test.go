@@ -20,6 +20,7 @@ import (
 type attacker struct {
 	t       *testing.T
 	address string
+	victim  *testcluster.Child // the server, where that is one
 	conns   []net.Conn
 	rand    *rand.Rand
 	life    uint64 // the incarnation of the frames that it makes

@@ -12,7 +12,6 @@ import (
 
 	"github.com/abhishekg16/cluster"
 	"github.com/abhishekg16/cluster/internal/codec"
-	"github.com/abhishekg16/cluster/internal/stream"
 	"github.com/abhishekg16/cluster/internal/testcluster"
 	"github.com/abhishekg16/cluster/internal/wire"
 )
@@ -199,8 +198,9 @@ var garbages = []garbage{
 	{"frames of an older incarnation", func(a *attacker) {
 		older := a.header()
 		a.life++
-		a.send(a.frame(older, "x"), a.frame(a.header(), "y")) // over one connection, for their order to stand
-		time.Sleep(3 * stream.HoldTime)                       // until then the older one might have been on its way
+		a.send(a.frame(older, numbered(1, 1)), a.frame(a.header(), numbered(2, 1))) // over one connection, for their order to stand
+		// Until the newer one begins, the older one might have been on its way.
+		a.victim.Until("messages of both incarnations", func(r *testcluster.Report) bool { return r.Tally(forgedPid).Lives() == 2 })
 		a.send(a.frame(older, "z"), a.raw(older, 0, nil))
 	}, "older incarnation", 2},
 	{"a sequence that goes back", func(a *attacker) {
@@ -287,7 +287,7 @@ func TestGarbageOnThePortDoesNotDisturbAGoodPeer(t *testing.T) {
 	for _, g := range garbages {
 		t.Run(g.name, func(t *testing.T) {
 			a := newAttacker(t, cfg.Peers[victimPid].Address)
-			victim.T = t
+			a.victim, victim.T = victim, t
 			defer func() { victim.T = whole }()
 			refused := refusedBy(before)
 			g.attack(a)

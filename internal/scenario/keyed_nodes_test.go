@@ -5,6 +5,7 @@ package scenario
 import (
 	"fmt"
 	"runtime"
+	"slices"
 	"testing"
 	"time"
 
@@ -109,7 +110,9 @@ func TestNodesWithKeysCloseAmongHandshakesThatAreRefused(t *testing.T) {
 	cfg := testcluster.Keyed(t, testcluster.ProcessConfig(t, 2))
 	cfg.Linger = -1
 	goroutines, files := runtime.NumGoroutine(), testcluster.OpenFiles()
-	for range 20 {
+	const times, limit = 20, 20 * time.Second
+	var took []time.Duration
+	for range times {
 		server, err := cluster.NewFromConfig(0, cfg)
 		if err != nil {
 			t.Fatal(err)
@@ -125,10 +128,12 @@ func TestNodesWithKeysCloseAmongHandshakesThatAreRefused(t *testing.T) {
 		testcluster.Eventually(t, "the server is asked", func() bool { return server.Stats().Refused[cluster.RefusedKey] > 0 })
 		start := time.Now()
 		server.Close()
-		if took := time.Since(start); took > time.Second {
-			t.Errorf("the server took %v to close", took)
-		}
+		took = append(took, time.Since(start))
 		other.Close()
+	}
+	// The machine may be too busy for some.
+	if slices.Sort(took); took[times/2] > time.Second || took[times-1] > limit {
+		t.Errorf("the server took %v to close, want most within a second, and all within %v", took, limit)
 	}
 	checkBaseline(t, "after Close", goroutines, files)
 }

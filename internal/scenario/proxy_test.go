@@ -34,11 +34,17 @@ type proxy struct {
 type slowConn struct {
 	net.Conn
 	rate int
+	next time.Time // when more may be read
 }
 
-func (c slowConn) Read(b []byte) (int, error) {
+func (c *slowConn) Read(b []byte) (int, error) {
 	n, err := c.Conn.Read(b[:min(len(b), c.rate/64)])
-	time.Sleep(time.Duration(n) * time.Second / time.Duration(c.rate))
+	// A sleep that takes longer makes the next one shorter, so that the rate does not depend on how busy the machine is.
+	if now := time.Now(); now.Sub(c.next) > time.Second/4 {
+		c.next = now
+	}
+	c.next = c.next.Add(time.Duration(n) * time.Second / time.Duration(c.rate))
+	time.Sleep(time.Until(c.next))
 	return n, err
 }
 
@@ -113,7 +119,7 @@ func (p *proxy) accept() {
 		p.mu.Unlock()
 		source := client
 		if rate > 0 {
-			source = slowConn{client, rate}
+			source = &slowConn{Conn: client, rate: rate}
 		}
 		var ways sync.WaitGroup
 		over := func() { client.Close(); server.Close() }

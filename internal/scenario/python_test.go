@@ -191,6 +191,7 @@ func checkNoLoss(t *testing.T, n *cluster.Node, p *pythonServer, received int) {
 
 func TestPythonValues(t *testing.T) {
 	cfg := testcluster.Config(t, "tcp", 2)
+	cfg.SendTimeout = testcluster.Limit
 	n := testcluster.Join(t, 0, cfg)
 	p := startPython(t, 1, cfg, "-echo")
 	huge := new(big.Int).Lsh(big.NewInt(-3), 100)
@@ -273,6 +274,7 @@ func TestPythonValues(t *testing.T) {
 // TestPythonLarge sends messages that travel in pieces, both ways.
 func TestPythonLarge(t *testing.T) {
 	cfg := testcluster.Config(t, "tcp", 2)
+	cfg.SendTimeout = testcluster.Limit
 	n := testcluster.Join(t, 0, cfg)
 	p := startPython(t, 1, cfg, "-echo", "-quiet")
 	random := rand.NewChaCha8([32]byte{1})
@@ -351,6 +353,7 @@ func TestPythonMany(t *testing.T) {
 	start := func(t *testing.T, args ...string) (*cluster.Node, *pythonServer) {
 		cfg := testcluster.Config(t, "tcp", 2)
 		cfg.QueueBytes = 256 << 10 // so that the window that Python gets is small, too
+		cfg.SendTimeout = testcluster.Limit
 		n := testcluster.Join(t, 0, cfg)
 		p := startPython(t, 1, cfg, args...)
 		sent := make(chan struct{})
@@ -391,7 +394,7 @@ func TestPythonMany(t *testing.T) {
 func TestPythonIsSentNothingThatItHasNotAnnounced(t *testing.T) {
 	t.Parallel()
 	cfg := testcluster.Config(t, "tcp", 2)
-	cfg.SendTimeout = 500 * time.Millisecond
+	cfg.SendTimeout = 3 * time.Second
 	n := testcluster.Join(t, 0, cfg)
 	p := startPython(t, 1, cfg, "-echo")
 	var both sync.WaitGroup

@@ -59,18 +59,38 @@ func TestAPeerWhoseProcessRunsIsNotDown(t *testing.T) {
 		d = 15 * time.Minute
 	}
 	cfg := testcluster.ProcessConfig(t, 4)
+	cfg.SendTimeout = 3 * time.Second // in which connections are made, too
 	var servers []*testcluster.Child
 	for id := range cfg.Peers {
 		servers = append(servers, testcluster.Spawn(t, cfg, id).Start())
 	}
-	servers[3].Pace(time.Hour) // its program has stalled
-	end := time.Now().Add(d)
-	var busy sync.WaitGroup
-	for range 2 {
-		busy.Go(func() { // It ends by itself.
-			for time.Now().Before(end) {
+	const stalled = 3
+	servers[stalled].Pace(time.Hour) // its program takes nothing
+	// judge waits until all find that the others answer, which some may not have done for a while, and that one is stalled.
+	judge := func(when string) {
+		t.Helper()
+		for id, s := range servers {
+			s.Until("the others answer, and one is stalled, "+when, func(r *testcluster.Report) bool {
+				settled := true
+				for other := range servers {
+					want := "up"
+					if other == stalled {
+						want = "stalled"
+					}
+					switch state := r.Stats.Peer(other).State; {
+					case other == id || state == want:
+					case state == "down":
+						t.Fatalf("server %d finds server %d down %s", id, other, when)
+					default:
+						settled = false
+					}
+				}
+				return settled
+			})
+			if n := s.Logged("link is down"); n != 0 {
+				t.Errorf("server %d has found another to be down %d times %s", id, n, when)
 			}
-		})
+		}
 	}
 	for id, s := range servers {
 		var others []int
@@ -81,17 +101,19 @@ func TestAPeerWhoseProcessRunsIsNotDown(t *testing.T) {
 		}
 		s.Send(others, 0, 1000, 0)
 	}
-	busy.Wait()
-	for id, s := range servers {
-		if n := s.Logged("link is down"); n != 0 {
-			t.Errorf("server %d has found another to be down %d times", id, n)
-		}
-		r := s.Report()
-		for other := range servers {
-			if p := r.Stats.Peer(other); other != id && p.State != "up" && p.State != "stalled" {
-				t.Errorf("server %d finds server %d %s", id, other, p.State)
+	judge("at first")
+	end := time.Now().Add(d)
+	var busy sync.WaitGroup
+	for range 2 {
+		busy.Go(func() { // It ends by itself.
+			for time.Now().Before(end) {
 			}
-		}
+		})
+	}
+	busy.Wait()
+	judge("in the end")
+	// Only now: to the others a server that has ended is down.
+	for _, s := range servers {
 		s.Kill()
 	}
 }

@@ -218,7 +218,9 @@ func TestTheKeyOfAPeerThatIsHeardIsTriedFirst(t *testing.T) {
 }
 
 func TestAServerGoesToANewKeyWhileOthersSend(t *testing.T) {
-	r := rotate(t, testcluster.Keyed(t, testcluster.Config(t, "tcp", 2)))
+	cfg := testcluster.Keyed(t, testcluster.Config(t, "tcp", 2))
+	cfg.SendTimeout = 20 * time.Second
+	r := rotate(t, cfg)
 	s := testcluster.NewTraffic(r.other)
 	s.Send([]int{turningPid}, 0, 100, 500*time.Microsecond)
 	defer s.Halt()

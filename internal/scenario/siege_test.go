@@ -100,18 +100,21 @@ const nobody = -1
 // that reason, and nothing of anybody for another.
 func (s *siege) refuses(peer int, r cluster.Refusal) {
 	s.t.Helper()
-	of := func() map[cluster.Refusal]uint64 {
-		if peer == nobody {
-			return s.server.Stats().Refused
+	var all, its map[cluster.Refusal]uint64 // of one moment
+	testcluster.Eventually(s.t, fmt.Sprintf("a refusal of peer %d as %v", peer, r), func() bool {
+		stats := s.server.Stats()
+		all, its = stats.Received.Refused, stats.Refused
+		for _, p := range stats.Peers {
+			if p.ID == peer {
+				its = p.Received.Refused
+			}
 		}
-		return testcluster.StatsOf(s.server, peer).Received.Refused
-	}
-	testcluster.Eventually(s.t, fmt.Sprintf("a refusal of peer %d as %v", peer, r), func() bool { return of()[r] > 0 })
-	all := s.server.Stats().Received.Refused
+		return its[r] > 0
+	})
 	if r != cluster.RefusedHandshake {
 		all = framesRefused(all)
 	}
-	if len(all) != 1 || all[r] != of()[r] {
+	if len(all) != 1 || all[r] != its[r] {
 		s.t.Errorf("refused %v, want only %v of peer %d", all, r, peer)
 	}
 }

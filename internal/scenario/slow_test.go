@@ -60,6 +60,7 @@ func TestAHundredMessagesOf10MBArriveInBoundedMemory(t *testing.T) {
 func TestAServerThatTakesSlowlyPacesItsSenderAndLosesNothing(t *testing.T) {
 	const count = 200_000
 	cfg := testcluster.ProcessConfig(t, 2)
+	cfg.SendTimeout = testcluster.Limit
 	from, to := testcluster.Spawn(t, cfg, 0).Start(), testcluster.Spawn(t, cfg, 1).Start()
 	to.Pace(10 * time.Microsecond)
 	from.Send([]int{1}, count, 1<<10, 0)
@@ -78,8 +79,9 @@ func TestAServerThatTakesSlowlyPacesItsSenderAndLosesNothing(t *testing.T) {
 }
 
 func TestWhileAPeerTakesVerySlowlyNothingIsDropped(t *testing.T) {
+	t.Parallel() // it waits more than it works
 	cfg := testcluster.ProcessConfig(t, 2)
-	cfg.QueueBytes = testcluster.MinQueueBytes
+	cfg.QueueBytes, cfg.SendTimeout = testcluster.MinQueueBytes, 5*time.Second
 	log := new(testcluster.LineLog)
 	sending := cfg
 	sending.Logger = slog.New(slog.NewTextHandler(log, nil))
@@ -90,7 +92,7 @@ func TestWhileAPeerTakesVerySlowlyNothingIsDropped(t *testing.T) {
 	s.Send([]int{1}, 0, 16, 0)
 	defer s.Halt()
 	full := false
-	for began := time.Now(); time.Since(began) < 5*time.Second; time.Sleep(10 * time.Millisecond) {
+	for began := time.Now(); time.Since(began) < 3*cfg.SendTimeout; time.Sleep(10 * time.Millisecond) {
 		p := testcluster.StatsOf(n, 1)
 		if p.State == cluster.LinkDown || p.Sent.DroppedTotal() > 0 {
 			t.Fatalf("after %v: the link is %v, dropped %v", time.Since(began), p.State, p.Sent.Dropped)
@@ -101,7 +103,7 @@ func TestWhileAPeerTakesVerySlowlyNothingIsDropped(t *testing.T) {
 		t.Error("Outbox was never full, so that the test tests nothing")
 	}
 	slow := to.Report().Tally(0).Count
-	t.Logf("it took %d messages in 5 s", slow)
+	t.Logf("it took %d messages in %v", slow, 3*cfg.SendTimeout)
 	to.Pace(0)
 	s.Halt()
 	sent := s.Number(1) - 1
@@ -114,13 +116,14 @@ func TestWhileAPeerTakesVerySlowlyNothingIsDropped(t *testing.T) {
 }
 
 func TestWhileAPeerTakesVerySlowlyFromSeveralNothingIsDropped(t *testing.T) {
+	t.Parallel() // it waits more than it works
 	cfg := testcluster.ProcessConfig(t, 4)
-	cfg.QueueBytes = testcluster.MinQueueBytes
+	cfg.QueueBytes, cfg.SendTimeout = testcluster.MinQueueBytes, 5*time.Second
 	to := testcluster.Spawn(t, cfg, 0).Start()
 	to.Pace(2 * time.Millisecond)
 	senders := testcluster.Spawn(t, cfg, 1, 2, 3).Start()
 	senders.Send([]int{0}, 0, 16, 0)
-	for began := time.Now(); time.Since(began) < 5*time.Second; time.Sleep(50 * time.Millisecond) {
+	for began := time.Now(); time.Since(began) < 3*cfg.SendTimeout; time.Sleep(50 * time.Millisecond) {
 		for i, r := range senders.Reports() {
 			if p := r.Stats.Peer(0); p.State == "down" || len(p.Sent.Dropped) > 0 {
 				got := to.Report()

@@ -43,9 +43,9 @@ func TestWhatMovesTowardsAPeerIsNotDroppedHoweverSlowThePathIs(t *testing.T) {
 	if chosen := os.Getenv(sockets.Variable); chosen != "" && chosen != sockets.Go {
 		t.Skipf("%s is %q", sockets.Variable, chosen)
 	}
-	const rate, size, small = 64 << 10, 320 << 10, 10
+	const rate, size, small = 32 << 10, 256 << 10, 10
 	cfg := testcluster.ProcessConfig(t, 2)
-	cfg.Transport = sockets.Go
+	cfg.Transport, cfg.SendTimeout = sockets.Go, 2*time.Second
 	cfg, p := behind(t, cfg, 1)
 	p.slow(rate)
 	a, b := testcluster.Join(t, 0, cfg), testcluster.Join(t, 1, cfg)

@@ -3,6 +3,7 @@ package scenario
 import (
 	"net"
 	"testing"
+	"time"
 
 	"golang.org/x/sys/unix"
 
@@ -38,6 +39,7 @@ func (p *proxy) deafen() (count int) {
 
 func TestAConnectionOfWhichNothingIsAcknowledgedIsReplacedAndNothingIsLost(t *testing.T) {
 	cfg := testcluster.ProcessConfig(t, 2)
+	cfg.SendTimeout = 3 * time.Second
 	cfg, p := behind(t, cfg, 1)
 	a, b := testcluster.Join(t, 0, cfg), testcluster.Join(t, 1, cfg)
 	for _, n := range []*cluster.Node{a, b} {

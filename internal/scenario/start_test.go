@@ -31,6 +31,7 @@ func TestAProcessThatExitsRightAfterShutdownHasLostNothing(t *testing.T) {
 	} {
 		t.Run(c.name, func(t *testing.T) {
 			cfg := testcluster.ProcessConfig(t, 2)
+			cfg.SendTimeout = testcluster.Limit
 			from, to := testcluster.Spawn(t, cfg, 0), testcluster.Spawn(t, cfg, 1).Start()
 			to.Pace(c.pause)
 			from.Start()
@@ -51,12 +52,12 @@ func TestServersMayStartInAnyOrderWithinSendTimeoutAndLoseNothing(t *testing.T) 
 		t.Run(fmt.Sprintf("%d before %d", order[0], order[1]), func(t *testing.T) {
 			t.Parallel() // mostly waiting
 			cfg := testcluster.ProcessConfig(t, 2)
-			cfg.SendTimeout = 2 * time.Second
+			cfg.SendTimeout = 20 * time.Second
 			first, second := testcluster.Spawn(t, cfg, order[0]), testcluster.Spawn(t, cfg, order[1])
 			first.Start()
 			first.Send(order[1:], 1000, 16, 0)
 			first.Send(order[1:], 500, 16, time.Millisecond)
-			time.Sleep(cfg.SendTimeout / 2)
+			time.Sleep(time.Second)
 			second.Start()
 			second.Send(order[:1], 1500, 16, 0)
 			for c, from := range map[*testcluster.Child]int{second: order[0], first: order[1]} {

@@ -62,12 +62,13 @@ func TestCommandsThatWereTamperedWithDeliverNothing(t *testing.T) {
 		}
 		return unit, false
 	})
-	attempt := func() bool {
+	const brief = 100 * time.Millisecond // for what is tampered with
+	attempt := func(limit time.Duration) bool {
 		before := s.delivered()
 		conn := s.dialAt(p.address(), key)
 		// It is over when the connection has ended or the message has come. If
 		// neither happens, one side waits for more than it will get.
-		sent, over := false, time.After(100*time.Millisecond)
+		sent, over := false, time.After(limit)
 		for waiting := true; waiting && s.delivered() == before; {
 			if !sent {
 				sent, _ = conn.TrySend(s.frame(s.header(), numbered(s.life, s.seq)), nil)
@@ -90,7 +91,7 @@ func TestCommandsThatWereTamperedWithDeliverNothing(t *testing.T) {
 		}
 		return false
 	}
-	if !attempt() {
+	if !attempt(testcluster.Limit) {
 		t.Fatal("a connection that nobody tampers with delivers nothing")
 	}
 	mu.Lock()
@@ -121,7 +122,7 @@ func TestCommandsThatWereTamperedWithDeliverNothing(t *testing.T) {
 						}
 						return unit, conn > 0 // one attempt is one connection
 					})
-					if attempt() {
+					if attempt(brief) {
 						passed++
 						// ZeroMQ does not look at what pads a HELLO, nor at the
 						// flags of a frame that mean nothing.
@@ -136,7 +137,7 @@ func TestCommandsThatWereTamperedWithDeliverNothing(t *testing.T) {
 		}
 	}
 	p.tamper(nil)
-	if !attempt() {
+	if !attempt(testcluster.Limit) {
 		t.Error("after all that a good connection delivers nothing")
 	}
 	stats := s.server.Stats()
