@@ -103,7 +103,10 @@ func (s *siege) refuses(peer int, r cluster.Refusal) {
 	var all, its map[cluster.Refusal]uint64 // of one moment
 	testcluster.Eventually(s.t, fmt.Sprintf("a refusal of peer %d as %v", peer, r), func() bool {
 		stats := s.server.Stats()
-		all, its = stats.Received.Refused, stats.Refused
+		all, its = stats.Received.Refused, nil
+		if peer == nobody {
+			its = stats.Refused
+		}
 		for _, p := range stats.Peers {
 			if p.ID == peer {
 				its = p.Received.Refused

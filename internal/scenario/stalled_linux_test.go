@@ -53,17 +53,23 @@ func TestAConnectionOfWhichNothingIsAcknowledgedIsReplacedAndNothingIsLost(t *te
 		return a.Stats().Sent.Confirmed > 0
 	})
 	const rounds = 3
+	least := testcluster.Limit // that a round took
 	for i := range rounds {
 		if p.deafen() == 0 {
 			t.Fatal("there is no connection")
 		}
+		began := time.Now()
 		testcluster.Put(t, a, &cluster.Envelope{Pid: 1, MsgId: int64(i + 1), Msg: "on its way"})
 		if e := testcluster.Take(t, b); e.MsgId != int64(i+1) {
 			t.Errorf("message %d comes, want %d", e.MsgId, i+1)
 		}
+		least = min(least, time.Since(began))
+	}
+	// Such a connection gives way after a third of SendTimeout. By itself the kernel gives it up after four seconds.
+	if least >= cfg.SendTimeout {
+		t.Errorf("each message took %v and more, want less than SendTimeout, %v", least, cfg.SendTimeout)
 	}
 	testcluster.Eventually(t, "all is confirmed", func() bool { s := a.Stats().Sent; return s.Confirmed+s.Unconfirmed == s.Sent })
-	// By itself the kernel gives such a connection up after four seconds: what was on its way would be dropped by then.
 	if s := testcluster.StatsOf(a, 1); s.Sent.DroppedTotal() != 0 || s.Sent.Resent < rounds || s.State != cluster.LinkUp {
 		t.Errorf("the link is %v; %+v", s.State, s.Sent)
 	}
