@@ -364,6 +364,14 @@ func (f *field) finish() (*books, error) {
 	return b, nil
 }
 
+// finishHolding is finish, once server 0 holds no more of the machine than it did before.
+func (f *field) finishHolding(before holdings) (*books, error) {
+	if err := f.t.returnsTo(f, 0, before); err != nil {
+		return nil, err
+	}
+	return f.finish()
+}
+
 // abandon kills what still runs.
 func (f *field) abandon() {
 	for _, id := range f.living() {

@@ -153,10 +153,7 @@ func resets(t *trial, broken breaker) error {
 	if err != nil {
 		return err
 	}
-	if err := t.returnsTo(f, 0, held); err != nil {
-		return err
-	}
-	b, err := f.finish()
+	b, err := f.finishHolding(held)
 	if err != nil {
 		return err
 	}

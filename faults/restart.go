@@ -84,10 +84,7 @@ func restarts(t *trial, group int) error {
 		}
 	}
 	during.to = now()
-	if err := t.returnsTo(f, 0, held); err != nil {
-		return err
-	}
-	b, err := f.finish()
+	b, err := f.finishHolding(held)
 	if err != nil {
 		return err
 	}

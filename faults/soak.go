@@ -191,10 +191,7 @@ func soakAll(t *trial) error {
 	if err != nil {
 		return err
 	}
-	if err := t.returnsTo(f, 0, held); err != nil {
-		return err
-	}
-	b, err := f.finish()
+	b, err := f.finishHolding(held)
 	if err != nil {
 		return err
 	}
